@@ -1,0 +1,53 @@
+//! The nouns of exactod and their invariants: no IO, no async, no clock; only parsing can fail.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | Model | canonical id of a model, `moonshotai/kimi-k2-0905` ([`ModelId`]) |
+//! | Provider | who serves it: base URL, protocol, credentials, limits ([`ProviderId`]) |
+//! | Endpoint | one provider's deployment of one model; *the thing that is judged* ([`Endpoint`], id `provider/tag` within its model) |
+//! | Suite | a versioned, content-addressed folder of cases with scorers ([`Suite`], [`SuiteDigest`]) |
+//! | Case / Epoch | one request with what a right answer must satisfy ([`Case`], drawn: [`CaseInstance`]) / which repeat of it |
+//! | Sweep | one scheduled pass of a model's suites over all its endpoints: the statistical batch ([`SweepPlan`]) |
+//! | Attempt | one request for case x endpoint x epoch, its transport retries inside ([`Attempt`], [`Try`]) |
+//! | Completion, ToolCall | a provider's answer in one shape, whatever its protocol ([`Completion`], [`ToolCall`]) |
+//! | Fault | what is wrong with an answer or its transport ([`Fault`]) |
+//! | Verdict | `Pass`, `Fail(fault)`, `Unscored(why)`, with a score in \[0,1\] and an explanation ([`Verdict`], [`Judgement`]) |
+//! | Anchor | an endpoint that the others are compared with in a sweep |
+//! | Evidence | the sequential test state of an endpoint on a suite |
+//! | Standing | `Unknown`, `Admitted`, `Suspect`, `Excluded`, `Provisional` ([`Standing`]); operators may set `Pinned`, `Banned` ([`Override`]) |
+//! | Decision | a change (or confirmation) of standing, with its reason ([`Decision`]) |
+//! | Allowlist, Revision | the published document of a model, and its number ([`Allowlist`], [`Revision`]) |
+//! | Observation | one live-traffic outcome reported by a gateway |
+//! | Scorecard | an endpoint's rates, intervals, faults, latency, cost over a window ([`Scorecard`]) |
+//! | Policy | margins, thresholds, budgets: the rules of the decision ([`Policy`]) |
+
+pub mod allowlist;
+pub mod attempt;
+pub mod canonical;
+pub mod completion;
+pub mod endpoint;
+pub mod fault;
+pub mod ids;
+pub mod policy;
+pub mod provider;
+pub mod scorecard;
+pub mod standing;
+pub mod suite;
+pub mod sweep;
+pub mod verdict;
+
+pub use allowlist::{Allowlist, AllowlistMode, ExcludedEntry, ListedEntry, Revision};
+pub use attempt::{Attempt, AttemptKey, Transcript, Try};
+pub use completion::{Breach, Completion, ToolCall, Usage};
+pub use endpoint::{Endpoint, Price};
+pub use fault::{Fault, FaultClass};
+pub use ids::{AttemptId, CaseId, EndpointId, IdError, Micros, ModelId, ProviderId, SuiteDigest, SuiteName, SweepId};
+pub use policy::Policy;
+pub use provider::{Limits, Protocol, Provider, Retry, Timeouts};
+pub use scorecard::{Interval, Scorecard, SuiteCard};
+pub use standing::{Decision, DecisionKind, Override, Standing};
+pub use suite::{Case, CaseInstance, CounterExample, ScorerSpec, Suite, SuiteKind};
+pub use sweep::{BudgetedEndpoint, Outcome, OutcomeRow, SuitePlan, SweepKind, SweepPlan, SweepState};
+pub use verdict::{Judgement, UnscoredWhy, Verdict};

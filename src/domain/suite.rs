@@ -1,0 +1,213 @@
+//! Suites, cases and their instances.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{CaseId, Fault, SuiteDigest, SuiteName};
+
+/// What a suite measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuiteKind {
+    /// Tool calls.
+    ToolUse,
+    /// Answers.
+    OutputQuality,
+}
+
+/// How the repeats of a case fold into one value (suites, section 9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Epochs {
+    /// Repeats per case in sweeps by hand.
+    pub count: u32,
+    /// `mean`, `median`, `mode`, `max`, `at_least(k)`, `pass_at(k)`, `pass_k(k)`.
+    pub reducer: String,
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Epochs { count: 1, reducer: "mean".to_owned() }
+    }
+}
+
+/// Which share of a suite a sweep by hand takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// At most this many cases.
+    pub limit: Option<u32>,
+    /// `random` or `stratified`.
+    pub strategy: Option<String>,
+    /// The case key to stratify by: `category`.
+    pub by: Option<String>,
+    /// Seed of the choice.
+    pub seed: Option<u64>,
+}
+
+/// One scorer of a case: a tagged table, `type = "..."`, with the keys of its kind.
+///
+/// The keys stay as JSON here; `scoring` checks and compiles them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScorerSpec {
+    /// The kind (`type`).
+    pub kind: String,
+    /// Its other keys; templates may stand in strings.
+    pub options: Map<String, Value>,
+}
+
+/// A message that must fail, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CounterExample {
+    /// The completion message, as for `reference`.
+    pub message: Value,
+    /// The Fault it must be judged with.
+    pub fault: Fault,
+}
+
+/// One case, possibly a template. JSON values hold `{{name}}` placeholders where it is one.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Unique in the suite.
+    pub id: CaseId,
+    /// For grouping and stratification.
+    pub category: Option<String>,
+    /// For selection and capability lists.
+    pub tags: Vec<String>,
+    /// Chat messages (`input` has become one user message).
+    pub messages: Vec<Value>,
+    /// OpenAI tools array.
+    pub tools: Option<Vec<Value>>,
+    /// As in chat completions.
+    pub response_format: Option<Value>,
+    /// Request keys, the suite's defaults already merged under the case's own.
+    pub request: Map<String, Value>,
+    /// Shape depends on the scorer.
+    pub expected: Option<Value>,
+    /// The scorers that judge it (the suite's, unless the case has its own).
+    pub scorers: Vec<ScorerSpec>,
+    /// Stored, never judged.
+    pub metadata: Option<Value>,
+    /// Drawn parameters by name, in file order; empty for a case that is no template.
+    pub params: Vec<(String, Param)>,
+    /// Derived values by name, in file order: Starlark expressions over params and earlier derived values.
+    pub derive: Vec<(String, String)>,
+    /// Belongs to the stable hold-out part: drawn from a constant seed.
+    pub fixed: bool,
+    /// The completion message that must pass.
+    pub reference: Option<Value>,
+    /// One that must fail, and how.
+    pub counterexample: Option<CounterExample>,
+    /// SHA-256 over the canonical JSON of the whole case (request, expected, scorers with versions, params, derive).
+    pub hash: String,
+}
+
+impl Case {
+    /// Whether values are drawn for it.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        !self.params.is_empty()
+    }
+}
+
+/// How one parameter of a template is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Param {
+    /// One of a list of JSON values, uniformly.
+    OneOf(Vec<Value>),
+    /// An integer between two bounds, both included.
+    Int {
+        /// Smallest value.
+        min: i64,
+        /// Largest value.
+        max: i64,
+    },
+    /// A fixed-point number between two bounds, both included, with a number of digits after the point.
+    Decimal {
+        /// Smallest value, in units of the last digit.
+        min_units: i64,
+        /// Largest value, in units of the last digit.
+        max_units: i64,
+        /// Digits after the point, 1 to 9.
+        digits: u32,
+    },
+    /// Several different values of a list, in drawn order: a JSON array of `count` values.
+    Sample {
+        /// The values.
+        of: Vec<Value>,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// A loaded suite: whole and valid.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// Equals the folder's name.
+    pub name: SuiteName,
+    /// What it measures.
+    pub kind: Vec<SuiteKind>,
+    /// Label of the content; the digest is the identity.
+    pub revision: String,
+    /// SPDX expression.
+    pub license: Option<String>,
+    /// Over all case hashes.
+    pub digest: SuiteDigest,
+    /// Repeats in sweeps by hand.
+    pub epochs: Epochs,
+    /// Share in sweeps by hand.
+    pub sampling: Sampling,
+    /// Share of cases (0 to 1) that stays fixed.
+    pub fixed_share: f64,
+    /// The cases in file order, `exclude`d ones left out.
+    pub cases: Vec<Arc<Case>>,
+    /// Known-broken cases, never run unless asked for.
+    pub excluded: Vec<CaseId>,
+}
+
+impl Suite {
+    /// Finds a case.
+    #[must_use]
+    pub fn case(&self, id: &CaseId) -> Option<&Arc<Case>> {
+        self.cases.iter().find(|c| c.id == *id)
+    }
+}
+
+/// A case with its values drawn: what is sent and judged.
+#[derive(Debug, Clone)]
+pub struct CaseInstance {
+    /// The case.
+    pub case: Arc<Case>,
+    /// Drawn and derived values by name; `None` for a case that is no template.
+    pub draw: Option<Value>,
+    /// Messages to send.
+    pub messages: Vec<Value>,
+    /// Tools to offer.
+    pub tools: Option<Vec<Value>>,
+    /// Response format to ask for.
+    pub response_format: Option<Value>,
+    /// What the scorers compare with.
+    pub expected: Option<Value>,
+    /// The scorers, placeholders substituted.
+    pub scorers: Vec<ScorerSpec>,
+    /// The message that must pass.
+    pub reference: Option<Value>,
+    /// The message that must fail.
+    pub counterexample: Option<CounterExample>,
+}
+
+impl CaseInstance {
+    /// The case asks for a stream.
+    #[must_use]
+    pub fn stream(&self) -> bool {
+        self.case.request.get("stream").and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// The effective `tool_choice`, when one is sent.
+    #[must_use]
+    pub fn tool_choice(&self) -> Option<&Value> {
+        self.case.request.get("tool_choice")
+    }
+}

@@ -1,0 +1,131 @@
+//! Sweeps: one pass of a model's suites over all its endpoints, the statistical batch.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CaseId, EndpointId, Micros, ModelId, SuiteDigest, SuiteName, SweepId};
+
+/// Who asked for the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SweepKind {
+    /// A schedule's tick.
+    Scheduled,
+    /// An operator's `sweep` command or API call, by the same budgets.
+    Manual,
+    /// `--full`: every case, `--epochs` repeats.
+    Full,
+}
+
+/// Where a sweep is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SweepState {
+    /// Planned or being executed; a restart finishes it.
+    Running,
+    /// All attempts stored, evidence folded, decisions and list published.
+    Done,
+    /// Closed without evidence (too old, suite gone, cancelled); its attempts remain.
+    Closed,
+}
+
+impl SweepState {
+    /// As written in the store and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SweepState::Running => "running",
+            SweepState::Done => "done",
+            SweepState::Closed => "closed",
+        }
+    }
+}
+
+/// One endpoint's share of a suite in a sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetedEndpoint {
+    /// The endpoint.
+    pub id: EndpointId,
+    /// It gets the first `cases` of the permutation.
+    pub cases: u32,
+}
+
+/// One suite's part of a sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuitePlan {
+    /// The suite.
+    pub suite: SuiteName,
+    /// Its identity when the plan was made; another digest at resume closes the sweep.
+    pub digest: SuiteDigest,
+    /// One random permutation of the cases (as far as the largest budget needs).
+    pub cases: Vec<CaseId>,
+    /// Repeats; more than one only for a full sweep.
+    pub epochs: u32,
+    /// The endpoints and their prefixes.
+    pub endpoints: Vec<BudgetedEndpoint>,
+}
+
+/// Everything fixed before the first call of a sweep. Stored, so that a restart goes on with the same plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepPlan {
+    /// The sweep.
+    pub id: SweepId,
+    /// The model.
+    pub model: ModelId,
+    /// Who asked.
+    pub kind: SweepKind,
+    /// Place among the model's sweeps, from 1.
+    pub ordinal: u64,
+    /// Seed of permutations and draws, lower-case hexadecimal (32 digits).
+    pub seed: String,
+    /// When the plan was made.
+    pub planned_at_us: Micros,
+    /// Anchors, best first; frozen.
+    pub anchors: Vec<EndpointId>,
+    /// The suites.
+    pub suites: Vec<SuitePlan>,
+    /// Worst-case cost reserved before the first call, in billionths of a US dollar.
+    pub reserved_nanousd: i64,
+    /// Whether its outcomes become evidence (the conditions of statistics 3.2 are kept).
+    pub gives_evidence: bool,
+}
+
+impl SweepPlan {
+    /// Number of attempts planned.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.suites
+            .iter()
+            .map(|s| u64::from(s.epochs) * s.endpoints.iter().map(|e| u64::from(e.cases)).sum::<u64>())
+            .sum()
+    }
+}
+
+/// What an Attempt means for evidence (interfaces, section 5).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Answered and scored, in \[0,1\].
+    Scored(f64),
+    /// The provider's delivery failed after all retries.
+    Missing,
+    /// Unscored through no fault of the delivery (ours, provenance, grader): skipped everywhere
+    /// except that `usable` does not count it.
+    Skipped {
+        /// `Unscored(provenance)`: counted towards the provenance alarm.
+        provenance: bool,
+    },
+}
+
+/// One outcome of a sweep, as curation reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutcomeRow {
+    /// The suite.
+    pub suite: SuiteName,
+    /// The case.
+    pub case: CaseId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The repeat.
+    pub epoch: u32,
+    /// What it means.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,125 @@
+//! Verdicts: the judgement of one Attempt.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+
+/// Why an Attempt has no quality score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnscoredWhy {
+    /// No answer, and openly so: the provider's delivery failed. Carries a primary delivery Fault.
+    Provider,
+    /// Our own side: cancelled sweep, cost cap, broken case, scorer crash, judge missing.
+    Ours,
+    /// The answer cannot be attributed to the pinned endpoint.
+    Provenance,
+}
+
+/// The judgement of one Attempt, without its details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// A Completion arrived and every scorer reached its threshold.
+    Pass,
+    /// A Completion arrived and is broken or wrong.
+    Fail(Fault),
+    /// There is nothing to score.
+    Unscored(UnscoredWhy),
+}
+
+impl Verdict {
+    /// `pass`, `fail` or `unscored`: the kind as written in the store and the API.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail(_) => "fail",
+            Verdict::Unscored(_) => "unscored",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Pass => f.write_str("Pass"),
+            Verdict::Fail(fault) => write!(f, "Fail({fault})"),
+            Verdict::Unscored(UnscoredWhy::Provider) => f.write_str("Unscored(provider)"),
+            Verdict::Unscored(UnscoredWhy::Ours) => f.write_str("Unscored(ours)"),
+            Verdict::Unscored(UnscoredWhy::Provenance) => f.write_str("Unscored(provenance)"),
+        }
+    }
+}
+
+/// A Verdict with what a person needs to check it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Score in \[0,1\]; `None` exactly when the verdict is `Unscored`.
+    pub score: Option<f64>,
+    /// Primary Fault: that of `Fail`, or the delivery Fault behind `Unscored(provider)`.
+    pub fault: Option<Fault>,
+    /// Further Faults, in order of precedence, without the primary.
+    pub secondary: Vec<Fault>,
+    /// Stable machine-readable name of the failure, such as `tool_calls:missing_argument`.
+    pub error_type: Option<String>,
+    /// One sentence for a person; empty on a plain pass.
+    pub explanation: String,
+}
+
+impl Judgement {
+    /// A pass with a score.
+    #[must_use]
+    pub fn pass(score: f64) -> Self {
+        Judgement {
+            verdict: Verdict::Pass,
+            score: Some(score),
+            fault: None,
+            secondary: vec![],
+            error_type: None,
+            explanation: String::new(),
+        }
+    }
+
+    /// A failed answer.
+    #[must_use]
+    pub fn fail(fault: Fault, score: f64, error_type: &str, explanation: impl Into<String>) -> Self {
+        Judgement {
+            verdict: Verdict::Fail(fault),
+            score: Some(score),
+            fault: Some(fault),
+            secondary: vec![],
+            error_type: Some(error_type.to_owned()),
+            explanation: explanation.into(),
+        }
+    }
+
+    /// A delivery failure.
+    #[must_use]
+    pub fn undelivered(fault: Fault, explanation: impl Into<String>) -> Self {
+        Judgement {
+            verdict: Verdict::Unscored(UnscoredWhy::Provider),
+            score: None,
+            fault: Some(fault),
+            secondary: vec![],
+            error_type: None,
+            explanation: explanation.into(),
+        }
+    }
+
+    /// Nothing to score, through no fault of the provider's answer.
+    #[must_use]
+    pub fn unscored(why: UnscoredWhy, explanation: impl Into<String>) -> Self {
+        Judgement {
+            verdict: Verdict::Unscored(why),
+            score: None,
+            fault: None,
+            secondary: vec![],
+            error_type: None,
+            explanation: explanation.into(),
+        }
+    }
+}
