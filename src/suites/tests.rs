@@ -57,6 +57,31 @@ fn a_template_is_drawn_derived_and_filled() {
 }
 
 #[test]
+fn a_drawer_serves_many_threads() {
+    let drawer = drawer(TRIP);
+    let drawn: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| drawer.values(&id("trip"), &seed(5), 0).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(drawn.iter().all(|values| *values == drawn[0]));
+}
+
+#[test]
+fn what_messages_say_is_text_whatever_is_drawn() {
+    let drawer = drawer(
+        r#"{"id": "c", "params": {"n": {"int": [7, 7]}}, "derive": {"args": "{\"n\": n}"}, "messages": [{"role": "user", "content": "{{n}}"}], "expected": {"number": "{{n}}"}, "scorers": [{"type": "number"}], "reference": {"content": "{{n}}", "tool_calls": [{"function": {"name": "f", "arguments": "{{args}}"}}]}, "counterexample": {"fault": "WrongAnswer", "message": {"content": "{{n}}{{n}}"}}}"#,
+    );
+    let instance = drawer.draw(&id("c"), &seed(1), 0).unwrap();
+    assert_eq!(instance.messages[0]["content"], "7");
+    assert_eq!(instance.expected, Some(json!({"number": 7})));
+    let reference = instance.reference.unwrap();
+    assert_eq!(reference["content"], "7");
+    assert_eq!(reference.pointer("/tool_calls/0/function/arguments"), Some(&json!("{\"n\":7}")));
+    assert_eq!(instance.counterexample.unwrap().message["content"], "77");
+}
+
+#[test]
 fn a_stored_draw_gives_the_same_instance_again() {
     let drawer = drawer(TRIP);
     let instance = drawer.draw(&id("trip"), &seed(7), 2).unwrap();
@@ -196,6 +221,8 @@ fn the_suites_request_stands_under_the_cases_own() {
     let header = format!("{HEADER}[request]\ntemperature = 0\ntool_choice = \"auto\"\nmax_tokens = 9\n");
     let suite = load(&header, r#"{"id": "c", "input": "x", "request": {"max_tokens": 5, "stream": true}}"#).unwrap();
     let request = Value::Object(suite.cases[0].request.clone());
+    let empty = load(&header, r#"{"id": "c", "input": "x", "tools": []}"#).unwrap();
+    assert!(empty.cases[0].tools.is_none() && !empty.cases[0].request.contains_key("tool_choice"));
     assert_eq!(request, json!({"temperature": 0, "max_tokens": 5, "stream": true}));
 }
 
