@@ -109,7 +109,8 @@ pub(super) fn resolve(
         if hidden.is_empty() && effort != Effort::Shown {
             break;
         }
-        let mut search = Search { case, dependencies, captures, shown: &shown, hidden: &hidden, effort, checks, check, found: None };
+        let mut search =
+            Search { case, dependencies, captures, shown: &shown, hidden: &hidden, effort, checks, check, found: None };
         let mut values = captures.params.clone();
         let ended = search.fill(0, &mut values);
         if search.found.is_some() || ended.is_break() {
@@ -198,9 +199,10 @@ impl Search<'_, '_> {
                 continue;
             }
             let name = self.case.derive[*derived].0.clone();
-            let (Some(low), Some(high)) =
-                (self.derived_number(param, kind, min, &name, values)?, self.derived_number(param, kind, max, &name, values)?)
-            else {
+            let (Some(low), Some(high)) = (
+                self.derived_number(param, kind, min, &name, values)?,
+                self.derived_number(param, kind, max, &name, values)?,
+            ) else {
                 continue;
             };
             if low == high {
@@ -260,7 +262,9 @@ fn number_value(param: &Param, units: i64) -> Option<Value> {
 fn domain_size(param: &Param) -> u64 {
     match param {
         Param::OneOf(values) => values.len() as u64,
-        Param::Sample { of, count } => (0..u64::from(*count)).fold(1, |n: u64, i| n.saturating_mul((of.len() as u64).saturating_sub(i))),
+        Param::Sample { of, count } => {
+            (0..u64::from(*count)).fold(1, |n: u64, i| n.saturating_mul((of.len() as u64).saturating_sub(i)))
+        }
         number => number_range(number).map_or(1, |(min, max)| max.abs_diff(min).saturating_add(1)),
     }
 }
@@ -314,9 +318,7 @@ fn resemblance(value: &Value, text: &str) -> usize {
 
 fn numbers_shown(kind: &Param, text: &str) -> Vec<Value> {
     let of = |text: &str| match kind {
-        Param::Int { min, max } => {
-            text.parse::<i64>().ok().filter(|n| (*min..=*max).contains(n)).map(Value::from)
-        }
+        Param::Int { min, max } => text.parse::<i64>().ok().filter(|n| (*min..=*max).contains(n)).map(Value::from),
         _ => text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number),
     };
     let digits = text.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
@@ -351,7 +353,8 @@ fn samples_shown(name: &str, of: &[Value], count: usize, hints: &[(&str, &str)])
 /// struck out where they stand, so that a value inside another is not seen there.
 fn in_order(of: &[Value], texts: &[&str]) -> Vec<Value> {
     let mut left: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
-    let mut longest: Vec<(String, &Value)> = of.iter().map(|value| (as_text(value, None).to_lowercase(), value)).collect();
+    let mut longest: Vec<(String, &Value)> =
+        of.iter().map(|value| (as_text(value, None).to_lowercase(), value)).collect();
     longest.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
     let mut seen = Vec::new();
     for (text, value) in longest {
@@ -409,7 +412,10 @@ mod tests {
     #[test]
     fn values_are_found_in_the_order_shown() {
         let fruits = [json!("pine"), json!("pineapple"), json!("fig"), json!(3), json!(13)];
-        assert_eq!(in_order(&fruits, &["Fig and Pineapple", "13, 3"]), [json!("fig"), json!("pineapple"), json!(13), json!(3)]);
+        assert_eq!(
+            in_order(&fruits, &["Fig and Pineapple", "13, 3"]),
+            [json!("fig"), json!("pineapple"), json!(13), json!(3)]
+        );
     }
 
     #[test]
@@ -433,7 +439,10 @@ mod tests {
     fn small_domains_are_listed_whole_and_large_ones_are_not() {
         assert_eq!(brute(&Param::Int { min: -1, max: 2 }).len(), 4);
         assert!(brute(&Param::Int { min: 0, max: 100_000 }).is_empty());
-        assert_eq!(brute(&Param::Decimal { min_units: 10, max_units: 12, digits: 1 }), [json!(1.0), json!(1.1), json!(1.2)]);
+        assert_eq!(
+            brute(&Param::Decimal { min_units: 10, max_units: 12, digits: 1 }),
+            [json!(1.0), json!(1.1), json!(1.2)]
+        );
         let sample = Param::Sample { of: vec![json!(1), json!(2), json!(3)], count: 2 };
         assert_eq!(brute(&sample).len(), 6);
         assert_eq!(domain_size(&sample), 6);

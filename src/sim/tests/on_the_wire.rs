@@ -73,7 +73,13 @@ fn every_defect_shows_what_its_row_says() {
             assert_eq!(outcome.fired, [defect.id]);
             assert!(declared(outcome.quality, defect.quality), "{}: {:?}", defect.id, outcome.quality);
             assert!(declared(outcome.wire, defect.wire), "{}: {:?}", defect.id, outcome.wire);
-            assert!(shows(defect, &seen, before, &prompt_of(body)), "{}: {}\nbefore: {}", defect.id, seen.text, before.text);
+            assert!(
+                shows(defect, &seen, before, &prompt_of(body)),
+                "{}: {}\nbefore: {}",
+                defect.id,
+                seen.text,
+                before.text
+            );
         }
         if fired == 0 {
             silent.push(defect.id);
@@ -112,7 +118,9 @@ fn shows(defect: &Defect, seen: &Seen, before: &Seen, prompt: &Prompt) -> bool {
         "stream_type_not_coerced" | "args_schema_invalid" | "args_double_encoded" => {
             schema_broken() && parsed().iter().all(Option::is_some)
         }
-        "args_object_not_string" => seen.calls.iter().all(|call| call.as_value) && seen.calls.len() == before.calls.len(),
+        "args_object_not_string" => {
+            seen.calls.iter().all(|call| call.as_value) && seen.calls.len() == before.calls.len()
+        }
         "args_python_literal" => args().any(|text| text.starts_with("{'") && json_of(text).is_none()),
         "name_undeclared" => seen.calls.iter().any(|call| !offered(&call.name)),
         "name_template_tokens" => seen.calls[0].name.ends_with("<|channel|>commentary"),
@@ -120,7 +128,9 @@ fn shows(defect: &Defect, seen: &Seen, before: &Seen, prompt: &Prompt) -> bool {
         "call_id_missing" => seen.calls.iter().any(|call| call.id.is_none()),
         "call_id_empty" => seen.calls.iter().all(|call| call.id.as_deref() == Some("")),
         "call_id_duplicate" => seen.calls.len() > 1 && seen.calls.iter().all(|call| call.id == seen.calls[0].id),
-        "history_id_format_required" | "tool_choice_required_rejected" | "replay_rejected" => seen.status == 400 && error(),
+        "history_id_format_required" | "tool_choice_required_rejected" | "replay_rejected" => {
+            seen.status == 400 && error()
+        }
         "call_index_all_zero" => seen.call_deltas().iter().all(|call| call["index"] == 0) && before.calls.len() > 1,
         "call_index_missing" => seen.call_deltas().iter().all(|call| call.get("index").is_none()),
         "parallel_calls_dropped" => seen.calls.len() == 1 && before.calls.len() > 1,
@@ -136,18 +146,38 @@ fn shows(defect: &Defect, seen: &Seen, before: &Seen, prompt: &Prompt) -> bool {
         "tool_choice_none_deletes_content" | "content_dropped_tools_reasoning" => {
             content.is_empty() && seen.calls.is_empty() && seen.finish.iter().all(|f| f == "stop")
         }
-        "tool_choice_named_ignored" => seen.calls.iter().all(|call| Some(call.name.as_str()) != prompt.named.as_deref()),
-        "over_calling" => !seen.calls.is_empty() && before.calls.is_empty() && seen.calls.iter().all(|c| offered(&c.name)),
-        "answer_in_reasoning" => content.is_empty() && seen.reasoning.as_ref().is_some_and(|r| r.ends_with(&old_content)),
+        "tool_choice_named_ignored" => {
+            seen.calls.iter().all(|call| Some(call.name.as_str()) != prompt.named.as_deref())
+        }
+        "over_calling" => {
+            !seen.calls.is_empty() && before.calls.is_empty() && seen.calls.iter().all(|c| offered(&c.name))
+        }
+        "answer_in_reasoning" => {
+            content.is_empty() && seen.reasoning.as_ref().is_some_and(|r| r.ends_with(&old_content))
+        }
         "reasoning_only" => content.is_empty() && seen.calls.is_empty() && seen.reasoning.is_some(),
         "reasoning_missing_in_stream" => seen.reasoning.is_none() && before.reasoning.is_some(),
         "effort_ignored" => seen.reasoning.as_ref().unwrap().len() < before.reasoning.as_ref().unwrap().len(),
         "empty_stream_with_tools" => content.is_empty() && seen.calls.is_empty() && before.done,
-        "args_single_final_delta" => seen.call_deltas().len() == seen.calls.len() * seen.chunks[0]["choices"].as_array().map_or(1, |_| prompt.choices as usize),
-        "stream_differs" | "compressed_model" | "engine_gap" | "model_substituted" | "partial_sticky_misroute"
+        "args_single_final_delta" => {
+            seen.call_deltas().len()
+                == seen.calls.len() * seen.chunks[0]["choices"].as_array().map_or(1, |_| prompt.choices as usize)
+        }
+        "stream_differs"
+        | "compressed_model"
+        | "engine_gap"
+        | "model_substituted"
+        | "partial_sticky_misroute"
         | "reasoning_not_replayed" => {
-            let answer = |seen: &Seen| (seen.content.clone(), seen.calls.iter().map(|c| c.arguments.clone()).collect::<Vec<_>>(), seen.finish.clone());
-            answer(seen) != answer(before) || seen.calls.iter().map(|c| &c.name).ne(before.calls.iter().map(|c| &c.name))
+            let answer = |seen: &Seen| {
+                (
+                    seen.content.clone(),
+                    seen.calls.iter().map(|c| c.arguments.clone()).collect::<Vec<_>>(),
+                    seen.finish.clone(),
+                )
+            };
+            answer(seen) != answer(before)
+                || seen.calls.iter().map(|c| &c.name).ne(before.calls.iter().map(|c| &c.name))
         }
         "midstream_error_frame" => seen.chunks.last().is_some_and(|chunk| chunk["error"].is_object()),
         "done_missing" => !seen.done && seen.finish == before.finish,
@@ -158,9 +188,13 @@ fn shows(defect: &Defect, seen: &Seen, before: &Seen, prompt: &Prompt) -> bool {
         "ok_empty_body_for_429" => seen.status == 200 && seen.text.is_empty(),
         "rate_limit_bursts" => seen.status == 429 && error(),
         "cold_start_empty" => seen.status == 200 && content.is_empty() && seen.calls.is_empty(),
-        "context_silently_truncated" => usage("prompt_tokens") < old_usage("prompt_tokens").map(|n| n / 2) && content != old_content,
+        "context_silently_truncated" => {
+            usage("prompt_tokens") < old_usage("prompt_tokens").map(|n| n / 2) && content != old_content
+        }
         "max_tokens_capped" | "max_tokens_low_default" => {
-            seen.finish.iter().all(|f| f == "length") && old_content.starts_with(&content) && content.len() < old_content.len()
+            seen.finish.iter().all(|f| f == "length")
+                && old_content.starts_with(&content)
+                && content.len() < old_content.len()
         }
         "json_schema_downgraded" => {
             let schema = prompt.schema.as_ref().unwrap();
@@ -168,7 +202,9 @@ fn shows(defect: &Defect, seen: &Seen, before: &Seen, prompt: &Prompt) -> bool {
         }
         "seed_ignored" => seen.chunks[0]["system_fingerprint"].is_string(),
         "stop_overrun" => prompt.stop.iter().any(|stop| content.contains(stop)) && content.starts_with(&old_content),
-        "sampling_ignored" => seen.chunks.iter().filter_map(|c| c["choices"].as_array()).flatten().all(|c| c["index"] == 0),
+        "sampling_ignored" => {
+            seen.chunks.iter().filter_map(|c| c["choices"].as_array()).flatten().all(|c| c["index"] == 0)
+        }
         "top_k_missing_wrong_language" => content != old_content && !content.is_empty(),
         "prompt_tokens_off" => usage("prompt_tokens") > old_usage("prompt_tokens"),
         "reasoning_tokens_uncounted" => {
@@ -195,12 +231,16 @@ fn headers_tell_of_caches_and_repairs() {
 fn arguments_after_an_empty_call_are_lost() {
     let mut two = case("two", "Look at both", vec![], &[], "");
     let call = |name: &str, arguments: &str| json!({"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}});
-    two.reference = Some(json!({"role": "assistant", "content": null, "tool_calls": [call("now", "{}"), call("at", "{\"a\":1}")]}));
-    let tool = |name: &str, schema: Value| json!({"type": "function", "function": {"name": name, "parameters": schema}});
-    two.tools = Some(vec![tool("now", json!({"type": "object"})), tool("at", json!({"type": "object", "required": ["a"]}))]);
+    two.reference =
+        Some(json!({"role": "assistant", "content": null, "tool_calls": [call("now", "{}"), call("at", "{\"a\":1}")]}));
+    let tool =
+        |name: &str, schema: Value| json!({"type": "function", "function": {"name": name, "parameters": schema}});
+    two.tools =
+        Some(vec![tool("now", json!({"type": "object"})), tool("at", json!({"type": "object", "required": ["a"]}))]);
     let body = json!({"model": MODEL, "messages": two.messages.clone(), "tools": two.tools.clone()});
     let (_, library) = library(vec![two]);
-    let player = Player::new(spec(vec![Injection::new("args_lost_after_empty_call", 1.0)]), MODEL, 1, Arc::new(library), NOW_US);
+    let player =
+        Player::new(spec(vec![Injection::new("args_lost_after_empty_call", 1.0)]), MODEL, 1, Arc::new(library), NOW_US);
     let mut shown = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let seen = Seen::of(&ask(&player, &body));
@@ -226,9 +266,8 @@ fn rows_strike_only_where_their_needs_hold() {
             let _ = ask(&player, body);
             let fired = !player.log().pop().unwrap().fired.is_empty();
             let prompt = prompt_of(body);
-            let of_request = |need: &&Need| {
-                !matches!(need, Need::Calls | Need::TwoCalls | Need::Text | Need::Reasoning)
-            };
+            let of_request =
+                |need: &&Need| !matches!(need, Need::Calls | Need::TwoCalls | Need::Text | Need::Reasoning);
             let possible = defect.needs.iter().filter(of_request).all(|need| need.holds(&prompt, &Answer::default()));
             assert!(possible || !fired, "{} {body}", defect.id);
         }
@@ -246,9 +285,13 @@ fn conditions_are_obeyed() {
         (Condition { reasoning: Some(true), ..none() }, |b, _| b.contains_key("reasoning_effort")),
         (Condition { reasoning: Some(false), ..none() }, |b, _| !b.contains_key("reasoning_effort")),
         (Condition { context_tokens_over: Some(900), ..none() }, |_, p| p.tokens > 900),
-        (Condition { tool_choice: Some(Choice::Required), ..none() }, |b, _| b.get("tool_choice") == Some(&json!("required"))),
+        (Condition { tool_choice: Some(Choice::Required), ..none() }, |b, _| {
+            b.get("tool_choice") == Some(&json!("required"))
+        }),
         (Condition { tool_choice: Some(Choice::None), ..none() }, |b, _| b.get("tool_choice") == Some(&json!("none"))),
-        (Condition { tool_choice: Some(Choice::Named), ..none() }, |b, _| b.get("tool_choice").is_some_and(Value::is_object)),
+        (Condition { tool_choice: Some(Choice::Named), ..none() }, |b, _| {
+            b.get("tool_choice").is_some_and(Value::is_object)
+        }),
         (Condition { response_format: Some(Format::JsonSchema), ..none() }, |b, _| {
             b.get("response_format").is_some_and(|f| f["type"] == "json_schema")
         }),
@@ -272,7 +315,8 @@ fn conditions_are_obeyed() {
         }
         assert!(hits > 0 && hits < bodies.len(), "{condition:?} tells nothing apart: {hits}");
     }
-    let calls = Injection { condition: Condition { calls_min: Some(2), ..none() }, ..Injection::new("finish_unknown", 1.0) };
+    let calls =
+        Injection { condition: Condition { calls_min: Some(2), ..none() }, ..Injection::new("finish_unknown", 1.0) };
     let player = player(spec(vec![calls]), 1);
     for body in &bodies {
         let seen = Seen::of(&ask(&player, body));

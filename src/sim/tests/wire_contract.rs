@@ -110,9 +110,8 @@ fn streams_keep_the_contract_and_say_what_plain_answers_say() {
             assert_eq!(content(&streamed), content(&plain), "{}", instance.case.id);
             assert_eq!(streamed.reasoning, plain.reasoning);
             assert_eq!(streamed.finish, plain.finish);
-            let calls = |seen: &Seen| {
-                seen.calls.iter().map(|c| (c.name.clone(), c.arguments.clone())).collect::<Vec<_>>()
-            };
+            let calls =
+                |seen: &Seen| seen.calls.iter().map(|c| (c.name.clone(), c.arguments.clone())).collect::<Vec<_>>();
             assert_eq!(calls(&streamed), calls(&plain));
             let ids: std::collections::HashSet<_> = plain.calls.iter().map(|c| c.id.clone().unwrap()).collect();
             assert_eq!(ids.len(), plain.calls.len(), "ids are unique");
