@@ -188,6 +188,8 @@ pub struct ScheduleConfig {
     pub suites: Vec<SuiteName>,
     /// An interrupted sweep older than this is closed as it is.
     pub deadline: Duration,
+    /// The calls of a sweep are spread over this much time.
+    pub spread: Duration,
 }
 
 impl ScheduleConfig {

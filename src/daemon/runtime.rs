@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::schedule::{BadCron, Timetable};
+use super::schedule::Timetable;
 use crate::clock::Clock;
 use crate::config::{Config, ModelConfig, ScheduleConfig};
 use crate::diagnostics::Diagnostics;
@@ -35,8 +35,13 @@ pub enum RuntimeError {
         source: ClientError,
     },
     /// A cron line is none (the config's check and the scheduler disagree).
-    #[error(transparent)]
-    Cron(#[from] BadCron),
+    #[error("failed to read the cron line of schedule {name:?}: {reason}")]
+    Cron {
+        /// The schedule.
+        name: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A model, its endpoints and the ways to them.
@@ -86,7 +91,10 @@ impl Runtime {
             .schedules
             .iter()
             .map(|s| {
-                let timetable = Timetable::new(&s.name, &s.cron, s.timezone, s.jitter)?;
+                let cron = s
+                    .evaluator()
+                    .map_err(|e| RuntimeError::Cron { name: s.name.clone(), reason: e.to_string() })?;
+                let timetable = Timetable::new(&s.name, cron, s.timezone, s.jitter);
                 Ok(ScheduleRuntime { config: s.clone(), timetable })
             })
             .collect::<Result<_, RuntimeError>>()?;

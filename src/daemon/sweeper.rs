@@ -259,15 +259,19 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let anchors = curation::anchors(&state, policy, &order);
+        let occasion = curation::Occasion {
+            now_us,
+            first_of_utc_day: self.is_first_of_day(&model.config.id, now_us).await?,
+            back_to_back: request.back_to_back,
+        };
+        let taking_part = curation::participants(&state, policy, &order, occasion);
+        let anchors = curation::anchors(&state, policy, &order, &taking_part);
         let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
         let sizes: BTreeMap<SuiteName, u32> = names
             .iter()
             .filter_map(|n| runtime.drawers.get(n).map(|d| (n.clone(), d.suite().cases.len() as u32)))
             .collect();
-        let first_of_day = self.is_first_of_day(&model.config.id, now_us).await?;
-        let occasion = curation::Occasion { first_of_day, back_to_back: request.back_to_back, now_us };
-        let budgets = curation::budgets(&state, policy, &anchors, &sizes, &occasion);
+        let budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
         let mut suites = Vec::new();
         for (name, endpoints) in budgets {
             let Some(drawer) = runtime.drawers.get(&name) else { continue };

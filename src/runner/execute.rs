@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::progress::SweepProgress;
 use crate::provider::{Client, EndpointLimiter, Reply};
 use crate::scoring::{Judge, judge_delivery};
-use crate::store::{BatchWriter, DoneKey, StoreError};
+use crate::store::{BatchWriter, StoreError, WriterClosed};
 use crate::suites::Drawer;
 
 /// Workers over all endpoints of a sweep, at most.
@@ -49,6 +49,9 @@ pub enum RunError {
     /// The store refuses to take outcomes.
     #[error("failed to store outcomes: {0}")]
     Store(#[from] StoreError),
+    /// The writer has ended.
+    #[error("failed to store outcomes: {0}")]
+    Writer(#[from] WriterClosed),
     /// The plan names what the configuration does not have (any more).
     #[error("the plan names {what}, which is not loaded")]
     Gone {
@@ -71,7 +74,7 @@ pub struct Execution {
     /// Compiles scorers.
     pub judge: Arc<Judge>,
     /// Stored already (a resumed sweep).
-    pub done: HashSet<DoneKey>,
+    pub done: HashSet<AttemptKey>,
     /// Takes the outcomes.
     pub writer: BatchWriter,
     /// Time.
@@ -168,7 +171,8 @@ fn work_lists(run: &Execution) -> Result<BTreeMap<EndpointId, Vec<Item>>, RunErr
             let list = lists.entry(endpoint.id.clone()).or_default();
             for epoch in 0..part.epochs {
                 for (place, case) in part.cases.iter().take(endpoint.cases as usize).enumerate() {
-                    let key = DoneKey {
+                    let key = AttemptKey {
+                        sweep: run.plan.id,
                         endpoint: endpoint.id.clone(),
                         suite: part.suite.clone(),
                         case: case.clone(),
@@ -204,14 +208,19 @@ async fn worker(
         let Some(attempt) = attempt(&shared, &lane, item).await else { return Ok(()) };
         run.metrics.attempt_ended(&run.plan.model, &attempt);
         run.progress.ended(&attempt.key.endpoint, attempt.judgement.verdict);
-        run.writer.append(run.plan.model.clone(), attempt).await?;
+        run.writer.append(attempt).await?;
     }
 }
 
 /// Waits until the item's place in the spread-out sweep; false when the sweep stops first.
 async fn wait_for_turn(shared: &Shared, item: &Item) -> bool {
     let run = &shared.run;
-    if run.stop.is_cancelled() {
+    // While outcomes cannot be stored nothing more is asked for.
+    let healthy = tokio::select! {
+        healthy = run.writer.healthy() => healthy.is_ok(),
+        () = run.stop.cancelled() => false,
+    };
+    if !healthy || run.stop.is_cancelled() {
         return false;
     }
     if run.spread.is_zero() || shared.positions == 0 {
