@@ -43,16 +43,16 @@ pub enum ServiceError {
     Store(#[from] StoreError),
     /// A suite's label stands for another content than before.
     #[error(
-        "suite {name} still calls itself revision {revision:?} but case {case} has changed: give it a new revision, \
-         so that results of different contents are never pooled"
+        "suite {name} still calls itself revision {revision:?} but {what}: give it a new revision, so that results of \
+         different contents are never pooled"
     )]
     Relabelled {
         /// The suite.
         name: String,
         /// Its label.
         revision: String,
-        /// The first case that differs.
-        case: String,
+        /// Which cases differ.
+        what: String,
     },
     /// A model's state.
     #[error(transparent)]
@@ -240,15 +240,26 @@ pub fn manual_request(deadline: Duration) -> SweepRequest {
 
 async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
     for suite in runtime.suites() {
-        if let Registered::Relabelled { case, .. } = store.register_suite(suite, now_us).await? {
+        if let Registered::Conflict { changed, added, removed } = store.register_suite(suite, now_us).await? {
             return Err(ServiceError::Relabelled {
                 name: suite.name.to_string(),
                 revision: suite.revision.clone(),
-                case: case.to_string(),
+                what: difference(&changed, &added, &removed),
             });
         }
     }
     Ok(())
+}
+
+/// Which cases differ, the first few of each kind by name.
+fn difference(changed: &[String], added: &[String], removed: &[String]) -> String {
+    const NAMED_MAX: usize = 5;
+    let part = |(verb, cases): (&str, &[String])| {
+        let more = if cases.len() > NAMED_MAX { ", ..." } else { "" };
+        let named = cases.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!cases.is_empty()).then(|| format!("{} case(s) {verb} ({named}{more})", cases.len()))
+    };
+    [("changed", changed), ("were added", added), ("are gone", removed)].into_iter().filter_map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// Hands the API's sweep commands to the workers.
