@@ -53,10 +53,7 @@ impl Store {
         let mut migrator = Migrator::with_migrations(steps.collect());
         // Our own lock, which ends with the transaction, stands in for sqlx's, which belongs to the session.
         migrator.set_locking(false);
-        let mut tx = self.pool.begin().await?;
-        tx.exclude_others().await?;
-        tx.migrate(&migrator).await.map_err(|error| self.migration_error(error))?;
-        tx.commit().await?;
+        self.pool.migrate(&migrator).await.map_err(|error| self.migration_error(error))?;
         self.schema().await
     }
 

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -111,8 +113,39 @@ pub(super) enum Pool {
 
 /// A write transaction; dropped without [`Tx::commit`] it leaves nothing.
 pub(super) enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(SqliteTx),
     Postgres(Transaction<'static, Postgres>),
+}
+
+/// SQLite ends a transaction by itself when the disk is full. sqlx's own transaction would try to roll back what is no
+/// more, keep counting it as open, and leave the one writing connection unusable for ever. This one closes the
+/// connection instead whenever it does not end in order (SQLite rolls back then); the pool opens the next.
+pub(super) struct SqliteTx {
+    conn: PoolConnection<Sqlite>,
+    open: bool,
+}
+
+impl SqliteTx {
+    async fn begin(pool: &SqlitePool) -> Result<Self> {
+        // Marked as open before BEGIN: the caller may give up while it runs.
+        let mut tx = SqliteTx { conn: pool.acquire().await?, open: true };
+        sqlx::query::<Sqlite>("BEGIN IMMEDIATE").execute(&mut *tx.conn).await?;
+        Ok(tx)
+    }
+
+    async fn end(mut self, sql: &'static str) -> Result<()> {
+        sqlx::query::<Sqlite>(sql).execute(&mut *self.conn).await?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for SqliteTx {
+    fn drop(&mut self) {
+        if self.open {
+            self.conn.close_on_drop();
+        }
+    }
 }
 
 /// A statement with its values, for the driver `$db`.
@@ -155,14 +188,14 @@ macro_rules! on_pool {
 macro_rules! on_tx {
     ($tx:expr, $db:ident, $wrap:ident, $conn:ident => $body:expr) => {
         match $tx {
-            Tx::Sqlite($conn) => {
+            Tx::Sqlite(tx) => {
                 type $db = Sqlite;
-                let $wrap = Row::Sqlite;
+                let ($wrap, $conn) = (Row::Sqlite, &mut *tx.conn);
                 $body
             }
-            Tx::Postgres($conn) => {
+            Tx::Postgres(tx) => {
                 type $db = Postgres;
-                let $wrap = Row::Postgres;
+                let ($wrap, $conn) = (Row::Postgres, &mut **tx);
                 $body
             }
         }
@@ -201,7 +234,7 @@ impl Pool {
     /// with BUSY without any waiting when another program wrote in between.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Pool::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Sqlite { write, .. } => Tx::Sqlite(SqliteTx::begin(write).await?),
             Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
@@ -292,12 +325,35 @@ impl Pool {
         Ok(())
     }
 
+    /// Applies the migrations that are missing, all in one transaction, while no other daemon can.
+    pub async fn migrate(&self, migrator: &Migrator) -> std::result::Result<(), MigrateError> {
+        match self {
+            Pool::Sqlite { write, .. } => {
+                // A connection of its own, so that a failure cannot spoil the one that writes.
+                let mut conn = write.connect_options().connect().await?;
+                let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+                migrator.run_direct(None, &mut *tx, false).await?;
+                let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {SQLITE_APPLICATION_ID}"));
+                sqlx::raw_sql(mark).execute(&mut *tx).await?;
+                tx.commit().await?;
+                conn.close().await?;
+            }
+            Pool::Postgres(pool) => {
+                let mut tx = pool.begin().await?;
+                sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(POSTGRES_LOCK).execute(&mut *tx).await?;
+                migrator.run_direct(None, &mut *tx, false).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Parses and plans a statement without running it.
     pub async fn prepare(&self, sql: &'static str) -> Result<()> {
         use sqlx::{Executor, SqlSafeStr};
         on_pool!(self, Db, wrap, reader => {
             let _ = wrap;
-            let mut conn: sqlx::pool::PoolConnection<Db> = reader.acquire().await?;
+            let mut conn: PoolConnection<Db> = reader.acquire().await?;
             conn.prepare(sql.into_sql_str()).await?;
         });
         Ok(())
@@ -309,7 +365,7 @@ impl Tx {
     pub async fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64> {
         Ok(on_tx!(self, Db, wrap, conn => {
             let _ = wrap;
-            bound!(Db, sql, args).execute(&mut **conn).await?.rows_affected()
+            bound!(Db, sql, args).execute(conn).await?.rows_affected()
         }))
     }
 
@@ -322,7 +378,7 @@ impl Tx {
     ) -> Result<Vec<T>> {
         let mut found = Vec::new();
         on_tx!(self, Db, wrap, conn => {
-            let mut rows = bound!(Db, sql, args).fetch(&mut **conn);
+            let mut rows = bound!(Db, sql, args).fetch(conn);
             while let Some(row) = rows.try_next().await? {
                 found.push(each(&wrap(row))?);
             }
@@ -343,7 +399,7 @@ impl Tx {
     /// Makes it durable.
     pub async fn commit(self) -> Result<()> {
         match self {
-            Tx::Sqlite(tx) => tx.commit().await?,
+            Tx::Sqlite(tx) => tx.end("COMMIT").await?,
             Tx::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
@@ -352,33 +408,17 @@ impl Tx {
     /// Takes everything back.
     pub async fn rollback(self) -> Result<()> {
         match self {
-            Tx::Sqlite(tx) => tx.rollback().await?,
+            Tx::Sqlite(tx) => tx.end("ROLLBACK").await?,
             Tx::Postgres(tx) => tx.rollback().await?,
         }
         Ok(())
     }
 
-    /// Keeps every other daemon from migrating or planning until this transaction ends. SQLite's one writer does that
+    /// Keeps every other daemon from planning (or migrating) until this transaction ends. SQLite's one writer does that
     /// by itself. (A lock of the transaction, not of the session: it also works behind a connection pooler.)
     pub async fn exclude_others(&mut self) -> Result<()> {
         if let Tx::Postgres(tx) = self {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(POSTGRES_LOCK).execute(&mut **tx).await?;
-        }
-        Ok(())
-    }
-
-    /// Applies the migrations that are missing.
-    pub async fn migrate(
-        &mut self,
-        migrator: &sqlx::migrate::Migrator,
-    ) -> std::result::Result<(), sqlx::migrate::MigrateError> {
-        match self {
-            Tx::Sqlite(tx) => {
-                migrator.run_direct(None, &mut **tx, false).await?;
-                let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {SQLITE_APPLICATION_ID}"));
-                sqlx::raw_sql(mark).execute(&mut **tx).await?;
-            }
-            Tx::Postgres(tx) => migrator.run_direct(None, &mut **tx, false).await?,
         }
         Ok(())
     }
@@ -422,6 +462,7 @@ async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
     }
     let write = SqlitePoolOptions::new()
         .max_connections(1)
+        .test_before_acquire(false)
         .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
         .connect_with(sqlite_writer(&file, options))
         .await?;
