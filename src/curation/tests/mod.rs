@@ -1,0 +1,1 @@
+//! The decision as sentences, and its laws.
