@@ -60,7 +60,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         let at = UNITS
             .iter()
             .position(|(name, _)| *name == unit)
-            .ok_or_else(|| DurationError::UnknownUnit(unit.to_owned()))?;
+            .ok_or_else(|| DurationError::UnknownUnit(unit.trim().to_owned()))?;
         if at < next_unit {
             return Err(DurationError::Order);
         }
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(parse("10"), Err(DurationError::NoUnit("10".into())));
         assert_eq!(parse("ten"), Err(DurationError::NumberDue("ten".into())));
         assert_eq!(parse("-5s"), Err(DurationError::NumberDue("-5s".into())));
-        assert_eq!(parse("5 min"), Err(DurationError::UnknownUnit(" min".into())));
+        assert_eq!(parse("5 min"), Err(DurationError::UnknownUnit("min".into())));
         assert_eq!(parse("1.5h"), Err(DurationError::UnknownUnit(".".into())));
         assert_eq!(parse("5m1h"), Err(DurationError::Order));
         assert_eq!(parse("1h1h"), Err(DurationError::Order));

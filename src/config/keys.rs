@@ -406,6 +406,12 @@ pub static SCHEDULE: Section = Section {
             Default("\"0s\""),
             "A start is delayed by up to this much, the same for the same tick everywhere.",
         ),
+        key(
+            "spread",
+            TIME_OR_ZERO,
+            Default("\"0s\""),
+            "The requests of a sweep are spread over this much time; 0: as fast as the limits allow. Shorter than `deadline`.",
+        ),
         key("models", Texts, Default("[\"*\"]"), "Ids or aliases of models; `*` stands for any characters."),
         key("suites", Texts, Optional("every loaded suite"), "Names of suites."),
         key(

@@ -88,9 +88,7 @@ fn build(text: &str, path: &Path, base: PathBuf, env: &dyn Env) -> Result<Config
 
 fn syntax_problem(r: &Reader<'_>, error: &Error, end: usize) {
     let span = error.span().unwrap_or(end..end);
-    let line = r.place(&span).text;
-    let value = line.split_once('=').map_or("", |(_, v)| v.trim());
-    let hint = if error.message().contains("quoted") && value.starts_with(|c: char| c.is_ascii_alphabetic()) {
+    let hint = if error.message().contains("must be quoted") {
         "texts stand in quotes: key = \"text\""
     } else if error.message().contains("duplicate key") {
         "each key stands once in its table"

@@ -1,9 +1,9 @@
 //! `exactod.toml`: read once, validated whole, explained.
 //!
-//! Every key stands once, in [`keys`]; the parser's first pass ([`check`]), the JSON Schema and the reference in
-//! `docs/config.md` ([`schema`]) are made from it. The second pass (one file per section) builds the [`Config`] and
+//! Every key stands once, in [`keys`]; the parser's first pass (`check`), the JSON Schema and the reference in
+//! `docs/config.md` ([`schema()`]) are made from it. The second pass (one file per section) builds the [`Config`] and
 //! checks what concerns several keys. All problems are reported at once, with file, line, caret, reason and hint;
-//! secrets are hidden in the lines shown ([`mask`]). Only a file that is no TOML stops after its first pass.
+//! secrets are hidden in the lines shown (`mask`). Only a file that is no TOML stops after its first pass.
 //!
 //! Environment, key files and key commands are asked through [`Env`].
 
@@ -186,6 +186,8 @@ pub struct ScheduleConfig {
     pub models: Vec<String>,
     /// Suites; empty: every loaded one.
     pub suites: Vec<SuiteName>,
+    /// The requests of a sweep are spread over this much time; zero: as fast as the limits allow.
+    pub spread: Duration,
     /// An interrupted sweep older than this is closed as it is.
     pub deadline: Duration,
     /// The calls of a sweep are spread over this much time.

@@ -16,11 +16,9 @@ use super::{ModelConfig, NamedSuite, policy};
 /// What is appended to the last part of a model's id to make its public name.
 const PUBLIC_SUFFIX: &str = ":exacto";
 
-/// The models that are right, and the names of all.
+/// The models that are right.
 pub(super) struct Models {
     pub(super) good: Vec<ModelConfig>,
-    /// Every id, alias and public name in the file with its line.
-    pub(super) lines: BTreeMap<String, usize>,
     /// Whether every model of the file is in `good`.
     pub(super) complete: bool,
 }
@@ -32,17 +30,16 @@ pub(super) fn read(
     providers: &Providers,
     named_suites: &mut Vec<NamedSuite>,
 ) -> Models {
-    let mut out = Models { good: Vec::new(), lines: BTreeMap::new(), complete: true };
+    let mut out = Models { good: Vec::new(), complete: true };
+    // Every id, alias and public name in the file with its line.
+    let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     // Ids first: an alias that takes a later model's id is the mistake, not that id.
     let views = root.children("model");
-    let ids: Vec<Option<ModelId>> = views.iter().map(|v| name(v, v.text("id"), "model id", &mut out.lines)).collect();
+    let ids: Vec<Option<ModelId>> = views.iter().map(|v| name(v, v.text("id"), "model id", &mut lines)).collect();
     for (view, id) in views.iter().zip(ids) {
         let aliases = view.texts("aliases").unwrap_or_default();
-        let aliases = aliases.into_iter().filter_map(|a| name(view, Some(a), "alias", &mut out.lines)).collect();
-        let public_name = view.text("public_name").map(|(text, span)| {
-            name(view, Some((text, span)), "public name", &mut out.lines);
-            text.to_owned()
-        });
+        let aliases = aliases.into_iter().filter_map(|a| name(view, Some(a), "alias", &mut lines)).collect();
+        let public_name = public_name(view, id.as_ref(), &mut lines);
         let policy = policy::read_model(view, root, base, named_suites);
         let placeholder = ModelId::new("model").ok();
         // Endpoints are read even when the model's own id is wrong: all problems at once.
@@ -51,24 +48,35 @@ pub(super) fn read(
         let reference = reference(view, &ids);
         let (endpoints, providers): (Vec<_>, Vec<_>) = endpoints.into_iter().unzip();
         match id {
-            Some(id) => out.good.push(ModelConfig {
-                public_name: public_name.unwrap_or_else(|| public_name_of(&id)),
-                id,
-                aliases,
-                reference,
-                policy,
-                endpoints,
-                providers,
-            }),
+            Some(id) => {
+                out.good.push(ModelConfig { public_name, id, aliases, reference, policy, endpoints, providers })
+            }
             None => out.complete = false,
         }
     }
     out
 }
 
-fn public_name_of(id: &ModelId) -> String {
-    let last = id.as_str().rsplit('/').next().unwrap_or(id.as_str());
-    format!("{last}{PUBLIC_SUFFIX}")
+/// The name for routers: as written, or the last part of the id and [`PUBLIC_SUFFIX`].
+fn public_name(view: &View<'_>, id: Option<&ModelId>, lines: &mut BTreeMap<String, usize>) -> String {
+    if let Some((text, span)) = view.text("public_name") {
+        name(view, Some((text, span)), "public name", lines);
+        return text.to_owned();
+    }
+    let id = id.map_or("", ModelId::as_str);
+    let made = format!("{}{PUBLIC_SUFFIX}", id.rsplit('/').next().unwrap_or(id));
+    let span = view.span_of("id");
+    match lines.get(&made) {
+        Some(line) if !id.is_empty() => view.reader.problem(
+            &span,
+            format!("the public name of this model would be `{made}`, which is taken in line {line}"),
+            "give one of them a `public_name` of its own",
+        ),
+        _ => {
+            lines.insert(made.clone(), view.reader.line(&span));
+        }
+    }
+    made
 }
 
 /// A name of a model, unique among all names of all models.

@@ -135,9 +135,9 @@ impl<'a> Reader<'a> {
 
     pub(super) fn into_problems(self) -> Diagnostics {
         let mut found = self.found.into_inner();
-        if found.0.len() >= PROBLEMS_MAX {
-            found
-                .push(Diagnostic::file(self.path, format!("more than {PROBLEMS_MAX} problems; the rest is not shown")));
+        if self.unshown.get() > 0 {
+            let message = format!("{} further problems are not shown", self.unshown.get());
+            found.push(Diagnostic::file(self.path, message).hint("mend the others first"));
         }
         found
     }

@@ -63,6 +63,12 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
         if let (Some((_, cron)), Some(zone)) = (&cron, timezone) {
             check_jitter(&view, cron, zone, jitter);
         }
+        let spread = view.duration("spread").unwrap_or(Duration::ZERO);
+        let deadline = view.duration("deadline").unwrap_or(DEADLINE);
+        if spread >= deadline && !spread.is_zero() {
+            let message = "the sweep is spread over no less than its deadline";
+            view.reader.problem(&view.span_of("spread"), message, "spread < deadline, which is \"2h\" when absent");
+        }
         let patterns = view.texts("models").unwrap_or_else(|| vec![("*", view.span())]);
         check_patterns(&view, &patterns, models);
         let suites = suites(&view, named_suites);
@@ -74,8 +80,13 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
                 jitter,
                 models: patterns.into_iter().map(|(p, _)| p.to_owned()).collect(),
                 suites,
+<<<<<<< HEAD
                 deadline: view.duration("deadline").unwrap_or(DEADLINE),
                 spread: view.duration("spread").unwrap_or(SPREAD),
+=======
+                spread,
+                deadline,
+>>>>>>> config
             });
         }
     }
@@ -137,7 +148,7 @@ fn cron(view: &View<'_>, text: &str, span: &Span) -> Option<(String, Cron)> {
     for (at, (name, range)) in FIELDS.iter().enumerate() {
         let alone: Vec<&str> = (0..FIELDS.len()).map(|i| if i == at { fields[i] } else { "*" }).collect();
         if parser.parse(&alone.join(" ")).is_err() {
-            let message = format!("`{}` is not a {name}", fields[at]);
+            let message = format!("`{}` cannot be read as the {name} of a cron line", fields[at]);
             let hint = format!("{name}: {range}; also *, lists 1,2, ranges 1-5 and steps */6");
             return problem(&field_span(view, text, fields[at], at, span), message, hint);
         }
@@ -195,7 +206,7 @@ fn check_patterns(view: &View<'_>, patterns: &[(&str, Span)], models: &Models) {
     for (pattern, span) in patterns {
         let known = models.good.iter().any(|m| pattern_matches_model(pattern, m));
         // A model whose own id is wrong cannot be told from one that is not there.
-        if known || !models.complete || models.good.is_empty() || models.lines.contains_key(*pattern) {
+        if known || !models.complete || models.good.is_empty() {
             continue;
         }
         let names = || models.good.iter().flat_map(|m| std::iter::once(&m.id).chain(&m.aliases)).map(AsRef::as_ref);

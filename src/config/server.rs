@@ -30,7 +30,7 @@ pub(super) fn read(root: &View<'_>) -> Server {
         drain_timeout: view.duration("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         tokens: tokens(&view),
     };
-    if !server.listen.ip().is_loopback() && !view.has("token") {
+    if !server.listen.ip().is_loopback() && view.children("token").is_empty() {
         view.reader.problem(
             &view.span_of("listen"),
             format!("without a token the server listens on loopback only, not on {}", server.listen),
@@ -134,37 +134,34 @@ fn store_url(view: &View<'_>) -> Option<StoreUrl> {
         view.reader.problem(&span, message, hint);
         None
     };
-    const FORMS: &str =
-        "sqlite://data/exactod.db, sqlite:///var/lib/exactod/exactod.db or postgres://user@host/database";
+    const FORMS: &str = "sqlite://data/exactod.db, sqlite:///var/lib/exactod/exactod.db or postgres://host/database";
     match text.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") if text.contains(":memory:") || text.contains("mode=memory") => {
             problem("a store in memory would forget every decision", "name a file: sqlite://data/exactod.db")
+        }
+        Some("sqlite") if text.contains('?') => {
+            problem("a SQLite URL takes no parameters", "write the path alone: sqlite://data/exactod.db")
         }
         Some("sqlite") => match sqlite_url(view, &text) {
             Some(url) => Some(StoreUrl::new(url)),
             None => problem("the store's URL names no file", FORMS),
         },
+        // The host may be absent: `postgres:///database?host=/run/postgresql` is a Unix socket.
         Some("postgres" | "postgresql") => match url::Url::parse(&text) {
-            Ok(url) if url.has_host() => Some(StoreUrl::new(text)),
+            Ok(url) if url.as_str().contains("://") => Some(StoreUrl::new(text)),
             _ => problem("this is not a PostgreSQL URL", FORMS),
         },
         _ => problem("the store must be SQLite or PostgreSQL", FORMS),
     }
 }
 
-/// `sqlite://` and the path, relative to the config's folder; the part after `?` as it is.
+/// `sqlite://` and the path, relative to the config's folder. The path is plain: nothing in it is percent-encoded.
 fn sqlite_url(view: &View<'_>, url: &str) -> Option<String> {
-    let rest = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
-    let (path, parameters) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
     if path.is_empty() || path.ends_with('/') {
         return None;
     }
-    if path.starts_with('/') || view.reader.base().as_os_str().is_empty() {
-        return Some(format!("sqlite://{path}{parameters}"));
-    }
-    // The path in a URL is percent-encoded, the folder is not yet.
-    let folder = view.reader.base().to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-    Some(format!("sqlite://{}/{path}{parameters}", folder.trim_end_matches('/')))
+    Some(format!("sqlite://{}", view.reader.resolve(path).display()))
 }
 
 /// Reads `[suites]`.

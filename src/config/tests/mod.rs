@@ -1,10 +1,12 @@
 //! Tests of the whole config: what is read, what is told, what is never told.
 
-mod diagnostics;
 mod drift;
 mod files;
 mod fuzz;
 mod secrecy;
+mod told_of_keys;
+mod told_of_providers;
+mod told_of_rules;
 mod values;
 
 use std::collections::BTreeMap;
@@ -57,6 +59,46 @@ id = "lab/m"
 [[model.endpoint]]
 provider = "p"
 "#;
+
+/// All problems of a text.
+fn told(text: &str) -> String {
+    parse(text).expect_err("refused").to_string()
+}
+
+/// All problems of the smallest config with more lines in its provider.
+fn in_provider(lines: &str) -> String {
+    told(&MINIMAL.replace("id = \"p\"\n", &format!("id = \"p\"\n{lines}\n")))
+}
+
+/// All problems of the smallest config with more lines in its endpoint.
+fn in_endpoint(lines: &str) -> String {
+    told(&format!("{MINIMAL}{lines}\n"))
+}
+
+/// All problems of the smallest config with more lines in its model.
+fn in_model(lines: &str) -> String {
+    told(&MINIMAL.replace("[[model.endpoint]]", &format!("{lines}\n[[model.endpoint]]")))
+}
+
+/// All problems of the smallest config with sections before it.
+fn with(lines: &str) -> String {
+    told(&format!("{lines}\n{MINIMAL}"))
+}
+
+/// All problems of the smallest config with another base URL.
+fn with_url(url: &str) -> String {
+    told(&MINIMAL.replace("https://api.example.com/v1", url))
+}
+
+/// All problems of the smallest config with a schedule.
+fn with_cron(line: &str) -> String {
+    with(&format!("[[schedule]]\ncron = \"{line}\""))
+}
+
+/// All problems of the smallest config with a schedule in a time zone.
+fn with_zone(zone: &str) -> String {
+    with(&format!("[[schedule]]\ncron = \"0 * * * *\"\ntimezone = \"{zone}\""))
+}
 
 /// Every key of every section, none at its default.
 const EVERYTHING: &str = r#"
@@ -118,6 +160,7 @@ name = "nightly"
 cron = "30  2 * * MON-FRI"
 timezone = "Europe/Berlin"
 jitter = "10m"
+spread = "30m"
 models = ["lab/*"]
 suites = ["one"]
 deadline = "1h"
