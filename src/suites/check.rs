@@ -38,18 +38,7 @@ impl Checker {
         if let Some(format) = &instance.response_format {
             self.response_format(format, f);
         }
-        let path = Path::ROOT.key("scorers");
-        for (i, (spec, raw)) in instance.scorers.iter().zip(&instance.case.scorers).enumerate() {
-            // A suite's own scorers have been checked in the header, unless they hold placeholders.
-            if origin.own_scorers || has_placeholder(&Value::Object(raw.options.clone())) {
-                let here = path.index(i);
-                scorers::check(spec, &here, f);
-                patterns(&Value::Object(spec.options.clone()), &here, f);
-            }
-        }
-        if let Some(expected) = &instance.expected {
-            patterns(expected, &Path::ROOT.key("expected"), f);
-        }
+        scorers::check_instance(instance, origin.own_scorers, f);
         answers(instance, f);
     }
 
@@ -194,7 +183,9 @@ fn schema_problem(schema: &Value) -> Option<String> {
             clip(target)
         ));
     }
-    match jsonschema::options().offline().build(schema) {
+    // As the judge builds it: patterns in linear time.
+    let patterns = jsonschema::PatternOptions::regex();
+    match jsonschema::options().offline().with_pattern_options(patterns).build(schema) {
         Ok(_) => None,
         Err(error) => {
             let place = error.instance_path().to_string();
@@ -305,38 +296,6 @@ fn tool_choice(instance: &CaseInstance, f: &mut Findings<'_>) {
         |name: &str| tools.iter().any(|tool| tool.pointer("/function/name").and_then(Value::as_str) == Some(name));
     if let Some(name) = named_tool(choice).filter(|name| !offered(name)) {
         f.value(&here, format!("`tool_choice` forces `{}`, which is not among the tools", clip(name)));
-    }
-}
-
-/// Reports regular expressions that do not compile: `pattern` next to the scorer's options, `$regex` at any depth.
-fn patterns(value: &Value, path: &Path<'_>, f: &mut Findings<'_>) {
-    if let Some(Value::String(pattern)) = value.get("pattern") {
-        pattern_compiles(pattern, &path.key("pattern"), f);
-    }
-    matchers(value, path, f);
-}
-
-fn matchers(value: &Value, path: &Path<'_>, f: &mut Findings<'_>) {
-    match value {
-        Value::Array(items) => items.iter().enumerate().for_each(|(i, v)| matchers(v, &path.index(i), f)),
-        Value::Object(map) => {
-            for (key, value) in map {
-                let here = path.key(key);
-                match value {
-                    Value::String(pattern) if key == "$regex" => pattern_compiles(pattern, &here, f),
-                    other => matchers(other, &here, f),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn pattern_compiles(pattern: &str, path: &Path<'_>, f: &mut Findings<'_>) {
-    if let Err(error) = regex::Regex::new(pattern) {
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        f.value(path, format!("the regular expression does not compile: {reason}"));
     }
 }
 
