@@ -420,12 +420,6 @@ pub static SCHEDULE: Section = Section {
             Default("\"2h\""),
             "An interrupted sweep older than this is closed as it is instead of being resumed.",
         ),
-        key(
-            "spread",
-            TIME,
-            Default("\"10m\""),
-            "The calls of a sweep are spread over this much time, so that one bad minute of an endpoint does not fill a sweep.",
-        ),
     ],
 };
 

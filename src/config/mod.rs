@@ -190,8 +190,6 @@ pub struct ScheduleConfig {
     pub spread: Duration,
     /// An interrupted sweep older than this is closed as it is.
     pub deadline: Duration,
-    /// The calls of a sweep are spread over this much time.
-    pub spread: Duration,
 }
 
 impl ScheduleConfig {

@@ -14,9 +14,6 @@ use crate::domain::SuiteName;
 use super::models::Models;
 use super::reader::{Span, View};
 use super::{ModelConfig, NamedSuite, ScheduleConfig};
-/// Default of `spread`.
-const SPREAD: Duration = Duration::from_secs(600);
-
 
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many ticks are looked at for the shortest time between two.
@@ -80,13 +77,8 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
                 jitter,
                 models: patterns.into_iter().map(|(p, _)| p.to_owned()).collect(),
                 suites,
-<<<<<<< HEAD
-                deadline: view.duration("deadline").unwrap_or(DEADLINE),
-                spread: view.duration("spread").unwrap_or(SPREAD),
-=======
                 spread,
                 deadline,
->>>>>>> config
             });
         }
     }
