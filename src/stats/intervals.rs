@@ -129,6 +129,17 @@ fn beta_quantile(q: f64, a: f64, b: f64) -> f64 {
     (low + high) / 2.0
 }
 
+/// Two-sided quantile of Student's t: the t that `|T|` exceeds with probability `alpha`, for `df` degrees of freedom
+/// (by the incomplete beta function: `alpha = I_x(df/2, 1/2)` with `x = df / (df + t^2)`). Infinite without freedom.
+#[must_use]
+pub fn student_t(alpha: f64, df: f64) -> f64 {
+    if df <= 0.0 {
+        return f64::INFINITY;
+    }
+    let x = beta_quantile(alpha, df / 2.0, 0.5);
+    if x <= 0.0 { f64::INFINITY } else { (df * (1.0 - x) / x).sqrt() }
+}
+
 /// Exact binomial interval of level `1 - alpha`: quantiles of beta distributions. `(0, 1)` without trials.
 #[must_use]
 pub fn clopper_pearson(k: u64, n: u64, alpha: f64) -> Bounds {
