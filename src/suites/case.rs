@@ -51,7 +51,7 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         tags: read_tags(&mut map, f),
         messages,
         response_format: map.get_mut("response_format").map(Value::take),
-        request: read_request(&mut map, header, tools.is_some(), f),
+        request: read_request(&mut map, header, tools.as_ref().is_some_and(|tools| !tools.is_empty()), f),
         tools: bounded_tools(tools, f),
         expected: map.get_mut("expected").map(Value::take),
         scorers: scorers.unwrap_or_else(|| header.scorers.clone()),

@@ -313,4 +313,7 @@ fn answers(instance: &CaseInstance, f: &mut Findings<'_>) {
     if let Some(reference) = &instance.reference {
         message(reference, &Path::ROOT.key("reference"));
     }
+    if let Some(counter) = &instance.counterexample {
+        message(&counter.message, &Path::ROOT.key("counterexample").key("message"));
+    }
 }

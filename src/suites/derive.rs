@@ -7,6 +7,7 @@
 //! between steps, so that one single built-in call (`"x" * 1000000000`) may exceed them before it is stopped. Suites
 //! are the operator's own files.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::{Number, Value};
@@ -48,6 +49,7 @@ pub(super) const RESERVED: &[&str] = &[
 ];
 
 /// One expression and the names that it may use: parameters, then the derived values before it.
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source<'a> {
     /// The names, in the order of the arguments.
     pub(super) names: Vec<&'a str>,
@@ -61,8 +63,26 @@ static GLOBALS: LazyLock<Globals> = LazyLock::new(|| {
     GlobalsBuilder::extended_by(&extensions).with(helpers).build()
 });
 
-/// Compiles all expressions: together when all are right, else each alone, so that every wrong one is named.
+/// Compiles all expressions: together when all are right, else each alone, so that every wrong one is named. Equal
+/// expressions over equal names, as generated cases have them, are compiled once.
 pub(super) fn compile(sources: &[Source<'_>]) -> Vec<Result<Program, ExpressionError>> {
+    let mut different: Vec<&Source<'_>> = Vec::new();
+    let mut index_of: HashMap<&Source<'_>, usize> = HashMap::new();
+    let indexes: Vec<usize> = sources
+        .iter()
+        .map(|source| {
+            *index_of.entry(source).or_insert_with(|| {
+                different.push(source);
+                different.len() - 1
+            })
+        })
+        .collect();
+    let compiled = compile_different(&different);
+    let missing = || Err(ExpressionError("it was not compiled".to_owned()));
+    indexes.into_iter().map(|i| compiled.get(i).cloned().unwrap_or_else(missing)).collect()
+}
+
+fn compile_different(sources: &[&Source<'_>]) -> Vec<Result<Program, ExpressionError>> {
     if sources.is_empty() {
         return Vec::new();
     }
@@ -82,12 +102,10 @@ pub(super) fn compile(sources: &[Source<'_>]) -> Vec<Result<Program, ExpressionE
 }
 
 fn compile_one(source: &Source<'_>) -> Result<Program, ExpressionError> {
-    compile_module(std::slice::from_ref(source))?
-        .pop()
-        .ok_or_else(|| ExpressionError("there is no expression".to_owned()))
+    compile_module(&[source])?.pop().ok_or_else(|| ExpressionError("there is no expression".to_owned()))
 }
 
-fn compile_module(sources: &[Source<'_>]) -> Result<Vec<Program>, ExpressionError> {
+fn compile_module(sources: &[&Source<'_>]) -> Result<Vec<Program>, ExpressionError> {
     sources.iter().try_for_each(|source| check_size(source.expression))?;
     let text: String = sources.iter().enumerate().map(|(i, s)| function_text(i, s)).collect();
     let ast = AstModule::parse("derive", text, &DIALECT)?;

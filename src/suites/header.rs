@@ -55,6 +55,9 @@ pub(super) fn read(file: &FilePath, text: &str, folder: Option<&str>) -> (Header
 
 /// Reports an excluded id that no case has.
 pub(super) fn unknown_exclusions(file: &FilePath, text: &str, unknown: &[(usize, String)]) -> Vec<Diagnostic> {
+    if unknown.is_empty() {
+        return Vec::new();
+    }
     let (table, _) = toml_doc::parse(text);
     let locator = toml_doc::TomlLocator(table.get_ref());
     let mut f = Findings::new(file, text, 1, &locator);

@@ -51,3 +51,22 @@ fn parse_all(embedded: &[Embedded]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
     suites.sort_by(|a, b| a.name.cmp(&b.name));
     problems.into_result(suites)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "version = 1\nname = \"b\"\nkind = [\"tool_use\"]\nrevision = \"1\"\n";
+    const CASES: &str = "{\"id\": \"c\", \"input\": \"x\"}\n";
+
+    #[test]
+    fn embedded_files_are_read_like_a_folder() {
+        let good = Embedded { folder: "eval_suites/b", header: HEADER, cases: CASES };
+        let suites = parse_all(std::slice::from_ref(&good)).unwrap();
+        assert_eq!(suites.iter().map(|suite| suite.name.as_str()).collect::<Vec<_>>(), ["b"]);
+        // The folder gives the name, and every wrong suite is told of.
+        let wrong = |folder| Embedded { folder, header: HEADER, cases: CASES };
+        let text = parse_all(&[good, wrong("eval_suites/c"), wrong("eval_suites/d")]).unwrap_err().to_string();
+        assert!(text.contains("eval_suites/c/suite.toml:2") && text.contains("eval_suites/d/suite.toml:2"), "{text}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Suites from text to instances, as a user meets them.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::domain::{CaseId, Suite, SuiteName};
 
 const HEADER: &str = "version = 1\nname = \"trip\"\nkind = [\"tool_use\"]\nrevision = \"1\"\n";
 
-const TRIP: &str = r#"{"id": "trip", "params": {"city": {"one_of": ["Oslo", "Lima", "Busan"]}, "nights": {"int": [2, 29]}, "price": {"decimal": [40, 300, 2]}, "two": {"sample": [["a", "b", "c"], 2]}}, "derive": {"total": "nights * price", "shown": "fixed(total, 2)"}, "input": "{{nights}} nights in {{city}} at {{price}}: {{shown}} {{two}}", "expected": {"value": "{{total}}", "n": ["{{nights}}"]}, "scorers": [{"type": "equals", "value": "{{city}}"}]}"#;
+const TRIP: &str = r#"{"id": "trip", "params": {"city": {"one_of": ["Oslo", "Lima", "Busan"]}, "nights": {"int": [2, 29]}, "price": {"decimal": [40, 300, 2]}, "two": {"sample": [["a", "b", "c"], 2]}}, "derive": {"total": "nights * price", "shown": "fixed(total, 2)"}, "input": "{{nights}} nights in {{city}} at {{price}}: {{shown}} {{two}}", "expected": {"number": "{{total}}", "answers": ["{{nights}}"]}, "scorers": [{"type": "equals", "value": "{{city}}"}, {"type": "number"}, {"type": "answer-in-text"}]}"#;
 
 fn load(header: &str, cases: &str) -> Result<Suite, Diagnostics> {
     parse_suite(Path::new("suites/trip"), header.as_bytes(), cases.as_bytes())
@@ -51,9 +51,34 @@ fn a_template_is_drawn_derived_and_filled() {
         draw["two"]
     );
     assert_eq!(instance.messages, [json!({"role": "user", "content": text})]);
-    assert_eq!(instance.expected, Some(json!({"value": draw["total"], "n": [draw["nights"]]})));
+    assert_eq!(instance.expected, Some(json!({"number": draw["total"], "answers": [draw["nights"]]})));
     assert_eq!(instance.scorers[0].options["value"], draw["city"]);
     assert_eq!(Value::Object(drawer.values(&id("trip"), &seed(1), 0).unwrap()), draw);
+}
+
+#[test]
+fn a_drawer_serves_many_threads() {
+    let drawer = drawer(TRIP);
+    let drawn: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| drawer.values(&id("trip"), &seed(5), 0).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(drawn.iter().all(|values| *values == drawn[0]));
+}
+
+#[test]
+fn what_messages_say_is_text_whatever_is_drawn() {
+    let drawer = drawer(
+        r#"{"id": "c", "params": {"n": {"int": [7, 7]}}, "derive": {"args": "{\"n\": n}"}, "messages": [{"role": "user", "content": "{{n}}"}], "expected": {"number": "{{n}}"}, "scorers": [{"type": "number"}], "reference": {"content": "{{n}}", "tool_calls": [{"function": {"name": "f", "arguments": "{{args}}"}}]}, "counterexample": {"fault": "WrongAnswer", "message": {"content": "{{n}}{{n}}"}}}"#,
+    );
+    let instance = drawer.draw(&id("c"), &seed(1), 0).unwrap();
+    assert_eq!(instance.messages[0]["content"], "7");
+    assert_eq!(instance.expected, Some(json!({"number": 7})));
+    let reference = instance.reference.unwrap();
+    assert_eq!(reference["content"], "7");
+    assert_eq!(reference.pointer("/tool_calls/0/function/arguments"), Some(&json!("{\"n\":7}")));
+    assert_eq!(instance.counterexample.unwrap().message["content"], "77");
 }
 
 #[test]
@@ -120,7 +145,7 @@ fn all_problems_are_listed_with_line_caret_and_hint() {
         "the id `a` stands in line 1 already\n  --> suites/trip/cases.jsonl:2:8",
         "`input` must be a string, not an integer",
         "a case has either `messages` or `input`, not both\n  --> suites/trip/cases.jsonl:4:13",
-        "unknown scorer `equalz`",
+        "scorer `equalz`",
         "a case has either `scorers` or `assert`, not both",
         "suites/trip/cases.jsonl:5:12",
         "`{{nigths}}` names no parameter, derived value or entry of [vars]",
@@ -159,8 +184,8 @@ fn tools_schemas_and_patterns_are_checked_on_the_filled_case() {
         ),
         "forces `u`, which is not among the tools",
     );
-    check(r#""expected": {"calls": [{"name": "t", "arguments": {"a": {"$regex": "("}}}]}"#.into(), "does not compile");
-    check(r#""scorers": [{"type": "regex", "pattern": "[a"}]"#.into(), "does not compile");
+    check(r#""expected": {"calls": [{"name": "t", "arguments": {"a": {"$regex": "("}}}]}, "scorers": [{"type": "tool-calls"}]"#.into(), "regular expression");
+    check(r#""scorers": [{"type": "regex", "pattern": "[a"}]"#.into(), "regular expression");
     check(
         r#""response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": 1}}}"#.into(),
         "not a JSON Schema",
@@ -196,6 +221,8 @@ fn the_suites_request_stands_under_the_cases_own() {
     let header = format!("{HEADER}[request]\ntemperature = 0\ntool_choice = \"auto\"\nmax_tokens = 9\n");
     let suite = load(&header, r#"{"id": "c", "input": "x", "request": {"max_tokens": 5, "stream": true}}"#).unwrap();
     let request = Value::Object(suite.cases[0].request.clone());
+    let empty = load(&header, r#"{"id": "c", "input": "x", "tools": []}"#).unwrap();
+    assert!(empty.cases[0].tools.is_none() && !empty.cases[0].request.contains_key("tool_choice"));
     assert_eq!(request, json!({"temperature": 0, "max_tokens": 5, "stream": true}));
 }
 
@@ -375,18 +402,25 @@ fn shipped_suites_load() {
     }
 }
 
+/// Two drawers of one suite, as two processes have them.
+static PAIR: LazyLock<[Drawer; 2]> = LazyLock::new(|| {
+    let cases = format!("{TRIP}\n{}", TRIP.replace("\"trip\"", "\"trip2\""));
+    [drawer(&cases), drawer(&cases)]
+});
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn draws_depend_on_seed_case_and_epoch_alone(n in any::<u64>(), epoch in 0_u32..5) {
-        let cases = format!("{TRIP}\n{}", TRIP.replace("\"trip\"", "\"trip2\""));
-        let (first, second) = (drawer(&cases), drawer(&cases));
+        let [first, second] = &*PAIR;
         let values = |drawer: &Drawer, case: &str, n: u64, epoch: u32| drawer.values(&id(case), &seed(n), epoch).unwrap();
-        let drawn = values(&first, "trip", n, epoch);
+        let drawn = values(first, "trip", n, epoch);
         // Another process, after other draws: the same.
-        values(&second, "trip2", n, 9);
-        prop_assert_eq!(&values(&second, "trip", n, epoch), &drawn);
+        values(second, "trip2", n, 9);
+        prop_assert_eq!(&values(second, "trip", n, epoch), &drawn);
         // Any change draws anew; two of three may fall together by chance (one in two million), not all.
-        let others = [values(&first, "trip", n ^ 1, epoch), values(&first, "trip", n, epoch + 1), values(&first, "trip2", n, epoch)];
+        let others = [values(first, "trip", n ^ 1, epoch), values(first, "trip", n, epoch + 1), values(first, "trip2", n, epoch)];
         prop_assert!(others.iter().filter(|other| **other == drawn).count() < 2);
         prop_assert!((2..=29).contains(&drawn["nights"].as_i64().unwrap()));
         prop_assert!((40.0..=300.0).contains(&drawn["price"].as_f64().unwrap()));
@@ -415,9 +449,9 @@ proptest! {
     #[test]
     fn a_case_keeps_its_hash_when_its_text_is_written_anew(text in "[a-zé\" {}0-9]{0,20}", number in any::<f64>(), integer in any::<i64>()) {
         prop_assume!(number.is_finite());
-        let case = json!({"id": "c", "input": text.replace("{{", "{"), "expected": {"b": number, "a": [integer, null, text.replace("{{", "{")]}});
+        let case = json!({"id": "c", "input": text.replace("{{", "{"), "expected": {"json": {"b": number, "a": [integer, null, text.replace("{{", "{")]}}, "scorers": [{"type": "json-schema", "schema": {}}]});
         let loaded = load(HEADER, &case.to_string()).unwrap();
-        let reordered = format!(" {{ \"expected\" : {} , \"input\": {} ,\"id\":\"c\"}}", case["expected"], case["input"]);
+        let reordered = format!(" {{ \"scorers\":{}, \"expected\" : {} , \"input\": {} ,\"id\":\"c\"}}", case["scorers"], case["expected"], case["input"]);
         let again = load(HEADER, &reordered).unwrap();
         prop_assert_eq!(&loaded.cases[0].hash, &again.cases[0].hash);
         prop_assert_eq!(loaded.digest, again.digest);
