@@ -23,7 +23,10 @@ pub(super) const REPLACEMENT: char = '\u{fffd}';
 
 /// A foreign character in a text, when there is one.
 pub(super) fn foreign_char(text: &str, allowed: ScriptSet) -> Option<(char, Script)> {
-    if text.is_ascii() {
+    let mut scripts = ScriptSet::default();
+    scripts.insert_text(text);
+    // Most texts end here: nothing but Latin, signs and what the case shows.
+    if !super::script::ALL.into_iter().any(|s| scripts.contains(s) && is_ever_foreign(s) && !allowed.contains(s)) {
         return None;
     }
     let counts = Counts::of(text);
@@ -42,7 +45,12 @@ pub(super) fn foreign_char(text: &str, allowed: ScriptSet) -> Option<(char, Scri
 
 fn can_be_foreign(script: Script, own: Script) -> bool {
     let east_asian = |s| matches!(s, Script::Han | Script::Kana);
-    !matches!(script, Script::Latin | Script::Greek) && !(east_asian(script) && east_asian(own))
+    let akin = east_asian(script) && east_asian(own);
+    is_ever_foreign(script) && !akin
+}
+
+fn is_ever_foreign(script: Script) -> bool {
+    !matches!(script, Script::Latin | Script::Greek)
 }
 
 /// The first run of a script that counts as lone, unless a longer run shows that the script is meant.

@@ -38,39 +38,35 @@ fn repeats_needed(words: usize) -> usize {
     }
 }
 
-struct Word<'a> {
-    text: &'a str,
-    start: usize,
-    hash: u64,
-}
-
 /// The unit that a text repeats and how often, when it is a loop.
 pub(super) fn find_loop(text: &str) -> Option<(String, usize)> {
     find_word_loop(text).or_else(|| text.split_whitespace().find_map(find_char_loop))
 }
 
 fn find_word_loop(text: &str) -> Option<(String, usize)> {
-    let mut words: Vec<Word<'_>> = text
-        .split_whitespace()
-        .map(|w| Word { text: w, start: w.as_ptr() as usize - text.as_ptr() as usize, hash: fnv(w) })
-        .collect();
+    let mut words: Vec<&str> = text.split_whitespace().collect();
     if words.len() < WORDS_MIN {
         return None;
     }
     let words = words.split_off(words.len().saturating_sub(WORDS_MAX));
+    // Hashes side by side: the comparison below is the only part of a judgement that grows with text times unit.
+    let hashes: Vec<u64> = words.iter().map(|w| fnv(w)).collect();
     for period in 1..=UNIT_WORDS_MAX.min(words.len() / 2) {
         let needed = repeats_needed(period);
         let mut run = 0;
-        for at in period..words.len() {
-            run = if words[at].hash == words[at - period].hash { run + 1 } else { 0 };
+        for (at, (word, before)) in (period..).zip(hashes[period..].iter().zip(&hashes)) {
+            if word != before {
+                run = 0;
+                continue;
+            }
+            run += 1;
             let repeats = run / period + 1;
             if repeats < needed || run % period != 0 {
                 continue;
             }
             let looped = &words[at + 1 - run - period..=at];
             if is_loop(text, looped, period, repeats) {
-                let unit: Vec<&str> = looped[..period].iter().map(|w| w.text).collect();
-                return Some((unit.join(" "), repeats));
+                return Some((looped[..period].join(" "), repeats));
             }
         }
     }
@@ -78,16 +74,17 @@ fn find_word_loop(text: &str) -> Option<(String, usize)> {
 }
 
 /// Whether enough repeats of a unit are a loop, given what the unit looks like.
-fn is_loop(text: &str, looped: &[Word<'_>], period: usize, repeats: usize) -> bool {
+fn is_loop(text: &str, looped: &[&str], period: usize, repeats: usize) -> bool {
     let unit = &looped[..period];
-    if !unit.iter().any(|w| w.text.chars().any(char::is_alphabetic)) {
+    if !unit.iter().any(|w| w.chars().any(char::is_alphabetic)) {
         return false;
     }
     if repeats >= 3 * repeats_needed(period) {
         return true;
     }
-    let structured = unit.iter().any(|w| w.text.contains(['|', '{', '}', '[', ']', '"', ':', ',']));
-    let (first, last) = (looped[0].start, looped[looped.len() - 1].start);
+    let structured = unit.iter().any(|w| w.contains(['|', '{', '}', '[', ']', '"', ':', ',']));
+    let offset = |w: &str| w.as_ptr() as usize - text.as_ptr() as usize;
+    let (first, last) = (offset(looped[0]), offset(looped[looped.len() - 1]));
     !structured && !text[first..last].contains('\n')
 }
 

@@ -265,6 +265,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scoring::scorer_version;
 
     fn spec(value: Value) -> ScorerSpec {
         child_spec(&value).unwrap()
@@ -339,6 +340,4 @@ mod tests {
         assert_eq!(scorer_version("not-leak"), None);
         assert_eq!(scorer_version("made-up"), None);
     }
-
-    use super::kinds::scorer_version;
 }
