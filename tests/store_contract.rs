@@ -1,4 +1,5 @@
 //! What the store promises, each promise one function, run on SQLite and on PostgreSQL.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 #[path = "store_contract/attempts.rs"]
 mod attempts;

@@ -1,5 +1,7 @@
 //! The end of a sweep: whole or not at all.
 
+use std::slice::from_ref;
+
 use exactod::domain::{AllowlistMode, ModelId, SweepId, SweepState};
 use exactod::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
 
@@ -176,10 +178,10 @@ pub async fn an_alarm_is_open_once(db: Database) {
     let opened = store.set_alarms(&[first.clone(), of_endpoint.clone(), of_all.clone()], &[], T0).await.unwrap();
     assert_eq!(opened, [first.id, of_endpoint.id, of_all.id]);
     let again = Alarm { text: "again".to_owned(), ..alarm(4, "provenance") };
-    assert!(store.set_alarms(&[again.clone()], &[], T0 + 1).await.unwrap().is_empty());
+    assert!(store.set_alarms(from_ref(&again), &[], T0 + 1).await.unwrap().is_empty());
     assert_eq!(store.open_alarms().await.unwrap(), [first.clone(), of_endpoint, of_all]);
 
-    let reopened = store.set_alarms(&[again.clone()], &[first.key.clone()], T0 + 2).await.unwrap();
+    let reopened = store.set_alarms(from_ref(&again), from_ref(&first.key), T0 + 2).await.unwrap();
     assert_eq!(reopened, [again.id], "closed and opened anew in one call");
     let listed = store.alarms(Some(&model()), 10, None).await.unwrap().items;
     assert_eq!(listed.iter().map(|a| a.closed_at_us).collect::<Vec<_>>(), [None, None, Some(T0 + 2)]);
