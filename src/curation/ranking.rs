@@ -12,7 +12,8 @@
 //!
 //! s lies in \[0.1, 1\]; without the figure it is 0.5. Weights are multiples of 5. So that a document does not change with
 //! every sweep, an endpoint keeps its weight while the new one lies within 5 of it, and two neighbours keep their order
-//! unless one is better by a half margin (quality), 10 % (latency, throughput) or at all (price).
+//! unless one is better by half the margin and two standard errors (quality), by 10 % (latency, throughput), or at all
+//! (price).
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,9 @@ const SCALE_UNKNOWN: f64 = 0.5;
 
 /// Relative difference of latency or throughput that changes an order.
 const RELATIVE_STEP: f64 = 0.1;
+
+/// Standard errors of a difference in quality beyond half the margin that change an order.
+const QUALITY_ERRORS: f64 = 2.0;
 
 /// What ranking knows of an endpoint beside its quality: trailing figures from stored attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -95,17 +99,18 @@ impl Ranker<'_> {
     }
 
     /// `b` is so much better than `a` that it goes before it.
-    fn overtakes(&self, a: Option<f64>, b: Option<f64>) -> bool {
-        match (a, b) {
+    fn overtakes(&self, (a, x): (&EndpointId, Option<f64>), (b, y): (&EndpointId, Option<f64>)) -> bool {
+        let error = |id: &EndpointId| self.state.ranking_error(self.policy, id);
+        match (x, y) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(a), Some(b)) => {
+            (Some(x), Some(y)) => {
                 let step = match self.policy.rank_by {
-                    RankBy::Quality => self.policy.margin / 2.0,
+                    RankBy::Quality => self.policy.margin / 2.0 + QUALITY_ERRORS * error(a).hypot(error(b)),
                     RankBy::Price => 0.0,
-                    RankBy::Latency | RankBy::Throughput => RELATIVE_STEP * a.abs(),
+                    RankBy::Latency | RankBy::Throughput => RELATIVE_STEP * x.abs(),
                 };
-                b - a > step
+                y - x > step
             }
         }
     }
@@ -156,7 +161,7 @@ impl Ranker<'_> {
             let mut changed = false;
             for i in 1..order.len() {
                 let ((a, x), (b, y)) = (&order[i - 1], &order[i]);
-                if a.tier == b.tier && self.overtakes(*x, *y) {
+                if a.tier == b.tier && self.overtakes((&a.endpoint.id, *x), (&b.endpoint.id, *y)) {
                     order.swap(i - 1, i);
                     changed = true;
                 }

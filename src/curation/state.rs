@@ -327,6 +327,21 @@ impl ModelState {
         if weights > 0.0 { sum / weights } else { Ranking::default().estimate() }
     }
 
+    /// Standard error of [`ModelState::ranking`], as if its scores were independent.
+    #[must_use]
+    pub fn ranking_error(&self, policy: &Policy, endpoint: &EndpointId) -> f64 {
+        let state = self.endpoints.get(endpoint);
+        let (mut variance, mut weights) = (0.0, 0.0);
+        for suite in self.suites.keys() {
+            let weight = policy.weight(suite);
+            let ranking = state.and_then(|s| s.suites.get(suite)).map_or_else(Ranking::default, |e| e.ranking);
+            let mean = ranking.estimate().clamp(0.0, 1.0);
+            variance += weight * weight * mean * (1.0 - mean) / (ranking.count + RANKING_PRIOR.1);
+            weights += weight;
+        }
+        if weights > 0.0 { variance.sqrt() / weights } else { 0.0 }
+    }
+
     /// Whether any endpoint has ever been Admitted by evidence (designation does not count).
     #[must_use]
     pub fn ever_admitted(&self) -> bool {
