@@ -26,12 +26,17 @@ pub struct Place {
     pub column: usize,
     /// Number of characters underlined, at least 1.
     pub width: usize,
-    /// The line's text (cut at [`LINE_CHARS_MAX`]).
+    /// The line's text. Of a line longer than [`LINE_CHARS_MAX`] a part around the column, `…` where it is cut.
     pub text: String,
+    /// Column of the first character of `text`, from 1; a leading `…` counts as one.
+    pub text_column: usize,
 }
 
 /// Longest line shown in full.
 pub const LINE_CHARS_MAX: usize = 160;
+
+/// How much of a longer line is shown before the column.
+const LINE_CHARS_BEFORE: usize = 60;
 
 impl Place {
     /// The place of a byte range in a text.
@@ -41,12 +46,30 @@ impl Place {
         let line_start = source[..start].rfind('\n').map_or(0, |i| i + 1);
         let line_end = source[start..].find('\n').map_or(source.len(), |i| start + i);
         let end = floor_char(source, span.end.clamp(start, line_end));
+        let column = source[line_start..start].chars().count() + 1;
+        let (text, text_column) = excerpt(source[line_start..line_end].trim_end_matches('\r'), column);
         Place {
             line: source[..start].matches('\n').count() + 1,
-            column: source[line_start..start].chars().count() + 1,
+            column,
             width: source[start..end].chars().count().max(1),
-            text: source[line_start..line_end].trim_end_matches('\r').chars().take(LINE_CHARS_MAX).collect(),
+            text,
+            text_column,
         }
+    }
+}
+
+/// The part of a line that is shown, and the column at which it begins.
+fn excerpt(line: &str, column: usize) -> (String, usize) {
+    if line.chars().nth(LINE_CHARS_MAX).is_none() {
+        return (line.to_owned(), 1);
+    }
+    let skipped = column.saturating_sub(LINE_CHARS_BEFORE + 1);
+    let rest = line.char_indices().nth(skipped).map_or("", |(i, _)| &line[i..]);
+    let shown = rest.char_indices().nth(LINE_CHARS_MAX).map_or(rest, |(i, _)| &rest[..i]);
+    let tail = if shown.len() < rest.len() { "…" } else { "" };
+    match skipped {
+        0 => (format!("{shown}{tail}"), 1),
+        _ => (format!("…{shown}{tail}"), skipped),
     }
 }
 
@@ -90,9 +113,9 @@ impl fmt::Display for Diagnostic {
                 writeln!(f, "{pad} --> {}:{}:{}", self.file.display(), p.line, p.column)?;
                 writeln!(f, "{pad} |")?;
                 writeln!(f, "{gutter} | {}", p.text)?;
-                let lead: String =
-                    p.text.chars().take(p.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-                let visible = p.text.chars().count().saturating_sub(p.column - 1).max(1);
+                let before = p.column.saturating_sub(p.text_column);
+                let lead: String = p.text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                let visible = p.text.chars().count().saturating_sub(before).max(1);
                 write!(f, "{pad} | {lead}{}", "^".repeat(p.width.min(visible)))?;
             }
         }
@@ -185,6 +208,19 @@ mod tests {
             d.to_string(),
             "error: unknown key `margn`\n  --> x.toml:2:1\n  |\n2 | margn = 0.02\n  | ^^^^^\n  hint: did you mean `margin`?"
         );
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_caret_is_shown() {
+        let source = format!("{}here{}", "é".repeat(500), "x".repeat(500));
+        let d = Diagnostic::at(Path::new("x"), &source, 1000..1004, "wrong");
+        let shown = d.to_string();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[1].ends_with("x:1:501"), "{shown}");
+        let at = lines[4].find('^').unwrap();
+        let under: String = lines[3].chars().skip(at).take(4).collect();
+        assert_eq!((under.as_str(), lines[4].matches('^').count()), ("here", 4), "{shown}");
+        assert!(lines[3].chars().count() < 180);
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod curation;
 pub mod daemon;
 pub mod diagnostics;
 pub mod domain;
+pub mod metrics;
+pub mod progress;
 pub mod provider;
 pub mod publish;
 pub mod report;

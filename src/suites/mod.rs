@@ -1,1 +1,42 @@
-//! Placeholder until the first slice lands.
+//! Edge: suites of cases, from files to [`crate::domain::Suite`] and from there to what is sent.
+//!
+//! A suite is a folder with `suite.toml` (the header) and `cases.jsonl` (one case per line). It loads whole or not at
+//! all: [`load_suite`] answers with the suite, or with *everything* that is wrong, each with file, line, caret and hint.
+//!
+//! A case may be a template: `params` are drawn, `derive` computes further values as small Starlark expressions, and
+//! `{{name}}` stands for any of them ([`template`]). A [`Drawer`] makes the instances. A draw is a function of seed,
+//! suite digest, case and epoch: the same for every endpoint of a sweep, different in the next, reproducible for ever.
+//!
+//! How a case is read, one file per step:
+//! bytes -> `strict_json` / `toml_doc` -> `case` / `header` (keys, types) -> `template` and `derive` (names,
+//! expressions) -> one trial draw -> `check` (tools, schemas, scorers of the instance) -> `digest`.
+
+mod case;
+mod check;
+mod derive;
+mod digest;
+mod drawer;
+mod header;
+mod keys;
+pub mod limits;
+mod load;
+mod number;
+mod params;
+mod scaffold;
+mod schema;
+mod scorers;
+mod shipped;
+mod source;
+mod strict_json;
+pub mod template;
+#[cfg(test)]
+mod tests;
+mod toml_doc;
+
+pub use drawer::{DrawError, Drawer};
+pub use header::FORMAT_VERSION;
+pub use load::{CASES_FILE, HEADER_FILE, load_all, load_suite, parse_suite};
+pub use params::GENERATOR;
+pub use scaffold::{ScaffoldError, new_suite};
+pub use schema::{case_schema, header_schema, schema};
+pub use shipped::shipped;

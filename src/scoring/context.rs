@@ -1,0 +1,89 @@
+//! What a case itself shows: markers, scripts and repetitions that an answer may therefore contain.
+
+use serde_json::Value;
+
+use super::corrupt::REPLACEMENT;
+use super::degenerate::find_loop;
+use super::leak::Shown;
+use super::script::{self, ScriptSet};
+use crate::domain::CaseInstance;
+
+/// What the text checks must not hold against an answer.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    /// Markers in the case.
+    pub shown: Shown,
+    /// Scripts in the case, and those of languages that it names.
+    pub scripts: ScriptSet,
+    /// U+FFFD stands in the case.
+    pub replacement: bool,
+    /// The reference answer, or a text of `expected`, is itself a repetition.
+    pub loops: bool,
+}
+
+impl Context {
+    /// Reads everything that the model is shown or that counts as right; never the counter-example.
+    pub fn new(instance: &CaseInstance) -> Self {
+        let mut context = Context::default();
+        for message in &instance.messages {
+            context.read(message, true);
+        }
+        for tool in instance.tools.iter().flatten() {
+            context.read(tool, true);
+        }
+        for value in instance.response_format.iter().chain(instance.case.request.values()) {
+            context.read(value, true);
+        }
+        for value in instance.expected.iter().chain(&instance.reference) {
+            context.read(value, false);
+            context.read_loops(value);
+        }
+        for value in instance.scorers.iter().flat_map(|s| s.options.values()) {
+            context.read(value, false);
+            context.read_loops(value);
+        }
+        context
+    }
+
+    /// Reads all strings of a value; `prompt` texts may name languages.
+    fn read(&mut self, value: &Value, prompt: bool) {
+        match value {
+            Value::String(text) => self.read_text(text, prompt),
+            Value::Array(items) => items.iter().for_each(|v| self.read(v, prompt)),
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.read_text(key, false);
+                    self.read(value, prompt);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn read_text(&mut self, text: &str, prompt: bool) {
+        self.shown.insert_text(text);
+        self.scripts.insert_text(text);
+        self.replacement |= text.contains(REPLACEMENT);
+        if prompt {
+            self.read_languages(text);
+        }
+    }
+
+    fn read_languages(&mut self, text: &str) {
+        let lower = text.to_ascii_lowercase();
+        for script in script::ALL {
+            if script.languages().iter().any(|l| lower.contains(l)) {
+                self.scripts.insert(script);
+            }
+        }
+    }
+
+    fn read_loops(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.loops = self.loops || find_loop(text).is_some(),
+            Value::Array(items) => items.iter().for_each(|v| self.read_loops(v)),
+            Value::Object(map) => map.values().for_each(|v| self.read_loops(v)),
+            _ => {}
+        }
+    }
+}

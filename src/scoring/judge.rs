@@ -1,0 +1,296 @@
+//! Preparing a case once, judging many answers to it.
+
+use serde_json::{Map, Value};
+
+use super::calls::{Offered, parse_calls};
+use super::context::Context;
+use super::error::ScorerError;
+use super::finding::{Finding, Role, Rulings, conclude};
+use super::implicit::{self, Answer};
+use super::options::Options;
+use super::parameters::{Needle, Stop, judge_finish_reason};
+use super::schema::Validators;
+use super::script::AskedScript;
+use super::spec::{self, GROUP_DEPTH_MAX};
+use super::structured::JsonScorer;
+use super::text::TextScorer;
+use super::tool_calls::{ToolCalls, judge_parallel};
+use super::tool_choice::ToolChoice;
+use crate::domain::{CaseInstance, Completion, Fault, Judgement, ScorerSpec};
+
+/// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
+#[derive(Default)]
+pub struct Judge {
+    validators: Validators,
+}
+
+/// A compiled case: judges any number of answers, from any thread, without IO, clock or randomness.
+pub struct PreparedCase {
+    rules: Rules,
+    scorers: Vec<Weighted>,
+    call_due: bool,
+}
+
+/// What the implicit checks need to know of a case.
+pub(super) struct Rules {
+    /// The tools.
+    pub offered: Offered,
+    /// The effective choice.
+    pub tool_choice: ToolChoice,
+    /// What the case itself shows.
+    pub context: Context,
+    /// The output limit that was asked for, in tokens.
+    pub asked_tokens: Option<u64>,
+    /// The finish reason that a scorer expects.
+    pub judged_reason: Option<String>,
+}
+
+/// A scorer with its share in the score and its bar.
+struct Weighted {
+    scorer: Scorer,
+    weight: f64,
+    /// Its bar; by default the full value, for a group that all children pass.
+    threshold: Option<f64>,
+}
+
+enum Scorer {
+    ToolCalls(ToolCalls),
+    ParallelCalls(u64),
+    FinishReason(String),
+    Json(JsonScorer),
+    Text(Box<TextScorer>),
+    Stop(Stop),
+    Needle(Needle),
+    Script(AskedScript),
+    /// An implicit check by name: 0 when one of these Faults was found.
+    Implicit(&'static [Fault]),
+    Group(Vec<Weighted>),
+}
+
+impl Judge {
+    /// A judge with an empty cache.
+    #[must_use]
+    pub fn new() -> Self {
+        Judge::default()
+    }
+
+    /// Compiles an instance of a case.
+    ///
+    /// # Errors
+    /// The case is broken: an unknown scorer or option, a required option that is given nowhere, a tool without a
+    /// name, a schema or pattern that does not compile. The Attempt is then `Unscored(ours)`.
+    pub fn prepare(&self, instance: &CaseInstance) -> Result<PreparedCase, ScorerError> {
+        let offered = Offered::new(instance.tools.as_deref().unwrap_or(&[]), &self.validators)?;
+        let tool_choice = ToolChoice::new(instance.tool_choice(), &offered)?;
+        let scorers = self.compile_all(&instance.scorers, instance, 1)?;
+        let mut context = Context::new(instance);
+        visit(&scorers, &mut |s| {
+            if let Scorer::Script(asked) = s {
+                context.scripts.insert(asked.script());
+            }
+        });
+        let mut judged_reason = None;
+        let mut call_due = tool_choice.forces();
+        visit(&scorers, &mut |s| match s {
+            Scorer::FinishReason(reason) => judged_reason = Some(reason.clone()),
+            Scorer::ToolCalls(calls) => call_due |= calls.expects_calls(),
+            Scorer::ParallelCalls(min) => call_due |= *min > 0,
+            _ => {}
+        });
+        let asked_tokens = ["max_completion_tokens", "max_tokens"]
+            .iter()
+            .find_map(|k| instance.case.request.get(*k))
+            .and_then(Value::as_u64);
+        let rules = Rules { offered, tool_choice, context, asked_tokens, judged_reason };
+        Ok(PreparedCase { rules, scorers, call_due })
+    }
+
+    fn compile_all(
+        &self,
+        scorers: &[ScorerSpec],
+        instance: &CaseInstance,
+        depth: usize,
+    ) -> Result<Vec<Weighted>, ScorerError> {
+        scorers.iter().map(|s| self.compile(s, instance, depth)).collect()
+    }
+
+    fn compile(&self, spec: &ScorerSpec, instance: &CaseInstance, depth: usize) -> Result<Weighted, ScorerError> {
+        let empty = Map::new();
+        let expected = instance.expected.as_ref().and_then(Value::as_object).unwrap_or(&empty);
+        let options = Options::new(spec, expected)?;
+        let weight = options.number("weight").unwrap_or(1.0);
+        if weight < 0.0 {
+            return Err(options.error("`weight` is a number from 0"));
+        }
+        let threshold = options.number("threshold");
+        let scorer = match options.kind.name {
+            "tool-calls" => Scorer::ToolCalls(ToolCalls::new(&options)?),
+            "parallel-calls" => {
+                let min = options.count("min_calls").ok_or_else(|| options.error("`min_calls` is missing"))?;
+                Scorer::ParallelCalls(min)
+            }
+            "finish-reason" => Scorer::FinishReason(options.required_text("finish_reason")?),
+            "json" | "json-schema" => {
+                let format = instance.response_format.as_ref();
+                Scorer::Json(JsonScorer::new(&options, format, &self.validators)?)
+            }
+            "stop" => Scorer::Stop(Stop::new(&options, instance.case.request.get("stop"))?),
+            "needle" => Scorer::Needle(Needle::new(&options)?),
+            "script" => Scorer::Script(AskedScript::new(&options)?),
+            "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
+            "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
+            "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
+            "group" => Scorer::Group(self.compile_group(&options, instance, depth)?),
+            _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
+        };
+        Ok(Weighted { scorer, weight, threshold })
+    }
+
+    fn compile_group(
+        &self,
+        options: &Options<'_>,
+        instance: &CaseInstance,
+        depth: usize,
+    ) -> Result<Vec<Weighted>, ScorerError> {
+        let children = options.get("scorers").and_then(Value::as_array).filter(|c| !c.is_empty());
+        let children = children.ok_or_else(|| options.error("`scorers` is a list with at least one scorer"))?;
+        if depth >= GROUP_DEPTH_MAX || children.len() > spec::LIST_MAX {
+            let limits = format!("groups may nest {GROUP_DEPTH_MAX} deep and hold {} scorers", spec::LIST_MAX);
+            return Err(options.error(limits));
+        }
+        let specs = children.iter().map(spec::child_spec).collect::<Result<Vec<_>, _>>();
+        self.compile_all(&specs.map_err(|e| options.error(e))?, instance, depth + 1)
+    }
+}
+
+/// Calls a function for every scorer, those in groups included.
+fn visit(scorers: &[Weighted], f: &mut impl FnMut(&Scorer)) {
+    for Weighted { scorer, .. } in scorers {
+        f(scorer);
+        if let Scorer::Group(children) = scorer {
+            visit(children, f);
+        }
+    }
+}
+
+impl PreparedCase {
+    /// Judges one answer. Pure: the same answer always gets the same Judgement.
+    #[must_use]
+    pub fn judge(&self, completion: &Completion) -> Judgement {
+        if completion.truncated {
+            return truncated(completion);
+        }
+        let calls = parse_calls(completion);
+        let answer = Answer { completion, text: completion.content.as_deref().unwrap_or(""), calls: &calls };
+        let mut findings = Vec::new();
+        implicit::check(&self.rules, &answer, &mut findings);
+        if self.call_due && calls.is_empty() {
+            implicit::check_call_as_text(&self.rules, &answer, &mut findings);
+        }
+        let implicit_failed = findings.iter().any(|f| f.role == Role::Fails);
+        let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
+        let mut found = Vec::new();
+        let outcome = judge_all(&self.scorers, &View { answer: &answer, implicit: &findings }, &mut found);
+        findings.append(&mut found);
+        let rulings = Rulings {
+            ambiguous_index: completion.ambiguous_calls,
+            empty_first: self.call_due && !tool_leak && !answer.announces_missing_calls(),
+        };
+        conclude(findings, outcome.value, implicit_failed, rulings)
+    }
+}
+
+/// What a scorer sees.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    answer: &'a Answer<'a>,
+    /// Findings of the implicit checks.
+    implicit: &'a [Finding],
+}
+
+/// Value of one or several scorers, and whether all reached their bars.
+#[derive(Clone, Copy)]
+struct Outcome {
+    value: f64,
+    passed: bool,
+}
+
+/// Runs scorers: the weighted mean of their values. Without any weight it is 1 or 0, as they pass or not.
+fn judge_all(scorers: &[Weighted], view: &View<'_>, findings: &mut Vec<Finding>) -> Outcome {
+    let (mut sum, mut weights, mut passed) = (0.0, 0.0, true);
+    for scorer in scorers {
+        let outcome = scorer.judge(view, findings);
+        sum += outcome.value * scorer.weight;
+        weights += scorer.weight;
+        passed &= outcome.passed;
+    }
+    let value = match (weights > 0.0, passed) {
+        (true, _) => sum / weights,
+        (false, true) => 1.0,
+        (false, false) => 0.0,
+    };
+    Outcome { value, passed }
+}
+
+impl Weighted {
+    /// Runs the scorer. Below its bar at least one failing finding is added (or was found by the implicit checks);
+    /// at its bar only what is recorded.
+    fn judge(&self, view: &View<'_>, findings: &mut Vec<Finding>) -> Outcome {
+        if let Scorer::Group(children) = &self.scorer {
+            return self.judge_group(children, view, findings);
+        }
+        let (value, finding) = self.scorer.judge(view);
+        let value = value.clamp(0.0, 1.0);
+        let passed = value >= self.threshold.unwrap_or(1.0);
+        findings.extend(finding.filter(|f| !passed || f.role != Role::Fails));
+        Outcome { value, passed }
+    }
+
+    /// A group passes when all its children pass, or, with a `threshold`, when their weighted mean reaches it.
+    fn judge_group(&self, children: &[Weighted], view: &View<'_>, findings: &mut Vec<Finding>) -> Outcome {
+        let mut inner = Vec::new();
+        let outcome = judge_all(children, view, &mut inner);
+        let passed = self.threshold.map_or(outcome.passed, |t| outcome.value >= t);
+        if passed {
+            inner.retain(|f| f.role != Role::Fails);
+        } else if !inner.iter().chain(view.implicit).any(|f| f.role == Role::Fails) {
+            let what = format!("the group's score is {:.3}, below its threshold", outcome.value);
+            inner.push(Finding::fails(Fault::WrongAnswer, "group:below_threshold", what));
+        }
+        findings.append(&mut inner);
+        Outcome { value: outcome.value, passed }
+    }
+}
+
+impl Scorer {
+    /// The value in \[0,1\] and what was found.
+    fn judge(&self, view: &View<'_>) -> (f64, Option<Finding>) {
+        let answer = view.answer;
+        match self {
+            Scorer::ToolCalls(scorer) => scorer.judge(answer.calls),
+            Scorer::ParallelCalls(min) => judge_parallel(*min, answer.calls),
+            Scorer::FinishReason(expected) => judge_finish_reason(expected, answer.completion.finish_reason.as_deref()),
+            Scorer::Json(scorer) => scorer.judge(answer.text),
+            Scorer::Text(scorer) => scorer.judge(answer.text),
+            Scorer::Stop(scorer) => scorer.judge(answer.text),
+            Scorer::Needle(scorer) => scorer.judge(answer.text, answer.completion.usage),
+            Scorer::Script(scorer) => scorer.judge(answer.text),
+            Scorer::Implicit(faults) => {
+                let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
+                (if hit { 0.0 } else { 1.0 }, None)
+            }
+            // Groups are judged by their weighted children.
+            Scorer::Group(_) => (1.0, None),
+        }
+    }
+}
+
+/// An answer that ended without a finish reason is not judged any further.
+fn truncated(completion: &Completion) -> Judgement {
+    let what = "the answer ended without a finish reason";
+    let mut findings = vec![Finding::fails(Fault::Truncated, "delivery:truncated", what)];
+    for breach in &completion.breaches {
+        findings.push(Finding::noted(breach.fault, "wire:breach", breach.what.clone()));
+    }
+    conclude(findings, 0.0, true, Rulings::default())
+}

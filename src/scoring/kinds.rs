@@ -1,0 +1,157 @@
+//! The table of scorer kinds: their options, forms and versions.
+
+/// The form of an option's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Text; a number or truth value stands for its JSON text (a typed placeholder).
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number from 0.
+    Count,
+    /// A number, or a string that holds one.
+    Number,
+    /// A number from 0 to 1.
+    Share,
+    /// A list of texts, at least one.
+    Texts,
+    /// A regular expression.
+    Pattern,
+    /// A list of expected calls.
+    Calls,
+    /// Any JSON with matchers.
+    Json,
+    /// A JSON Schema.
+    Schema,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of scorers, at least one.
+    Scorers,
+}
+
+/// Which options a kind cannot do without (its own or those of `expected`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// None.
+    Nothing,
+    /// Every one of these.
+    All(&'static [&'static str]),
+    /// Exactly one of these.
+    OneOf(&'static [&'static str]),
+    /// At least one of these.
+    AnyOf(&'static [&'static str]),
+}
+
+/// One scorer kind.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// Its `type`.
+    pub name: &'static str,
+    /// Raised whenever a verdict may change; part of every case hash.
+    pub version: u32,
+    /// `not-<name>` exists.
+    pub negatable: bool,
+    /// Its options.
+    pub keys: &'static [(&'static str, Form)],
+    /// What must be given.
+    pub needs: Needs,
+}
+
+/// Options that every scorer has.
+pub(super) const COMMON: &[(&str, Form)] = &[("weight", Form::Number), ("threshold", Form::Share)];
+/// Modes of `tool-calls`.
+pub(super) const MODES: &[&str] = &["unordered", "exact", "ordered", "subset"];
+/// Values of `strip_fences`.
+pub(super) const FENCES: &[&str] = &["plain", "none"];
+/// Values of `script`.
+pub(super) const SCRIPTS: &[&str] =
+    &["Latin", "Cyrillic", "Greek", "Han", "Hangul", "Kana", "Arabic", "Hebrew", "Devanagari", "Thai"];
+
+const fn fault_kind(name: &'static str, keys: &'static [(&'static str, Form)], needs: Needs) -> Kind {
+    Kind { name, version: 1, negatable: false, keys, needs }
+}
+
+const fn text_kind(name: &'static str, keys: &'static [(&'static str, Form)], needs: Needs) -> Kind {
+    Kind { name, version: 1, negatable: true, keys, needs }
+}
+
+const CONTAINS: &[(&str, Form)] = &[("value", Form::Text), ("all", Form::Texts), ("any", Form::Texts)];
+const LENGTH: &[(&str, Form)] = &[
+    ("min_words", Form::Count),
+    ("max_words", Form::Count),
+    ("min_chars", Form::Count),
+    ("max_chars", Form::Count),
+    ("min_lines", Form::Count),
+    ("max_lines", Form::Count),
+];
+
+/// Every kind, in the order of the documentation.
+pub(super) const KINDS: &[Kind] = &[
+    fault_kind("tool-calls", &[("calls", Form::Calls), ("mode", Form::Word(MODES))], Needs::All(&["calls"])),
+    fault_kind("finish-reason", &[("finish_reason", Form::Text)], Needs::All(&["finish_reason"])),
+    fault_kind("parallel-calls", &[("min_calls", Form::Count)], Needs::All(&["min_calls"])),
+    fault_kind("json", &[("json", Form::Json), ("strip_fences", Form::Word(FENCES))], Needs::Nothing),
+    fault_kind(
+        "json-schema",
+        &[("schema", Form::Schema), ("json", Form::Json), ("strip_fences", Form::Word(FENCES))],
+        Needs::Nothing,
+    ),
+    text_kind(
+        "equals",
+        &[("value", Form::Text), ("ignore_case", Form::Flag), ("trim", Form::Flag)],
+        Needs::All(&["value"]),
+    ),
+    text_kind("contains", CONTAINS, Needs::OneOf(&["value", "all", "any"])),
+    text_kind("icontains", CONTAINS, Needs::OneOf(&["value", "all", "any"])),
+    text_kind("regex", &[("pattern", Form::Pattern)], Needs::All(&["pattern"])),
+    text_kind("starts-with", &[("value", Form::Text)], Needs::All(&["value"])),
+    text_kind("number", &[("number", Form::Number), ("tolerance", Form::Number)], Needs::All(&["number"])),
+    text_kind("choice", &[("choice", Form::Text)], Needs::All(&["choice"])),
+    text_kind(
+        "length",
+        LENGTH,
+        Needs::AnyOf(&["min_words", "max_words", "min_chars", "max_chars", "min_lines", "max_lines"]),
+    ),
+    text_kind(
+        "count",
+        &[("pattern", Form::Pattern), ("min", Form::Count), ("max", Form::Count)],
+        Needs::All(&["pattern"]),
+    ),
+    text_kind("answer-in-text", &[("answers", Form::Texts)], Needs::All(&["answers"])),
+    text_kind("levenshtein", &[("value", Form::Text), ("max", Form::Count)], Needs::All(&["value", "max"])),
+    fault_kind("stop", &[("sequences", Form::Texts)], Needs::Nothing),
+    fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),
+    fault_kind("script", &[("script", Form::Word(SCRIPTS)), ("min_share", Form::Share)], Needs::All(&["script"])),
+    fault_kind("group", &[("scorers", Form::Scorers)], Needs::All(&["scorers"])),
+    fault_kind("leak", &[], Needs::Nothing),
+    fault_kind("tool-schema", &[], Needs::Nothing),
+    fault_kind("tool-choice", &[], Needs::Nothing),
+];
+
+/// A kind by its `type`, and whether it is negated.
+pub(super) fn find(name: &str) -> Option<(&'static Kind, bool)> {
+    if let Some(kind) = KINDS.iter().find(|k| k.name == name) {
+        return Some((kind, false));
+    }
+    let positive = name.strip_prefix("not-")?;
+    KINDS.iter().find(|k| k.negatable && k.name == positive).map(|k| (k, true))
+}
+
+impl Kind {
+    /// The form of an option, common ones included.
+    pub fn form(&self, key: &str) -> Option<Form> {
+        self.keys.iter().chain(COMMON).find(|(k, _)| *k == key).map(|(_, f)| *f)
+    }
+
+    /// All option names.
+    pub fn key_names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().chain(COMMON).map(|(k, _)| *k)
+    }
+}
+
+/// The version of a kind's rules, `None` for an unknown kind. It is part of every case hash: raising it starts a
+/// new series for the cases that use the kind.
+#[must_use]
+pub fn scorer_version(kind: &str) -> Option<u32> {
+    find(kind).map(|(k, _)| k.version)
+}

@@ -1,0 +1,254 @@
+//! The right answers: finds the case that a request asks for by its messages and tools alone, as a model
+//! would have to, and the reference answer to it.
+
+mod hints;
+mod pattern;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+
+use super::draws::Hash64;
+use super::prompt::Prompt;
+use crate::domain::{Case, CaseId, CaseInstance, Suite, SuiteName};
+use pattern::Pattern;
+
+/// Different requests remembered, in each of two generations.
+const CACHE_ENTRIES_MAX: usize = 512;
+/// Most ways to fill a template that are checked for one request.
+const CHECKS_MAX: u32 = 512;
+
+/// Where cases come from and how they are filled: [`Drawer`](crate::suites::Drawer) in practice.
+pub trait Source: Send + Sync {
+    /// The suite.
+    fn suite(&self) -> &Arc<Suite>;
+    /// The case with its parameters filled in; `None` when they do not fit.
+    fn instantiate(&self, case: &CaseId, params: &Map<String, Value>) -> Option<CaseInstance>;
+}
+
+/// The case that a request asks for, and its answers.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The suite.
+    pub suite: SuiteName,
+    /// The case with its values; its messages and tools are left out, for the request has them.
+    pub instance: CaseInstance,
+}
+
+impl Known {
+    /// The case's category.
+    #[must_use]
+    pub fn category(&self) -> Option<&str> {
+        self.instance.case.category.as_deref()
+    }
+
+    /// Whether a scorer of this kind judges the case (inside groups too).
+    #[must_use]
+    pub fn judges(&self, kind: &str) -> bool {
+        fn in_group(options: &Map<String, Value>, kind: &str) -> bool {
+            let children = options.get("scorers").and_then(Value::as_array).into_iter().flatten();
+            children.filter_map(Value::as_object).any(|c| c.get("type").is_some_and(|t| t == kind) || in_group(c, kind))
+        }
+        self.instance.scorers.iter().any(|s| s.kind == kind || in_group(&s.options, kind))
+    }
+
+    /// The calls that the case expects, when a `tool-calls` scorer judges them.
+    #[must_use]
+    pub fn expected_calls(&self) -> Option<&Vec<Value>> {
+        let scorer = self.instance.scorers.iter().find(|s| s.kind == "tool-calls")?;
+        let calls = scorer.options.get("calls").or_else(|| self.instance.expected.as_ref()?.get("calls"));
+        calls?.as_array()
+    }
+}
+
+/// One template, compiled.
+struct Template {
+    source: usize,
+    case: Arc<Case>,
+    messages: Vec<Pattern>,
+    tools: Vec<Pattern>,
+    weight: usize,
+}
+
+/// How many messages and tools a request has: the first sieve.
+type Shape = (usize, usize);
+
+/// All cases of some suites, indexed by what a request shows of them.
+pub struct Library {
+    sources: Vec<Arc<dyn Source>>,
+    exact: HashMap<u64, Vec<(usize, CaseInstance)>>,
+    templates: HashMap<Shape, Vec<Template>>,
+    cache: Mutex<Generations>,
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let templates: usize = self.templates.values().map(Vec::len).sum();
+        let exact: usize = self.exact.values().map(Vec::len).sum();
+        f.debug_struct("Library").field("exact", &exact).field("templates", &templates).finish_non_exhaustive()
+    }
+}
+
+/// Two generations of remembered requests: when the young one is full, the old one is forgotten.
+#[derive(Default)]
+struct Generations {
+    young: HashMap<u64, Arc<Prompt>>,
+    old: HashMap<u64, Arc<Prompt>>,
+}
+
+impl Generations {
+    fn get(&mut self, hash: u64) -> Option<Arc<Prompt>> {
+        if let Some(found) = self.young.get(&hash) {
+            return Some(found.clone());
+        }
+        let found = self.old.get(&hash)?.clone();
+        self.put(hash, found.clone());
+        Some(found)
+    }
+
+    fn put(&mut self, hash: u64, prompt: Arc<Prompt>) {
+        if self.young.len() >= CACHE_ENTRIES_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, prompt);
+    }
+}
+
+impl Library {
+    /// A library without cases: every request is answered as unmatched.
+    #[must_use]
+    pub fn empty() -> Self {
+        Library::from_sources(Vec::new())
+    }
+
+    /// Indexes the cases of some sources.
+    #[must_use]
+    pub fn from_sources(sources: Vec<Arc<dyn Source>>) -> Self {
+        let mut exact: HashMap<u64, Vec<(usize, CaseInstance)>> = HashMap::new();
+        let mut templates: HashMap<Shape, Vec<Template>> = HashMap::new();
+        for (number, source) in sources.iter().enumerate() {
+            for case in &source.suite().cases {
+                if !case.is_template() {
+                    let Some(instance) = source.instantiate(&case.id, &Map::new()) else { continue };
+                    let key = exact_key(&instance.messages, instance.tools.as_deref().unwrap_or(&[]));
+                    exact.entry(key).or_default().push((number, without_prompt(instance)));
+                    continue;
+                }
+                let template = Template::new(number, case);
+                templates.entry((template.messages.len(), template.tools.len())).or_default().push(template);
+            }
+        }
+        // The most literal text first: a template that is all placeholders fits everything.
+        templates.values_mut().for_each(|list| list.sort_by_key(|t| std::cmp::Reverse(t.weight)));
+        Library { sources, exact, templates, cache: Mutex::default() }
+    }
+
+    /// The remembered form of a request, if it was seen lately.
+    #[must_use]
+    pub fn recall(&self, hash: u64) -> Option<Arc<Prompt>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash)
+    }
+
+    /// Finds the case that a request asks for and remembers the request.
+    pub fn learn(&self, mut prompt: Prompt, body: &Map<String, Value>) -> Arc<Prompt> {
+        prompt.known = self.find(body);
+        let prompt = Arc::new(prompt);
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(prompt.hash, prompt.clone());
+        prompt
+    }
+
+    /// The case that a request body asks for.
+    ///
+    /// Several cases may show the same messages and tools; then the one whose other request keys agree best is meant.
+    #[must_use]
+    pub fn find(&self, body: &Map<String, Value>) -> Option<Known> {
+        let empty = Vec::new();
+        let list = |key: &str| body.get(key).and_then(Value::as_array).unwrap_or(&empty);
+        let (messages, tools) = (list("messages"), list("tools"));
+        let exact = self.exact.get(&exact_key(messages, tools)).into_iter().flatten();
+        let mut found: Vec<Known> = exact.map(|(source, instance)| self.known(*source, instance.clone())).collect();
+        if found.is_empty() {
+            let bucket = self.templates.get(&(messages.len(), tools.len()));
+            for template in bucket.into_iter().flatten() {
+                let Some(instance) = self.fill(template, messages, tools) else { continue };
+                found.push(self.known(template.source, instance));
+            }
+        }
+        // The first of equals: `max_by_key` would take the last.
+        found.into_iter().rev().max_by_key(|known| agreement(&known.instance, body))
+    }
+
+    fn known(&self, source: usize, instance: CaseInstance) -> Known {
+        Known { suite: self.sources[source].suite().name.clone(), instance }
+    }
+
+    fn fill(&self, template: &Template, messages: &[Value], tools: &[Value]) -> Option<CaseInstance> {
+        let patterns = template.messages.iter().chain(&template.tools);
+        let source = &self.sources[template.source];
+        let (mut filled, mut checks) = (None, 0);
+        pattern::solve(patterns.zip(messages.iter().chain(tools)), &template.case.params, &mut |captures| {
+            for params in hints::complete(captures, &template.case.params) {
+                checks += 1;
+                if checks > CHECKS_MAX {
+                    return ControlFlow::Break(());
+                }
+                let Some(instance) = source.instantiate(&template.case.id, &params) else { continue };
+                if instance.messages == messages && instance.tools.as_deref().unwrap_or(&[]) == tools {
+                    filled = Some(without_prompt(instance));
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        filled
+    }
+}
+
+impl Template {
+    fn new(source: usize, case: &Arc<Case>) -> Self {
+        let compile = |value: &Value| Pattern::compile(value, &case.params, &case.derive);
+        let messages: Vec<Pattern> = case.messages.iter().map(compile).collect();
+        let tools: Vec<Pattern> = case.tools.iter().flatten().map(compile).collect();
+        let weight = messages.iter().chain(&tools).map(Pattern::weight).sum();
+        Template { source, case: case.clone(), messages, tools, weight }
+    }
+}
+
+/// Messages and tools are the bulk of an instance, and the request has them already.
+fn without_prompt(mut instance: CaseInstance) -> CaseInstance {
+    instance.messages = Vec::new();
+    instance.tools = None;
+    instance
+}
+
+/// How many of a case's request keys (and the response format) a body shares.
+fn agreement(instance: &CaseInstance, body: &Map<String, Value>) -> usize {
+    let keys = instance.case.request.iter().filter(|(key, value)| body.get(*key) == Some(*value)).count();
+    let choice = body.get("tool_choice") == instance.tool_choice();
+    let format = body.get("response_format").filter(|v| !v.is_null()) == instance.response_format.as_ref();
+    keys + usize::from(choice) + 2 * usize::from(format)
+}
+
+fn exact_key(messages: &[Value], tools: &[Value]) -> u64 {
+    let hash = Hash64::default().number(messages.len() as u64);
+    messages.iter().chain(tools).fold(hash, |hash, value| hash.number(hash_value(value))).value()
+}
+
+/// Hash of a JSON value; the order of keys does not matter.
+fn hash_value(value: &Value) -> u64 {
+    let tagged = |tag: u64| Hash64::default().number(tag);
+    match value {
+        Value::Null => tagged(0).value(),
+        Value::Bool(flag) => tagged(1).number(u64::from(*flag)).value(),
+        Value::Number(number) => tagged(2).bytes(number.to_string().as_bytes()).value(),
+        Value::String(text) => tagged(3).bytes(text.as_bytes()).value(),
+        Value::Array(items) => items.iter().fold(tagged(4), |hash, item| hash.number(hash_value(item))).value(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| tagged(5).bytes(key.as_bytes()).number(hash_value(value)).value())
+            .fold(map.len() as u64, u64::wrapping_add),
+    }
+}

@@ -1,0 +1,260 @@
+//! One line of `cases.jsonl` becomes a case: keys, types and what excludes what.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use crate::diagnostics::nearest;
+use crate::domain::suite::Param;
+use crate::domain::{Case, CaseId, CounterExample, Fault};
+
+use super::header::{Header, check_variable_name, specs};
+use super::limits::{DERIVE_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX, TAGS_MAX, TOOLS_MAX};
+use super::source::{At, Findings, Path, clip};
+use super::{check, keys, params, template};
+
+/// A case that still lacks its hash and its place in the fixed share.
+pub(super) struct Draft {
+    pub(super) case: Case,
+    /// The id could be read.
+    pub(super) named: bool,
+    /// The key that the messages came from.
+    pub(super) messages_key: &'static str,
+    /// The scorers are the case's own, not the suite's.
+    pub(super) own_scorers: bool,
+    /// Parameters and expressions could be read, so that values can be drawn.
+    pub(super) drawable: bool,
+}
+
+/// Reads a case. What is wrong is in the findings; the draft holds the rest.
+pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f: &mut Findings<'_>) -> Option<Draft> {
+    let root = Path::ROOT;
+    f.unknown_keys(&map, &root, keys::CASE, "a case");
+    if !header.vars.is_empty() {
+        for key in keys::TEMPLATED {
+            if let Some(value) = map.get_mut(*key) {
+                template::splice(value, &header.vars, keys::MESSAGES.contains(key));
+            }
+        }
+    }
+    let id = read_id(&mut map, f);
+    let (messages, messages_key) = read_messages(&mut map, f);
+    let (params, params_read) = read_params(&mut map, header, f);
+    let (params, derive, derive_read) = read_derive(&mut map, params, header, f);
+    let tools = f.list(&mut map, &root, "tools");
+    let scorers = read_scorers(&mut map, f);
+    let own_scorers = scorers.is_some();
+    let case = Case {
+        // Never leaves the loader: a case without a good id is an error.
+        id: id.clone().or_else(|| CaseId::new(&format!("line-{line}")).ok())?,
+        category: f.string(&mut map, &root, "category"),
+        tags: read_tags(&mut map, f),
+        messages,
+        response_format: map.get_mut("response_format").map(Value::take),
+        request: read_request(&mut map, header, tools.as_ref().is_some_and(|tools| !tools.is_empty()), f),
+        tools: bounded_tools(tools, f),
+        expected: map.get_mut("expected").map(Value::take),
+        scorers: scorers.unwrap_or_else(|| header.scorers.clone()),
+        metadata: f.object(&mut map, &root, "metadata").map(Value::Object),
+        params,
+        derive,
+        fixed: false,
+        reference: f.object(&mut map, &root, "reference").map(Value::Object),
+        counterexample: read_counterexample(&mut map, f),
+        hash: String::new(),
+    };
+    Some(Draft { case, named: id.is_some(), messages_key, own_scorers, drawable: params_read && derive_read })
+}
+
+fn read_id(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<CaseId> {
+    if !map.contains_key("id") {
+        f.at_span(0..1, "the case has no `id`", Some("every case has an id, unique in the suite".to_owned()));
+        return None;
+    }
+    let text = f.string(map, &Path::ROOT, "id")?;
+    CaseId::new(&text).map_err(|e| f.value(&Path::ROOT.key("id"), format!("`{}`: {e}", clip(&text)))).ok()
+}
+
+fn read_messages(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> (Vec<Value>, &'static str) {
+    let root = Path::ROOT;
+    match (map.contains_key("messages"), map.contains_key("input")) {
+        (true, both) => {
+            if both {
+                f.at(&root.key("input"), At::Key, "a case has either `messages` or `input`, not both", None);
+            }
+            let messages = f.list(map, &root, "messages");
+            if messages.as_ref().is_some_and(Vec::is_empty) {
+                f.value(&root.key("messages"), "a case needs at least one message");
+            }
+            let messages = messages.unwrap_or_default();
+            if messages.len() > MESSAGES_MAX {
+                let message = format!("a case has at most {MESSAGES_MAX} messages, not {}", messages.len());
+                f.at(&root.key("messages"), At::Key, message, None);
+            }
+            (messages, "messages")
+        }
+        (false, true) => {
+            let text = f.string(map, &root, "input");
+            (text.map(|text| vec![json!({"role": "user", "content": text})]).unwrap_or_default(), "input")
+        }
+        (false, false) => {
+            let hint = "give `messages`, or `input` for a single user message".to_owned();
+            f.at_span(0..1, "the case has neither `messages` nor `input`", Some(hint));
+            (Vec::new(), "messages")
+        }
+    }
+}
+
+fn read_tags(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Vec<String> {
+    let tags = f.strings(map, &Path::ROOT, "tags").unwrap_or_default();
+    let path = Path::ROOT.key("tags");
+    if tags.len() > TAGS_MAX {
+        f.at(&path, At::Key, format!("a case has at most {TAGS_MAX} tags, not {}", tags.len()), None);
+    }
+    for (i, tag) in tags.iter().enumerate() {
+        if tag.is_empty() || tags[..i].contains(tag) {
+            f.value(&path.index(i), format!("the tag `{}` is empty or stands here twice", clip(tag)));
+        }
+    }
+    tags
+}
+
+fn bounded_tools(tools: Option<Vec<Value>>, f: &mut Findings<'_>) -> Option<Vec<Value>> {
+    let tools = tools?;
+    if tools.len() > TOOLS_MAX {
+        let message = format!("a case has at most {TOOLS_MAX} tools, not {}", tools.len());
+        f.at(&Path::ROOT.key("tools"), At::Key, message, None);
+    }
+    // An empty list is refused by some providers and means the same as none.
+    Some(tools).filter(|tools| !tools.is_empty())
+}
+
+/// The suite's defaults under the case's own keys. Defaults about tools are dropped where no tools are offered.
+fn read_request(
+    map: &mut Map<String, Value>,
+    header: &Header,
+    has_tools: bool,
+    f: &mut Findings<'_>,
+) -> Map<String, Value> {
+    let own = f.object(map, &Path::ROOT, "request").unwrap_or_default();
+    check::request_keys(&own, &Path::ROOT.key("request"), f);
+    let mut request = header.request.clone();
+    if !has_tools {
+        request.retain(|key, _| key != "tool_choice" && key != "parallel_tool_calls");
+    }
+    request.extend(own);
+    request
+}
+
+fn read_scorers(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<Vec<crate::domain::ScorerSpec>> {
+    let root = Path::ROOT;
+    if map.contains_key("assert") {
+        let hint = "write `scorers`: [{\"type\": \"contains\", \"value\": \"...\"}]".to_owned();
+        let message = match map.contains_key("scorers") {
+            true => "a case has either `scorers` or `assert`, not both",
+            false => "`assert` (promptfoo's vocabulary) is not read by this version",
+        };
+        f.at(&root.key("assert"), At::Key, message, Some(hint));
+    }
+    let items = f.list(map, &root, "scorers")?;
+    Some(specs(items, &root.key("scorers"), f).into_iter().map(|(_, spec)| spec).collect())
+}
+
+fn read_counterexample(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<CounterExample> {
+    let path = Path::ROOT.key("counterexample");
+    let mut counter = f.object(map, &Path::ROOT, "counterexample")?;
+    f.unknown_keys(&counter, &path, keys::COUNTEREXAMPLE, "`counterexample`");
+    for key in keys::COUNTEREXAMPLE {
+        if !counter.contains_key(*key) {
+            let hint = "write {\"message\": {...}, \"fault\": \"WrongAnswer\"}";
+            f.missing(&path, key, "the counterexample", hint);
+        }
+    }
+    let message = f.object(&mut counter, &path, "message").map(Value::Object);
+    let name = f.string(&mut counter, &path, "fault");
+    let fault = name.and_then(|name| match Fault::from_str(&name) {
+        Ok(fault) => Some(fault),
+        Err(error) => {
+            let near = nearest(&name, Fault::ALL.iter().map(|fault| fault.name()));
+            f.at(&path.key("fault"), At::Value, error.to_string(), near.map(|n| format!("did you mean `{n}`?")));
+            None
+        }
+    });
+    Some(CounterExample { message: message?, fault: fault? })
+}
+
+type Params = Vec<(String, Param)>;
+
+fn read_params(map: &mut Map<String, Value>, header: &Header, f: &mut Findings<'_>) -> (Params, bool) {
+    let path = Path::ROOT.key("params");
+    let had = map.contains_key("params");
+    let Some(entries) = f.object(map, &Path::ROOT, "params") else { return (Vec::new(), !had) };
+    if entries.len() > PARAMS_MAX {
+        f.at(&path, At::Key, format!("a case has at most {PARAMS_MAX} parameters, not {}", entries.len()), None);
+    }
+    let mut read = Vec::with_capacity(entries.len());
+    let mut good = true;
+    for (name, value) in &entries {
+        let here = path.key(name);
+        check_variable_name(name, &here, f);
+        good &= template::is_name(name);
+        if header.vars.contains_key(name) {
+            f.at(&here, At::Key, format!("`{}` is a parameter here and an entry of [vars]", clip(name)), None);
+        }
+        let param = params::read(value, &here, f);
+        good &= param.is_some();
+        // The name is known even when its values are not: placeholders that use it are right.
+        read.push((name.clone(), param.unwrap_or_else(|| Param::OneOf(vec![Value::Null]))));
+    }
+    (read, good)
+}
+
+/// Reads the expressions. A variable of the suite that one of them uses becomes a parameter of one value: the case
+/// then holds all that its draw needs.
+fn read_derive(
+    map: &mut Map<String, Value>,
+    mut params: Params,
+    header: &Header,
+    f: &mut Findings<'_>,
+) -> (Params, Vec<(String, String)>, bool) {
+    let path = Path::ROOT.key("derive");
+    let had = map.contains_key("derive");
+    let Some(entries) = f.object(map, &Path::ROOT, "derive") else { return (params, Vec::new(), !had) };
+    if entries.len() > DERIVE_MAX {
+        f.at(&path, At::Key, format!("a case has at most {DERIVE_MAX} derived values, not {}", entries.len()), None);
+    }
+    let mut read = Vec::with_capacity(entries.len());
+    let mut good = true;
+    for (name, value) in entries {
+        let here = path.key(&name);
+        check_variable_name(&name, &here, f);
+        good &= template::is_name(&name);
+        if params.iter().any(|(param, _)| *param == name) || header.vars.contains_key(&name) {
+            let message = format!("`{}` is a derived value and also a parameter or an entry of [vars]", clip(&name));
+            f.at(&here, At::Key, message, None);
+            good = false;
+        }
+        match value {
+            Value::String(text) if text.len() <= EXPRESSION_BYTES_MAX => read.push((name, text)),
+            Value::String(_) => {
+                f.value(&here, format!("an expression has at most {EXPRESSION_BYTES_MAX} bytes"));
+                good = false;
+            }
+            other => {
+                f.wrong_type(&here, "a string: a Starlark expression", &other);
+                good = false;
+            }
+        }
+    }
+    for (name, value) in &header.vars {
+        let used = |text: &str| words(text).any(|word| word == name);
+        if read.iter().any(|(_, text)| used(text)) && !params.iter().any(|(param, _)| param == name) {
+            params.push((name.clone(), Param::OneOf(vec![value.clone()])));
+        }
+    }
+    (params, read, good)
+}
+
+fn words(expression: &str) -> impl Iterator<Item = &str> {
+    expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+}

@@ -1,0 +1,319 @@
+//! What a case sends and expects, checked on an instance: placeholders are filled, so that values have their types.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::domain::CaseInstance;
+
+use super::header::{has_placeholder, one_of};
+use super::source::{At, Findings, Path, clip};
+use super::{keys, scorers};
+
+/// Longest name of a tool that OpenAI's form allows.
+const TOOL_NAME_BYTES_MAX: usize = 64;
+
+/// Checks cases; remembers schemas, because cases often share their tools.
+#[derive(Default)]
+pub(super) struct Checker {
+    schemas: HashMap<String, Option<String>>,
+}
+
+/// Where the parts of an instance came from.
+pub(super) struct Origin {
+    /// `messages` or `input`.
+    pub(super) messages_key: &'static str,
+    /// The scorers stand in the case, not in the header.
+    pub(super) own_scorers: bool,
+}
+
+impl Checker {
+    /// Reports what is wrong with an instance.
+    pub(super) fn instance(&mut self, instance: &CaseInstance, origin: &Origin, f: &mut Findings<'_>) {
+        messages(&instance.messages, &Path::ROOT.key(origin.messages_key), f);
+        if let Some(tools) = &instance.tools {
+            self.tools(tools, f);
+        }
+        tool_choice(instance, f);
+        if let Some(format) = &instance.response_format {
+            self.response_format(format, f);
+        }
+        scorers::check_instance(instance, origin.own_scorers, f);
+        answers(instance, f);
+    }
+
+    fn tools(&mut self, tools: &[Value], f: &mut Findings<'_>) {
+        let path = Path::ROOT.key("tools");
+        let mut names: Vec<&str> = Vec::new();
+        for (i, tool) in tools.iter().enumerate() {
+            let here = path.index(i);
+            let Value::Object(map) = tool else {
+                f.wrong_type(&here, "an object", tool);
+                continue;
+            };
+            f.unknown_keys(map, &here, keys::TOOL, "a tool");
+            match map.get("type") {
+                Some(Value::String(word)) if word == "function" => {}
+                Some(_) => f.value(&here.key("type"), "the `type` of a tool is \"function\""),
+                None => f.missing(&here, "type", "the tool", "write {\"type\": \"function\", \"function\": {...}}"),
+            }
+            let at_function = here.key("function");
+            match map.get("function") {
+                Some(Value::Object(function)) => {
+                    if let Some(name) = self.function(function, &at_function, f) {
+                        if names.contains(&name) {
+                            f.value(&at_function.key("name"), format!("two tools are named `{name}`"));
+                        }
+                        names.push(name);
+                    }
+                }
+                Some(other) => f.wrong_type(&at_function, "an object", other),
+                None => f.missing(&here, "function", "the tool", "write \"function\": {\"name\": ...}"),
+            }
+        }
+    }
+
+    fn function<'t>(
+        &mut self,
+        function: &'t Map<String, Value>,
+        path: &Path<'_>,
+        f: &mut Findings<'_>,
+    ) -> Option<&'t str> {
+        f.unknown_keys(function, path, keys::FUNCTION, "a function");
+        for (key, good, wanted) in [
+            ("description", Value::is_string as fn(&Value) -> bool, "a string"),
+            ("strict", Value::is_boolean, "a boolean"),
+            ("parameters", Value::is_object, "an object: a JSON Schema"),
+        ] {
+            if let Some(value) = function.get(key).filter(|v| !good(v)) {
+                f.wrong_type(&path.key(key), wanted, value);
+            }
+        }
+        if let Some(schema @ Value::Object(_)) = function.get("parameters") {
+            self.schema(schema, &path.key("parameters"), f);
+        }
+        let name_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        match function.get("name") {
+            Some(Value::String(name))
+                if (1..=TOOL_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(name_char) =>
+            {
+                Some(name)
+            }
+            Some(Value::String(name)) => {
+                let hint = format!("letters, digits, _ and -, at most {TOOL_NAME_BYTES_MAX}: providers refuse others");
+                let message = format!("`{}` cannot name a tool", clip(name));
+                f.at(&path.key("name"), At::Value, message, Some(hint));
+                None
+            }
+            Some(other) => {
+                f.wrong_type(&path.key("name"), "a string", other);
+                None
+            }
+            None => {
+                f.missing(path, "name", "the function", "every tool needs a name");
+                None
+            }
+        }
+    }
+
+    fn response_format(&mut self, format: &Value, f: &mut Findings<'_>) {
+        let path = Path::ROOT.key("response_format");
+        let Value::Object(map) = format else {
+            f.wrong_type(&path, "an object", format);
+            return;
+        };
+        f.unknown_keys(map, &path, keys::RESPONSE_FORMAT, "`response_format`");
+        let word = match map.get("type") {
+            Some(Value::String(word)) => word.as_str(),
+            _ => {
+                f.missing(&path, "type", "the response format", "write \"type\": \"json_schema\"");
+                return;
+            }
+        };
+        if !keys::RESPONSE_FORMATS.contains(&word) {
+            one_of(f, &path.key("type"), word, keys::RESPONSE_FORMATS, "response format");
+        }
+        let here = path.key("json_schema");
+        match map.get("json_schema") {
+            None if word == "json_schema" => {
+                f.missing(
+                    &path,
+                    "json_schema",
+                    "the response format",
+                    "write \"json_schema\": {\"name\": .., \"schema\": ..}",
+                );
+            }
+            None => {}
+            Some(Value::Object(inner)) => {
+                f.unknown_keys(inner, &here, keys::JSON_SCHEMA, "`json_schema`");
+                if !matches!(inner.get("name"), Some(Value::String(_))) {
+                    f.missing(&here, "name", "`json_schema`", "providers want a name for the schema");
+                }
+                match inner.get("schema") {
+                    Some(schema @ Value::Object(_)) => self.schema(schema, &here.key("schema"), f),
+                    Some(other) => f.wrong_type(&here.key("schema"), "an object: a JSON Schema", other),
+                    None => f.missing(&here, "schema", "`json_schema`", "write \"schema\": {\"type\": \"object\", ..}"),
+                }
+            }
+            Some(other) => f.wrong_type(&here, "an object", other),
+        }
+    }
+
+    fn schema(&mut self, schema: &Value, path: &Path<'_>, f: &mut Findings<'_>) {
+        let text = schema.to_string();
+        let problem = match self.schemas.get(&text) {
+            Some(known) => known.clone(),
+            None => {
+                let problem = schema_problem(schema);
+                self.schemas.insert(text, problem.clone());
+                problem
+            }
+        };
+        if let Some(message) = problem {
+            f.value(path, message);
+        }
+    }
+}
+
+/// Why a value is not a JSON Schema that stands alone.
+fn schema_problem(schema: &Value) -> Option<String> {
+    if let Some(target) = foreign_reference(schema) {
+        return Some(format!(
+            "the schema refers to `{}`: only references within it (#/...) are followed",
+            clip(target)
+        ));
+    }
+    // As the judge builds it: patterns in linear time.
+    let patterns = jsonschema::PatternOptions::regex();
+    match jsonschema::options().offline().with_pattern_options(patterns).build(schema) {
+        Ok(_) => None,
+        Err(error) => {
+            let place = error.instance_path().to_string();
+            let place = if place.is_empty() { String::new() } else { format!(" at {place}") };
+            Some(format!("not a JSON Schema{place}: {}", clip(&error.to_string())))
+        }
+    }
+}
+
+fn foreign_reference(schema: &Value) -> Option<&str> {
+    match schema {
+        Value::Object(map) => map.iter().find_map(|(key, value)| match value {
+            Value::String(target) if matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") => {
+                (!target.starts_with('#')).then_some(target.as_str())
+            }
+            other => foreign_reference(other),
+        }),
+        Value::Array(items) => items.iter().find_map(foreign_reference),
+        _ => None,
+    }
+}
+
+fn messages(messages: &[Value], path: &Path<'_>, f: &mut Findings<'_>) {
+    for (i, message) in messages.iter().enumerate() {
+        let here = path.index(i);
+        let Value::Object(map) = message else {
+            f.wrong_type(&here, "an object such as {\"role\": \"user\", \"content\": \"...\"}", message);
+            continue;
+        };
+        match map.get("role") {
+            Some(Value::String(role)) if keys::ROLES.contains(&role.as_str()) => {}
+            Some(Value::String(role)) => one_of(f, &here.key("role"), role, keys::ROLES, "role"),
+            Some(other) => f.wrong_type(&here.key("role"), "a string", other),
+            None => f.missing(&here, "role", "the message", "write \"role\": \"user\""),
+        }
+        match map.get("content") {
+            Some(Value::String(_) | Value::Array(_) | Value::Null) => {}
+            Some(other) => f.wrong_type(&here.key("content"), "a string, a list of parts or null", other),
+            None if map.contains_key("tool_calls") => {}
+            None => f.missing(&here, "content", "the message", "write \"content\": \"...\""),
+        }
+    }
+}
+
+/// Reports what must not, or not so, stand in a request.
+pub(super) fn request_keys(request: &Map<String, Value>, path: &Path<'_>, f: &mut Findings<'_>) {
+    for (key, hint) in keys::NOT_IN_REQUEST {
+        if request.contains_key(*key) {
+            let message = format!("`{key}` does not belong into `request`");
+            f.at(&path.key(key), At::Key, message, Some((*hint).to_owned()));
+        }
+    }
+    for (key, value) in request {
+        let here = path.key(key);
+        let positive = || value.as_u64().is_some_and(|n| n > 0);
+        let wanted = match key.as_str() {
+            "stream" | "logprobs" | "parallel_tool_calls" if !value.is_boolean() => "true or false",
+            "max_tokens" | "max_completion_tokens" if !positive() => "an integer of at least 1",
+            "temperature" | "top_p" if !value.is_number() => "a number",
+            "seed" if !value.is_i64() && !value.is_u64() => "an integer",
+            "stop" if !is_stop(value) => "a string or a list of strings",
+            "tool_choice" if !is_tool_choice(value) => {
+                "\"none\", \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": ..}}"
+            }
+            _ if has_placeholder(value) => {
+                let hint = "placeholders stand in messages, tools, expected values and answers".to_owned();
+                f.at(&here, At::Value, "a request is fixed: placeholders are not filled in it", Some(hint));
+                continue;
+            }
+            _ => continue,
+        };
+        f.wrong_type(&here, wanted, value);
+    }
+}
+
+fn is_stop(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty() && items.iter().all(|v| v.as_str().is_some_and(|t| !t.is_empty())),
+        _ => false,
+    }
+}
+
+fn is_tool_choice(value: &Value) -> bool {
+    match value {
+        Value::String(word) => keys::TOOL_CHOICES.contains(&word.as_str()),
+        Value::Object(map) => {
+            map.get("type").and_then(Value::as_str) == Some("function") && named_tool(value).is_some()
+        }
+        _ => false,
+    }
+}
+
+fn named_tool(choice: &Value) -> Option<&str> {
+    choice.get("function")?.get("name")?.as_str()
+}
+
+/// A forced choice needs what it forces.
+fn tool_choice(instance: &CaseInstance, f: &mut Findings<'_>) {
+    let Some(choice) = instance.tool_choice() else { return };
+    let path = Path::ROOT.key("request");
+    let here = path.key("tool_choice");
+    let Some(tools) = &instance.tools else {
+        f.value(&here, "`tool_choice` without `tools`: providers refuse such a request");
+        return;
+    };
+    let offered =
+        |name: &str| tools.iter().any(|tool| tool.pointer("/function/name").and_then(Value::as_str) == Some(name));
+    if let Some(name) = named_tool(choice).filter(|name| !offered(name)) {
+        f.value(&here, format!("`tool_choice` forces `{}`, which is not among the tools", clip(name)));
+    }
+}
+
+/// Reference and counterexample are messages.
+fn answers(instance: &CaseInstance, f: &mut Findings<'_>) {
+    let mut message = |value: &Value, path: &Path<'_>| {
+        let Value::Object(map) = value else { return };
+        if !map.contains_key("content") && !map.contains_key("tool_calls") {
+            f.missing(path, "content", "the answer", "an answer has `content`, `tool_calls` or both");
+        }
+        if let Some(calls) = map.get("tool_calls").filter(|v| !v.is_array() && !v.is_null()) {
+            f.wrong_type(&path.key("tool_calls"), "a list", calls);
+        }
+    };
+    if let Some(reference) = &instance.reference {
+        message(reference, &Path::ROOT.key("reference"));
+    }
+    if let Some(counter) = &instance.counterexample {
+        message(&counter.message, &Path::ROOT.key("counterexample").key("message"));
+    }
+}

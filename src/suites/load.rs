@@ -1,0 +1,371 @@
+//! From the two files of a folder to a [`Suite`], or to the list of everything that is wrong in them.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
+use crate::domain::{Case, CaseId, Suite, SuiteDigest, SuiteName};
+
+use super::case::{self, Draft};
+use super::check::{Checker, Origin};
+use super::drawer::{self, DrawError, Programs};
+use super::header::{self, Header};
+use super::limits::{CASES_BYTES_MAX, CASES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX};
+use super::source::{self, At, Findings, Path as ValuePath, clip, type_name};
+use super::strict_json::{self, JsonLocator};
+use super::{digest, shipped};
+
+/// The header's file name.
+pub const HEADER_FILE: &str = "suite.toml";
+/// The cases' file name.
+pub const CASES_FILE: &str = "cases.jsonl";
+
+/// Loads one suite folder.
+///
+/// # Errors
+/// Everything that is wrong in its files, with file, line and column.
+pub fn load_suite(dir: &Path) -> Result<Suite, Diagnostics> {
+    let mut problems = Vec::new();
+    let header = read_bounded(&dir.join(HEADER_FILE), HEADER_BYTES_MAX, &mut problems);
+    let cases = read_bounded(&dir.join(CASES_FILE), CASES_BYTES_MAX, &mut problems);
+    match (header, cases) {
+        (Some(header), Some(cases)) => parse_suite(dir, &header, &cases),
+        _ => Diagnostics(problems).into_result(()).and_then(|()| Err(Diagnostics::default())),
+    }
+}
+
+/// Loads suites: each path is a suite folder, or a folder of suite folders (other entries in it are passed over).
+/// The shipped suites are added unless a loaded one has the same name. Sorted by name.
+///
+/// # Errors
+/// Everything that is wrong in all of them; two suites of one name; a path without any suite.
+pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
+    let mut problems = Vec::new();
+    let mut loaded: Vec<(PathBuf, Arc<Suite>)> = Vec::new();
+    for dir in paths.iter().flat_map(|path| suite_folders(path, &mut problems)).collect::<Vec<_>>() {
+        match load_suite(&dir) {
+            Ok(suite) => match loaded.iter().find(|(_, other)| other.name == suite.name) {
+                Some((first, _)) => {
+                    let message = format!("the suite `{}` is loaded from {} already", suite.name, first.display());
+                    problems.push(Diagnostic::file(&dir, message).hint("give each suite folder a name of its own"));
+                }
+                None => loaded.push((dir, Arc::new(suite))),
+            },
+            Err(found) => problems.extend(found.0),
+        }
+    }
+    match shipped::shipped() {
+        Ok(suites) => {
+            for suite in suites {
+                if !loaded.iter().any(|(_, other)| other.name == suite.name) {
+                    loaded.push((PathBuf::new(), suite));
+                }
+            }
+        }
+        Err(found) => problems.extend(found.0),
+    }
+    let mut suites: Vec<Arc<Suite>> = loaded.into_iter().map(|(_, suite)| suite).collect();
+    suites.sort_by(|a, b| a.name.cmp(&b.name));
+    Diagnostics(problems).into_result(suites)
+}
+
+fn suite_folders(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    if path.join(HEADER_FILE).is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let hint = "a path of suites is a suite folder, or a folder of suite folders";
+            problems.push(Diagnostic::file(path, format!("cannot read the folder: {error}")).hint(hint));
+            return Vec::new();
+        }
+    };
+    let mut folders: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|dir| dir.join(HEADER_FILE).is_file()).collect();
+    folders.sort();
+    if folders.is_empty() {
+        let hint = format!("a suite is a folder with {HEADER_FILE} and {CASES_FILE}: `exactod suite new` makes one");
+        problems.push(Diagnostic::file(path, "there is no suite here").hint(hint));
+    }
+    folders
+}
+
+fn read_bounded(path: &Path, limit: u64, problems: &mut Vec<Diagnostic>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 <= limit => Some(bytes),
+        Ok(_) => {
+            problems.push(Diagnostic::file(path, format!("the file is larger than {limit} bytes")));
+            None
+        }
+        Err(error) => {
+            let hint = format!("a suite is a folder with {HEADER_FILE} and {CASES_FILE}");
+            problems.push(Diagnostic::file(path, format!("cannot read the file: {error}")).hint(hint));
+            None
+        }
+    }
+}
+
+/// Parses the two files of the folder `dir`, which is named in messages and gives the suite's name, but is not read.
+///
+/// # Errors
+/// As [`load_suite`].
+pub fn parse_suite(dir: &Path, header: &[u8], cases: &[u8]) -> Result<Suite, Diagnostics> {
+    let (header_file, cases_file) = (dir.join(HEADER_FILE), dir.join(CASES_FILE));
+    let (header_text, mut problems) = match utf8(&header_file, header) {
+        Ok(text) => (text, Vec::new()),
+        Err(problem) => ("", vec![*problem]),
+    };
+    let folder = folder_name(dir);
+    let (header, found) = match problems.is_empty() {
+        true => header::read(&header_file, header_text, folder.as_deref()),
+        false => (Header::default(), Vec::new()),
+    };
+    problems.extend(found);
+    let mut lines = Lines { file: &cases_file, header: &header, problems, cases: Vec::new(), places: Vec::new() };
+    lines.read(cases);
+    lines.finish(&header_file, header_text)
+}
+
+/// The name of a folder, also of `.`.
+fn folder_name(dir: &Path) -> Option<String> {
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.or_else(|| Some(dir.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned()))
+}
+
+/// The bytes as text, without a byte order mark.
+fn utf8<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Diagnostic>> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let end = before.len();
+        Box::new(Diagnostic::at(file, &before, end..end, "these bytes are not UTF-8").hint("save the file as UTF-8"))
+    })
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Where a case stands, and what the loader must remember about it.
+struct CasePlace<'a> {
+    line: usize,
+    text: &'a str,
+    origin: Origin,
+    named: bool,
+    drawable: bool,
+}
+
+/// The cases of a suite while they are read.
+struct Lines<'a> {
+    file: &'a Path,
+    header: &'a Header,
+    problems: Vec<Diagnostic>,
+    cases: Vec<Case>,
+    places: Vec<CasePlace<'a>>,
+}
+
+impl<'a> Lines<'a> {
+    fn read(&mut self, bytes: &'a [u8]) {
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
+            let number = i + 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if self.cases.len() == CASES_MAX {
+                self.report(number, "", |f| f.at_span(0..0, format!("a suite has at most {CASES_MAX} cases"), None));
+                break;
+            }
+            if line.len() > LINE_BYTES_MAX {
+                let message = format!("a line has at most {LINE_BYTES_MAX} bytes, this one has {}", line.len());
+                let hint = format!("long texts that several cases share belong into [vars] of {HEADER_FILE}");
+                self.report(number, "", |f| f.at_span(0..0, message, Some(hint)));
+                continue;
+            }
+            match utf8(self.file, line) {
+                Ok(text) => self.line(number, text.strip_suffix('\r').unwrap_or(text)),
+                Err(mut problem) => {
+                    problem.place = problem.place.map(|place| Place { line: number, ..place });
+                    self.problems.push(*problem);
+                }
+            }
+        }
+        if self.cases.is_empty() && self.problems.iter().all(|p| p.file != self.file) {
+            self.problems.push(Diagnostic::file(self.file, "the suite has no cases").hint("write one case per line"));
+        }
+    }
+
+    /// Collects what `work` reports about a line.
+    fn report<T>(&mut self, line: usize, text: &str, work: impl FnOnce(&mut Findings<'_>) -> T) -> T {
+        let locator = JsonLocator(text);
+        let mut findings = Findings::new(self.file, text, line, &locator);
+        let result = work(&mut findings);
+        self.problems.extend(findings.into_list());
+        result
+    }
+
+    fn line(&mut self, number: usize, text: &'a str) {
+        let header = self.header;
+        let draft = self.report(number, text, |f| match strict_json::parse(text) {
+            Ok(Value::Object(map)) => case::read(map, number, header, f),
+            Ok(other) => {
+                f.at_span(0..text.len(), format!("a case is an object, not {}", type_name(&other)), None);
+                None
+            }
+            Err(error) => {
+                let hint = "one case per line: a JSON object without line breaks".to_owned();
+                f.at_span(error.at..error.at + 1, format!("not valid JSON: {}", error.message), Some(hint));
+                None
+            }
+        });
+        let Some(Draft { mut case, named, messages_key, own_scorers, drawable }) = draft else { return };
+        case.hash = digest::case_hash(&case);
+        let origin = Origin { messages_key, own_scorers };
+        self.cases.push(case);
+        self.places.push(CasePlace { line: number, text, origin, named, drawable });
+    }
+
+    fn finish(mut self, header_file: &Path, header_text: &str) -> Result<Suite, Diagnostics> {
+        self.duplicates();
+        let header = self.header;
+        let excluded: HashSet<&str> = header.exclude.iter().map(String::as_str).collect();
+        let ids: HashSet<&str> = self.cases.iter().map(|case| case.id.as_str()).collect();
+        let unknown = unknown_exclusions(&header.exclude, &ids);
+        self.problems.extend(header::unknown_exclusions(header_file, header_text, &unknown));
+        if let Some(name) = &header.name {
+            digest::mark_fixed(name, header.fixed_share, &mut self.cases, &excluded);
+        }
+        let cases: Vec<Arc<Case>> = std::mem::take(&mut self.cases).into_iter().map(Arc::new).collect();
+        self.check(&cases);
+        let kept: Vec<Arc<Case>> = cases.into_iter().filter(|case| !excluded.contains(case.id.as_str())).collect();
+        if kept.is_empty() && !excluded.is_empty() && self.problems.is_empty() {
+            self.problems.push(Diagnostic::file(header_file, "every case of the suite is excluded"));
+        }
+        let suite = build(header, kept);
+        source::bounded(self.file, self.problems).into_result(())?;
+        // Without a problem every part of the header is there.
+        suite.ok_or_else(|| Diagnostics(vec![Diagnostic::file(header_file, "the header is not complete")]))
+    }
+
+    fn duplicates(&mut self) {
+        let mut first: HashMap<CaseId, usize> = HashMap::new();
+        let mut again = Vec::new();
+        for (i, (case, place)) in self.cases.iter().zip(&self.places).enumerate().filter(|(_, (_, p))| p.named) {
+            match first.get(&case.id) {
+                Some(line) => again.push((i, format!("the id `{}` stands in line {line} already", case.id))),
+                None => {
+                    first.insert(case.id.clone(), place.line);
+                }
+            }
+        }
+        for (i, message) in again {
+            let (line, text) = (self.places[i].line, self.places[i].text);
+            self.report(line, text, |f| f.value(&ValuePath::ROOT.key("id"), message));
+        }
+    }
+
+    /// Placeholders, expressions, one trial draw per case, and what the instance sends and expects.
+    fn check(&mut self, cases: &[Arc<Case>]) {
+        let drawable: Vec<bool> = self.places.iter().map(|place| place.drawable).collect();
+        let sources = cases.iter().zip(&drawable).filter(|(_, drawable)| **drawable).map(|(case, _)| case.as_ref());
+        let mut programs = drawer::compile_all(sources).into_iter();
+        let mut checker = Checker::default();
+        let places = std::mem::take(&mut self.places);
+        let (header, trial) = (self.header, trial_digest());
+        for (case, place) in cases.iter().zip(&places) {
+            let programs = if place.drawable { programs.next() } else { None };
+            self.report(place.line, place.text, |f| {
+                check_case(case, place, programs, header, &trial, &mut checker, f);
+            });
+        }
+    }
+}
+
+/// Seed of the draw that the loader tries.
+const TRIAL_SEED: &str = "load";
+
+/// The digest under which the loader tries a draw: the suite's own is not known before all cases are read.
+fn trial_digest() -> Option<SuiteDigest> {
+    SuiteDigest::new("0").ok()
+}
+
+fn check_case(
+    case: &Arc<Case>,
+    place: &CasePlace<'_>,
+    programs: Option<Programs>,
+    header: &Header,
+    trial: &Option<SuiteDigest>,
+    checker: &mut Checker,
+    f: &mut Findings<'_>,
+) {
+    let template = drawer::compile_template(case, place.origin.messages_key, &mut |path, error| {
+        template_problem(case, header, path, error, f);
+    });
+    let programs = match programs {
+        Some(Ok(programs)) => programs,
+        Some(Err(errors)) => {
+            errors.iter().for_each(|(_, error)| expression_problem(error, f));
+            return;
+        }
+        None => return,
+    };
+    let (Ok(template), Some(digest)) = (template, trial) else { return };
+    match drawer::draw_slots(case, &programs, TRIAL_SEED, digest, 0) {
+        Ok(slots) => checker.instance(&drawer::instance(case, &template, &slots), &place.origin, f),
+        Err(error) => expression_problem(&error, f),
+    }
+}
+
+fn template_problem(case: &Case, header: &Header, path: &ValuePath<'_>, error: &DrawError, f: &mut Findings<'_>) {
+    match error {
+        DrawError::Placeholder { name, .. } if header.whole => {
+            let names = case.params.iter().map(|(name, _)| name).chain(case.derive.iter().map(|(name, _)| name));
+            let hint = match nearest(name, names.chain(header.vars.keys()).map(String::as_str)) {
+                Some(near) => format!("did you mean `{{{{{near}}}}}`?"),
+                None => format!("for the text itself write \\\\{{{{{name}}}}}"),
+            };
+            let message = format!("`{{{{{}}}}}` names no parameter, derived value or entry of [vars]", clip(name));
+            f.at(path, At::Value, message, Some(hint));
+        }
+        DrawError::PlaceholderInKey { key, .. } => {
+            let message = format!("the key `{}` holds a placeholder; only values are filled", clip(key));
+            f.at(path, At::Key, message, None);
+        }
+        _ => {}
+    }
+}
+
+fn expression_problem(error: &DrawError, f: &mut Findings<'_>) {
+    if let DrawError::Expression { name, expression, reason, .. } = error {
+        let hint = format!("a Starlark expression over parameters and earlier derived values: {}", clip(expression));
+        let path = ValuePath::ROOT;
+        f.at(&path.key("derive").key(name), At::Value, format!("`{}`: {reason}", clip(name)), Some(hint));
+    }
+}
+
+fn unknown_exclusions(exclude: &[String], ids: &HashSet<&str>) -> Vec<(usize, String)> {
+    let unknown = exclude.iter().enumerate().filter(|(_, id)| !ids.contains(id.as_str()));
+    unknown.map(|(i, id)| (i, format!("`{}` is excluded, but no case has this id", clip(id)))).collect()
+}
+
+fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
+    let name: SuiteName = header.name.clone()?;
+    Some(Suite {
+        name,
+        kind: header.kind.clone(),
+        revision: header.revision.clone(),
+        license: header.license.clone(),
+        digest: SuiteDigest::new(&digest::suite_digest(&cases)).ok()?,
+        epochs: header.epochs.clone(),
+        sampling: header.sampling.clone(),
+        fixed_share: header.fixed_share,
+        cases,
+        excluded: header.exclude.iter().filter_map(|id| CaseId::new(id).ok()).collect(),
+    })
+}

@@ -1,0 +1,72 @@
+//! The suites that come inside the program: a first run needs no files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostics;
+use crate::domain::Suite;
+
+use super::load::parse_suite;
+
+/// The files of one suite folder.
+struct Embedded {
+    folder: &'static str,
+    header: &'static str,
+    cases: &'static str,
+}
+
+/// Embeds folders of `eval_suites/`.
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        &[$(Embedded {
+            folder: concat!("eval_suites/", $name),
+            header: include_str!(concat!("../../eval_suites/", $name, "/suite.toml")),
+            cases: include_str!(concat!("../../eval_suites/", $name, "/cases.jsonl")),
+        }),*]
+    };
+}
+
+/// One line for each folder of `eval_suites/`.
+#[rustfmt::skip]
+const SHIPPED: &[Embedded] = embedded![
+];
+
+/// The shipped suites, sorted by name.
+///
+/// # Errors
+/// What is wrong in their files; tested to be nothing.
+pub fn shipped() -> Result<Vec<Arc<Suite>>, Diagnostics> {
+    parse_all(SHIPPED)
+}
+
+fn parse_all(embedded: &[Embedded]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
+    let mut suites = Vec::with_capacity(embedded.len());
+    let mut problems = Diagnostics::default();
+    for files in embedded {
+        match parse_suite(Path::new(files.folder), files.header.as_bytes(), files.cases.as_bytes()) {
+            Ok(suite) => suites.push(Arc::new(suite)),
+            Err(found) => problems.0.extend(found.0),
+        }
+    }
+    suites.sort_by(|a, b| a.name.cmp(&b.name));
+    problems.into_result(suites)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "version = 1\nname = \"b\"\nkind = [\"tool_use\"]\nrevision = \"1\"\n";
+    const CASES: &str = "{\"id\": \"c\", \"input\": \"x\"}\n";
+
+    #[test]
+    fn embedded_files_are_read_like_a_folder() {
+        let good = Embedded { folder: "eval_suites/b", header: HEADER, cases: CASES };
+        let suites = parse_all(std::slice::from_ref(&good)).unwrap();
+        assert_eq!(suites.iter().map(|suite| suite.name.as_str()).collect::<Vec<_>>(), ["b"]);
+        // The folder gives the name, and every wrong suite is told of.
+        let wrong = |folder| Embedded { folder, header: HEADER, cases: CASES };
+        let text = parse_all(&[good, wrong("eval_suites/c"), wrong("eval_suites/d")]).unwrap_err().to_string();
+        assert!(text.contains("eval_suites/c/suite.toml:2") && text.contains("eval_suites/d/suite.toml:2"), "{text}");
+    }
+}
