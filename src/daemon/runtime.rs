@@ -150,7 +150,7 @@ fn model_runtime(model: &ModelConfig, clock: &Arc<dyn Clock>) -> Result<ModelRun
         let lane = Lane {
             endpoint: endpoint.clone(),
             client: Arc::new(client),
-            limiter: EndpointLimiter::new(&provider.limits),
+            limiter: EndpointLimiter::new(provider.limits),
             concurrency: provider.limits.concurrency,
         };
         lanes.insert(endpoint.id.clone(), lane);
