@@ -524,3 +524,6 @@ fn kept_headers(headers: &HeaderMap, scrubber: &Scrubber) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;
