@@ -177,7 +177,8 @@ impl<'a> Fold<'a> {
 
     fn finish(mut self) -> Folded {
         self.state.last_sweep = Some(self.record.plan.id);
-        self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence);
+        let ranked = self.tallies.values().any(|t| t.answered > 0);
+        self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence && ranked);
         self.alarms.extend(standing_alarms(&self.state));
         Folded { state: self.state, decisions: self.decisions, alarms: self.alarms }
     }

@@ -13,7 +13,7 @@ fn admitted(ids: &[&str]) -> World {
 #[test]
 fn the_first_sweep_of_a_model_speaks_for_nobody_but_may_speak_against() {
     let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
-    let tenth = |ask: &Ask<'_>, _: &mut Dice| scored(ask.endpoint != "d" || ask.case % 10 != 0);
+    let tenth = |ask: &Ask<'_>, _: &mut Dice| scored(ask.endpoint != "d" || !ask.case.is_multiple_of(10));
     world.sweep(tenth);
     let log_e = |world: &World, id: &str| {
         let evidence = &world.state.endpoints[&endpoint(id)].suites[&suite("tool-use")];
@@ -23,6 +23,16 @@ fn the_first_sweep_of_a_model_speaks_for_nobody_but_may_speak_against() {
     assert!(log_e(&world, "d").0 > 0.0);
     world.sweep(tenth);
     assert!(log_e(&world, "a").1 > 0.0, "the second sweep has ranked anchors");
+}
+
+#[test]
+fn a_sweep_that_nobody_answered_ranks_nobody_and_leaves_the_model_cold() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    world.sweep(|_, _| Outcome::Missing);
+    world.sweep(|_, _| PASS);
+    assert_eq!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(), 0.0);
+    world.sweep(|_, _| PASS);
+    assert!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad() > 0.0);
 }
 
 #[test]
