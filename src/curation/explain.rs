@@ -34,7 +34,7 @@ pub struct Context<'a> {
     pub state: &'a ModelState,
     /// The rules in force.
     pub policy: &'a Policy,
-    /// The anchors of the sweep.
+    /// The anchors that the endpoint was compared with in the sweep.
     pub anchors: &'a [EndpointId],
     /// Its place among the model's sweeps.
     pub ordinal: u64,

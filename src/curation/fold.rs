@@ -188,7 +188,7 @@ impl<'a> Fold<'a> {
         let context = Context {
             state: &self.state,
             policy: self.policy,
-            anchors: &self.record.plan.anchors,
+            anchors: self.tallies.get(id).map_or(&self.record.plan.anchors, |t| &t.anchors),
             ordinal: self.record.plan.ordinal,
             sweeps_per_year: self.record.sweeps_per_year,
         };

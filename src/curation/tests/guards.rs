@@ -115,7 +115,9 @@ fn evidence_against_the_reference_is_an_alarm_and_it_stays() {
     let mut world = admitted(&["a", "b", "c", "d"]);
     world.sync(Some("d"));
     let mut held = 0;
+    let mut reasons = Vec::new();
     let folded = world.sweep_until(40, fails("d", 0.3), |_, f| {
+        reasons.extend(f.decisions.iter().map(|d| d.reason.clone()));
         held += f.decisions.iter().filter(|d| d.kind == DecisionKind::Held).count();
         f.alarms.iter().any(|a| a.kind == AlarmKind::Reference)
     });
@@ -125,6 +127,11 @@ fn evidence_against_the_reference_is_an_alarm_and_it_stays() {
         held += folded.decisions.len();
         assert_eq!(folded.alarms[0].kind, AlarmKind::Reference, "the alarm stays open");
     }
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].contains("held (the reference stays") && reasons[0].contains("anchors a b c of sweep"),
+        "{reasons:?}"
+    );
     assert_eq!((held, world.standing("d")), (1, Standing::Admitted), "held once, not at every sweep");
 }
 
