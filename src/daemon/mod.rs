@@ -1,1 +1,23 @@
-//! Placeholder until the first slice lands.
+//! The daemon: one tick = plan -> attempts -> verdicts -> evidence -> decisions -> published list; supervision,
+//! reload, graceful shutdown.
+
+mod budget;
+mod conclude;
+mod reload;
+mod runtime;
+pub mod schedule;
+mod scheduler;
+mod service;
+mod speed;
+mod sweeper;
+mod upkeep;
+mod views;
+mod waits;
+mod workers;
+
+pub use conclude::{standings, stored_standings};
+pub use runtime::{ModelRuntime, Runtime, RuntimeError};
+pub use service::{Service, ServiceError, ServiceOptions, manual_request};
+pub use speed::SpeedCache;
+pub use sweeper::{Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
+pub use upkeep::cutoffs;

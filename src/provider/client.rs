@@ -16,7 +16,7 @@ use super::retry::{Jitter, wait_before_next};
 use super::scrub::Scrubber;
 use super::transport::{self, Exchange, Want};
 use crate::clock::Clock;
-use crate::domain::{CaseInstance, Fault, Micros, Provider, Transcript, Try, Usage};
+use crate::domain::{CaseInstance, Fault, Micros, Provider, Timeouts, Transcript, Try, Usage};
 
 /// Sent unless the provider's `headers` name another one: nothing that tells tests from other traffic.
 const DEFAULT_USER_AGENT: HeaderValue = HeaderValue::from_static("Mozilla/5.0 (compatible)");
@@ -138,39 +138,35 @@ impl Client {
     }
 
     /// Asks one case of one endpoint: waits for the limiter, sends, and tries again after transport Faults as the
-    /// provider's `retry` says. Ends early, with `cancelled`, when the token is cancelled.
+    /// provider's `retry` says. Ends early, with `cancelled`, when the token is cancelled. `first_byte_min` raises the
+    /// provider's first-byte limit (and its total with it) for cases that take the anchors long.
     pub async fn attempt(
         &self,
         upstream_model: &str,
         instance: &CaseInstance,
         limiter: &EndpointLimiter,
+        first_byte_min: Option<Duration>,
         cancel: &CancellationToken,
     ) -> Reply {
+        let timeouts = raised(self.provider.timeouts, first_byte_min);
         let extra_body = &self.provider.extra_body;
         let body = chat_completions::request_body(upstream_model, instance, extra_body);
         let want = Want { stream: instance.stream(), usage: chat_completions::expects_usage(instance, extra_body) };
         let mut course = Course { tokens: estimate(&body, instance), body, want, tries: vec![], last: None };
         let began = self.clock.now_us();
-        let finished = cancel.run_until_cancelled(Box::pin(self.run(&mut course, limiter))).await;
+        let finished = cancel.run_until_cancelled(Box::pin(self.run(&mut course, limiter, &timeouts))).await;
         course.into_reply(began, finished.is_none(), &self.scrubber)
     }
 
-    async fn run(&self, course: &mut Course, limiter: &EndpointLimiter) {
+    async fn run(&self, course: &mut Course, limiter: &EndpointLimiter, timeouts: &Timeouts) {
         let retry = self.provider.retry;
         let mut first_failure = None;
         for number in 0..=retry.attempts {
             let permit = limiter.acquire(course.tokens).await;
             let started_at_us = self.clock.now_us();
             let request = self.request(course);
-            let exchange = transport::exchange(
-                &self.http,
-                request,
-                course.want,
-                &self.provider.timeouts,
-                &self.scrubber,
-                started_at_us,
-            )
-            .await;
+            let exchange =
+                transport::exchange(&self.http, request, course.want, timeouts, &self.scrubber, started_at_us).await;
             permit.settle(pace(&exchange, retry.over));
             let fault = course.record(started_at_us, exchange);
             let Some(fault) = fault.filter(|fault| fault.is_retried() && number < retry.attempts) else { return };
@@ -240,6 +236,12 @@ impl Course {
             cancelled,
         }
     }
+}
+
+/// The time limits with a first-byte limit of at least `first_byte_min`; the total never ends before it.
+fn raised(timeouts: Timeouts, first_byte_min: Option<Duration>) -> Timeouts {
+    let first_byte = timeouts.first_byte.max(first_byte_min.unwrap_or_default());
+    Timeouts { first_byte, total: timeouts.total.max(first_byte), ..timeouts }
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -17,6 +17,15 @@ use crate::domain::{Fault, Limits, Provider, Retry};
 
 const KEY: &str = "sk-key-of-prov1";
 
+/// A key after it is cut in two by whoever shortens a detail text before cleaning it.
+const PAD: &str = {
+    const X: [u8; transport::DETAIL_CHARS_MAX - 30] = [b'x'; transport::DETAIL_CHARS_MAX - 30];
+    match std::str::from_utf8(&X) {
+        Ok(pad) => pad,
+        Err(_) => "",
+    }
+};
+
 fn client(provider: Provider) -> Client {
     Client::new(Arc::new(provider), Arc::new(ManualClock::at(1_000_000))).unwrap()
 }
@@ -281,7 +290,7 @@ async fn keys_never_come_out() {
     let id = format!("x-request-id: {KEY}\r\n");
     for (steps, stream) in [
         (answer("401 Unauthorized", &id, &json!({"error": {"message": echo}}).to_string()), false),
-        (answer("401 Unauthorized", "", &"pad ".repeat(97).replace("pad pad ", "pad ").add_key(&echo)), false),
+        (answer("401 Unauthorized", "", &(PAD.to_owned() + KEY)), false),
         (answer("302 Found", &format!("location: https://x.example/?k={KEY}\r\n"), ""), false),
         (answer("200 OK", "", &json!({"error": {"message": echo, "code": 500}}).to_string()), false),
         (answer("200 OK", "", &plain(&echo)), false),
@@ -299,20 +308,9 @@ async fn keys_never_come_out() {
         let reply = ask(&client, json!({"stream": stream})).await;
         let shown = format!("{reply:?} {client:?}");
         assert!(server.seen()[0].body.contains(KEY), "it is sent as configured");
-        for secret in [KEY, header, &KEY[3..], &header[..12]] {
+        for secret in [KEY, header, &KEY[..5], &KEY[3..], &header[..12]] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
-    }
-}
-
-trait AddKey {
-    fn add_key(&self, key: &str) -> String;
-}
-
-impl AddKey for String {
-    /// The key where a text that is shortened first would cut it in two.
-    fn add_key(&self, key: &str) -> String {
-        format!("{}{key}", &self[..self.len().min(transport::DETAIL_CHARS_MAX - 40)])
     }
 }
 

@@ -1,1 +1,5 @@
-//! Placeholder until the first slice lands.
+//! Publishes allowlists: the current documents as the exact bytes that are served, swapped in one step.
+
+mod board;
+
+pub use board::{Board, Published, etag_of};

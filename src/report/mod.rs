@@ -1,1 +1,27 @@
-//! Placeholder until the first slice lands.
+//! Scorecards over windows and exports: polars frames from stored attempts. Display only; decides nothing.
+//!
+//! `store window -> frame -> group by endpoint and suite -> Scorecard -> table, JSON, CSV, Markdown, Parquet`
+
+mod cards;
+mod export;
+mod frame;
+
+pub use cards::scorecards;
+pub use export::{csv, markdown, parquet};
+pub use frame::{attempt_frame, read_window};
+
+use crate::store::StoreError;
+
+/// Why a report cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A frame; a defect of the program.
+    #[error("failed to compute a table: {0}")]
+    Frame(#[from] polars::error::PolarsError),
+    /// The output file.
+    #[error("failed to write the report: {0}")]
+    Output(#[from] std::io::Error),
+}

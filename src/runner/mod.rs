@@ -1,1 +1,13 @@
-//! Placeholder until the first slice lands.
+//! Runs sweeps: plans them (pure), executes them with bounded concurrency, judges each answer and stores it.
+//!
+//! A plan fixes everything before the first call; an Attempt is unique by (sweep, endpoint, suite, case, epoch). So a
+//! sweep may be killed at any moment: the next start executes what is not stored yet, and nothing else.
+
+mod execute;
+mod ids;
+mod plan;
+mod prepared;
+
+pub use execute::{Execution, Lane, RunError, execute};
+pub use ids::Ids;
+pub use plan::{PlanInput, SuiteBudget, build_plan, outcome_of, permutation, shrink_to, worst_case_nanousd};

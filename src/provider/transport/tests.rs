@@ -22,7 +22,7 @@ enum Piece {
     Hangs,
 }
 
-fn body(pieces: Vec<Piece>) -> impl Stream<Item = Result<Bytes, Broken>> {
+fn body(pieces: impl IntoIterator<Item = Piece>) -> impl Stream<Item = Result<Bytes, Broken>> {
     stream::iter(pieces).then(|piece| async move {
         match piece {
             Piece::Bytes(seconds, bytes) => {
@@ -48,7 +48,7 @@ impl Read {
     }
 }
 
-async fn read(want: Want, pieces: Vec<Piece>) -> Read {
+async fn read(want: Want, pieces: impl IntoIterator<Item = Piece>) -> Read {
     let start = Instant::now();
     let form = if want.stream { Form::Stream } else { Form::Plain };
     let mut reader = Reader::new(form, want, BODY_BYTES_MAX);
@@ -70,8 +70,8 @@ async fn the_first_content_is_timed() {
     assert_eq!(read.outcome.unwrap().content.as_deref(), Some("x"));
     assert_eq!(read.first_content, Some(Duration::from_secs(8)), "the role is no content");
     assert_eq!(read.raw, frames("x").concat());
-    let pieces = plain("x").into_bytes().chunks(7).map(|piece| Piece::Bytes(0, piece.to_vec())).collect();
-    let read = super::tests::read(PLAIN, pieces).await;
+    let whole = plain("x").into_bytes();
+    let read = super::tests::read(PLAIN, whole.chunks(7).map(|piece| Piece::Bytes(0, piece.to_vec()))).await;
     assert_eq!((read.first_content, read.raw), (Some(Duration::ZERO), Bytes::from(plain("x"))));
     assert_eq!(read.outcome.unwrap().breaches, []);
 }
@@ -82,11 +82,11 @@ async fn every_time_limit_holds() {
     assert_eq!((late.fault(), late.took), (Fault::TimedOut, LIMITS.first_byte));
     assert!(late.outcome.unwrap_err().detail.contains("first_byte"));
 
-    let stalled = read(STREAMED, every(0).into_iter().take(2).chain([Piece::Hangs]).collect()).await;
+    let stalled = read(STREAMED, every(0).into_iter().take(2).chain([Piece::Hangs])).await;
     assert_eq!((stalled.fault(), stalled.took), (Fault::TimedOut, LIMITS.idle));
     assert!(stalled.outcome.unwrap_err().detail.contains("idle"));
 
-    let keep_alive = (0..100).map(|_| Piece::Bytes(4, b": wait\n\n".to_vec())).collect();
+    let keep_alive = (0..100).map(|_| Piece::Bytes(4, b": wait\n\n".to_vec()));
     let endless = read(STREAMED, keep_alive).await;
     assert_eq!((endless.fault(), endless.took), (Fault::TimedOut, LIMITS.total));
     assert!(endless.outcome.unwrap_err().detail.contains("total"));
@@ -98,13 +98,13 @@ async fn every_time_limit_holds() {
 #[tokio::test(start_paused = true)]
 async fn a_whole_answer_survives_what_follows_it() {
     for (taken, breaches) in [(5, 0), (4, 1), (3, 2)] {
-        let hangs = read(STREAMED, every(0).into_iter().take(taken).chain([Piece::Hangs]).collect()).await;
+        let hangs = read(STREAMED, every(0).into_iter().take(taken).chain([Piece::Hangs])).await;
         assert_eq!(hangs.took, if taken == 5 { DONE_GRACE } else { LIMITS.idle });
         let completion = hangs.outcome.unwrap();
         assert_eq!((completion.content.as_deref(), completion.breaches.len()), (Some("x"), breaches));
         for closed_early in [true, false] {
             let broken = [Piece::Breaks { closed_early }];
-            let read = read(STREAMED, every(0).into_iter().take(taken).chain(broken).collect()).await;
+            let read = read(STREAMED, every(0).into_iter().take(taken).chain(broken)).await;
             assert_eq!(read.outcome.unwrap().breaches.len(), breaches);
         }
     }
@@ -113,11 +113,11 @@ async fn a_whole_answer_survives_what_follows_it() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_cut_in_its_midst() {
     let cut = |want: Want, taken: usize, closed_early: bool| {
-        let pieces = match want.stream {
+        let pieces: Vec<Piece> = match want.stream {
             true => every(0).into_iter().take(taken).collect(),
             false => vec![Piece::Bytes(0, plain("x").into_bytes()[..20 * taken].to_vec())],
         };
-        read(want, pieces.into_iter().chain([Piece::Breaks { closed_early }]).collect())
+        read(want, pieces.into_iter().chain([Piece::Breaks { closed_early }]))
     };
     assert_eq!(cut(STREAMED, 2, false).await.fault(), Fault::Unreachable, "reset");
     let closed = cut(STREAMED, 2, true).await.outcome.unwrap();
@@ -143,18 +143,19 @@ async fn the_first_byte_tells_the_form() {
 
 #[tokio::test(start_paused = true)]
 async fn size_limits_stop_the_reading() {
-    let mebibyte = |text: &[u8]| text.repeat((1 << 20) / text.len());
-    let endless = |first: &'static [u8], more: &'static [u8]| {
-        let rest = (0..1000).map(move |_| Piece::Bytes(0, mebibyte(more)));
-        [Piece::Bytes(0, first.to_vec())].into_iter().chain(rest).collect::<Vec<_>>()
-    };
-    let long = read(PLAIN, endless(b"{\"choices\":", b"[")).await;
+    /// A start, then for ever the same mebibyte.
+    fn endless(first: &[u8], more: Vec<u8>) -> impl Iterator<Item = Piece> {
+        let more = more.repeat((1 << 20) / more.len());
+        [first.to_vec()].into_iter().chain(std::iter::repeat(more)).map(|bytes| Piece::Bytes(0, bytes))
+    }
+    let comment = [vec![b':'; 32 << 10], b"\n".to_vec()].concat();
+    let long = read(PLAIN, endless(b"{\"choices\":", b"[".to_vec())).await;
     assert_eq!(long.fault(), Fault::MalformedBody);
     assert!(long.raw.len() > BODY_BYTES_MAX && long.raw.len() < BODY_BYTES_MAX + (2 << 20));
-    let long = read(STREAMED, endless(b"data: {}\n\n", b": ping\n\n")).await;
+    let long = read(STREAMED, endless(b"data: {}\n\n", comment)).await;
     assert_eq!(long.fault(), Fault::MalformedBody);
     assert!(long.raw.len() > STREAM_BYTES_MAX && long.raw.len() < STREAM_BYTES_MAX + (2 << 20));
-    let one_event = read(STREAMED, endless(b"data: ", b"x")).await;
+    let one_event = read(STREAMED, endless(b"data: ", b"x".to_vec())).await;
     assert!(one_event.outcome.unwrap_err().detail.contains("event"));
     assert!(one_event.raw.len() < 6 << 20, "reading stops at the limit of an event");
 }

@@ -1,0 +1,264 @@
+//! The command line as people type it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures every provider endpoint that serves a model and publishes allowlists for gateways.
+///
+/// Exit codes: 0 done and yes; 1 done and no, or failed while running; 2 usage, config or suite error; 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "exactod", version, max_term_width = 110)]
+pub struct Cli {
+    /// Config file; relative paths in it are relative to it.
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "exactod.toml")]
+    pub config: PathBuf,
+    /// One JSON document on stdout and nothing else.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole loop: a simulated fleet with known truth, the daemon, the page. No keys, no network, no config.
+    Demo(DemoArgs),
+    /// Run the provider simulator: real HTTP servers that play good and bad providers from a spec.
+    Sim(SimArgs),
+    /// Run the daemon: schedules, sweeps, decisions, the HTTP API.
+    Serve,
+    /// Run one sweep now (or finish an interrupted one).
+    Sweep(SweepArgs),
+    /// Show rates, intervals, faults, latency and cost per endpoint and suite.
+    Scorecard(ScorecardArgs),
+    /// Show the current allowlist of a model.
+    Allowlist(ModelArgs),
+    /// Show decisions, newest first.
+    Decisions(DecisionsArgs),
+    /// List attempts, newest first.
+    Attempts(AttemptsArgs),
+    /// Show one attempt with its transcript.
+    Attempt(AttemptArgs),
+    /// Work with suites.
+    #[command(subcommand)]
+    Suite(SuiteCommand),
+    /// Work with the database.
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Work with API tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Work with the config file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the API and the page listen (loopback; port 0 picks a free one).
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Seed of the fleet, its answers and the draws.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Stop when every endpoint has a standing; exit 0 only if all match the truth.
+    #[arg(long)]
+    pub until_decided: bool,
+}
+
+/// `sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// Spec file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub spec: PathBuf,
+    /// Suites whose cases the simulated endpoints can answer.
+    #[arg(long, value_name = "DIR")]
+    pub suites: PathBuf,
+    /// Seed; the spec's own without it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Address of the first endpoint; the others take the following ports (port 0: free ones).
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+/// `sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// Only this model; all models without it.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Only these suites (repeatable); those of the model's schedules without it.
+    #[arg(long = "suite", value_name = "SUITE")]
+    pub suites: Vec<String>,
+    /// Only these endpoints (repeatable). Gives no evidence unless the anchors are among them.
+    #[arg(long = "endpoint", value_name = "ENDPOINT")]
+    pub endpoints: Vec<String>,
+    /// At most this many cases per suite.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Every case of every suite for every endpoint.
+    #[arg(long)]
+    pub full: bool,
+    /// Repeats per case (with --full).
+    #[arg(long, value_name = "N", requires = "full")]
+    pub epochs: Option<u32>,
+    /// Sweep back to back until every endpoint has a standing or the budget ends.
+    #[arg(long)]
+    pub until_decided: bool,
+}
+
+/// Output formats of `scorecard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CardFormat {
+    /// For a terminal.
+    Table,
+    /// One JSON document.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// A Markdown table.
+    Md,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// `scorecard`.
+#[derive(Debug, Args)]
+pub struct ScorecardArgs {
+    /// Only this model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Window: a duration back from now (`24h`, `7d`).
+    #[arg(long, default_value = "7d")]
+    pub since: String,
+    /// Format; csv, md and parquet are written under reports/ unless --out says otherwise.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: CardFormat,
+    /// File to write (`-`: stdout, not for parquet).
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `allowlist`.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The model; may be left out when there is one only.
+    #[arg(long)]
+    pub model: Option<String>,
+}
+
+/// `decisions`.
+#[derive(Debug, Args)]
+pub struct DecisionsArgs {
+    /// Only this model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `attempts`.
+#[derive(Debug, Args)]
+pub struct AttemptsArgs {
+    /// Only this sweep.
+    #[arg(long)]
+    pub sweep: Option<String>,
+    /// Only this endpoint.
+    #[arg(long)]
+    pub endpoint: Option<String>,
+    /// Only attempts with this primary fault.
+    #[arg(long)]
+    pub fault: Option<String>,
+    /// Only this verdict: pass, fail or unscored.
+    #[arg(long)]
+    pub verdict: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `attempt`.
+#[derive(Debug, Args)]
+pub struct AttemptArgs {
+    /// Its id.
+    pub id: String,
+    /// Print a curl command that repeats the request (the key stays an environment variable).
+    #[arg(long)]
+    pub curl: bool,
+    /// Print the raw response bytes.
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// `suite ...`.
+#[derive(Debug, Subcommand)]
+pub enum SuiteCommand {
+    /// Load suites and prove, over several draws, that each reference passes and each counter-example fails.
+    Check {
+        /// Suite folders, or folders of them; the shipped suites without any.
+        dirs: Vec<PathBuf>,
+        /// How many draws of every template.
+        #[arg(long, default_value_t = 5)]
+        draws: u32,
+    },
+    /// Show a suite's cases.
+    Show {
+        /// A suite folder, or the name of a shipped suite.
+        suite: String,
+        /// Print the instances drawn from this seed.
+        #[arg(long, value_name = "SEED")]
+        draw: Option<String>,
+        /// Only this case.
+        #[arg(long)]
+        case: Option<String>,
+    },
+    /// Create a small valid suite to start from.
+    New {
+        /// The folder to create; its last part is the suite's name.
+        dir: PathBuf,
+    },
+    /// Print the JSON Schema of the header and of a case.
+    Schema,
+}
+
+/// `db ...`.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Create or upgrade the tables.
+    Migrate,
+    /// Check integrity and print counts.
+    Check,
+    /// Delete what is older than the retention in the config.
+    Prune,
+}
+
+/// `token ...`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and the config lines for its hash.
+    New {
+        /// read, ingest or admin.
+        #[arg(long)]
+        role: String,
+        /// A name for logs.
+        #[arg(long, default_value = "token")]
+        name: String,
+    },
+}
+
+/// `config ...`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the config and its suites and say all that is wrong.
+    Check,
+    /// Print the JSON Schema of the config.
+    Schema,
+}

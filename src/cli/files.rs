@@ -1,0 +1,127 @@
+//! `config`, `token` and `db`: commands of the operator's toolbox.
+
+use serde_json::json;
+
+use super::args::{Cli, ConfigCommand, DbCommand, TokenCommand};
+use super::output::{self, CliError, Exit};
+use super::setup;
+use crate::config::{self, Role};
+use crate::daemon::{self, Runtime};
+use crate::runner::Ids;
+use crate::store::{Store, StoreOptions};
+
+/// `config check | schema`.
+pub fn config(cli: &Cli, command: &ConfigCommand) -> Result<Exit, CliError> {
+    match command {
+        ConfigCommand::Schema => output::json(&config::schema())?,
+        ConfigCommand::Check => {
+            let config = setup::config(cli)?;
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let runtime = Runtime::build(config, &setup::clock()).map_err(|e| setup::service_error(e.into()))?;
+            let endpoints: usize = runtime.config.models.iter().map(|m| m.endpoints.len()).sum();
+            let suites: Vec<String> = runtime.drawers.keys().map(ToString::to_string).collect();
+            if cli.json {
+                output::json(&json!({
+                    "ok": true, "models": runtime.config.models.len(), "endpoints": endpoints, "suites": suites,
+                    "schedules": runtime.schedules.len(),
+                }))?;
+            } else {
+                output::line(&format!(
+                    "{}: {} model(s), {endpoints} endpoint(s), {} schedule(s), suites {}",
+                    cli.config.display(),
+                    runtime.config.models.len(),
+                    runtime.schedules.len(),
+                    suites.join(", ")
+                ))?;
+            }
+        }
+    }
+    Ok(Exit::Yes)
+}
+
+/// `token new`.
+pub fn token(cli: &Cli, command: &TokenCommand) -> Result<Exit, CliError> {
+    let TokenCommand::New { role, name } = command;
+    let role: Role = role.parse().map_err(|e| CliError::Usage(format!("--role: {e}")))?;
+    let ids = Ids::from_system().map_err(CliError::failed)?;
+    let token = config::new_token(role, &mut ids.secret_rng());
+    if cli.json {
+        output::json(&json!({"name": name, "role": role.name(), "token": token.expose(), "sha256": token.sha256}))?;
+        return Ok(Exit::Yes);
+    }
+    output::note("The token is shown once; keep it as a secret. Put the other lines into the config:");
+    output::line(&format!("{}\n# token: {}", token.toml(name), token.expose()))?;
+    Ok(Exit::Yes)
+}
+
+/// `db migrate | check | prune`.
+pub async fn db(cli: &Cli, command: &DbCommand) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let url = config.store.url.expose().to_owned();
+    let store = Store::open(&url, &StoreOptions::default()).await.map_err(CliError::failed)?;
+    let result = db_command(cli, config, command, &store).await;
+    store.close().await;
+    result
+}
+
+async fn db_command(
+    cli: &Cli,
+    config: crate::config::Config,
+    command: &DbCommand,
+    store: &Store,
+) -> Result<Exit, CliError> {
+    match command {
+        DbCommand::Migrate => {
+            let schema = store.migrate().await.map_err(CliError::failed)?;
+            if cli.json {
+                output::json(
+                    &json!({"database": store.place(), "schema": schema.found, "schema_known": schema.known}),
+                )?;
+            } else {
+                output::line(&format!("{}: schema {} of {}", store.place(), schema.found, schema.known))?;
+            }
+            Ok(Exit::Yes)
+        }
+        DbCommand::Check => {
+            let report = store.check().await.map_err(CliError::failed)?;
+            if cli.json {
+                output::json(&json!({
+                    "database": report.database, "schema": report.schema, "schema_known": report.schema_known,
+                    "rows": report.rows, "size_bytes": report.size_bytes, "problems": report.problems,
+                }))?;
+            } else {
+                let mut table = output::table(&["table", "rows"]);
+                for (name, rows) in &report.rows {
+                    table.add_row([(*name).to_owned(), rows.to_string()]);
+                }
+                output::line(&format!(
+                    "{} (schema {} of {}, {} bytes)\n{table}",
+                    report.database, report.schema, report.schema_known, report.size_bytes
+                ))?;
+                for problem in &report.problems {
+                    output::note(&format!("problem: {problem}"));
+                }
+            }
+            Ok(if report.problems.is_empty() { Exit::Yes } else { Exit::No })
+        }
+        DbCommand::Prune => {
+            let runtime = {
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                Runtime::build(config, &setup::clock()).map_err(|e| setup::service_error(e.into()))?
+            };
+            let cutoffs = daemon::cutoffs(&runtime, setup::clock().now_us());
+            let pruned = store.prune(&cutoffs).await.map_err(CliError::failed)?;
+            if cli.json {
+                output::json(
+                    &json!({"transcripts": pruned.transcripts, "attempts": pruned.attempts, "plans": pruned.plans}),
+                )?;
+            } else {
+                output::line(&format!(
+                    "pruned {} transcripts, {} attempts, {} plans",
+                    pruned.transcripts, pruned.attempts, pruned.plans
+                ))?;
+            }
+            Ok(Exit::Yes)
+        }
+    }
+}

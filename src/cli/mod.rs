@@ -1,0 +1,54 @@
+//! The command line: reads arguments, calls the library, prints. One JSON document on stdout with `--json`, tables without;
+//! progress and logs go to stderr.
+
+mod args;
+mod bars;
+mod demo;
+mod files;
+mod output;
+mod read;
+mod scorecard;
+mod serve;
+mod setup;
+mod sim;
+mod suite;
+mod sweep;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::{Cli, Command};
+use output::{CliError, Exit};
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    setup::logging(&cli);
+    match run(&cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::note(&format!("{}{error}", if matches!(error, CliError::Files(_)) { "" } else { "error: " }));
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Exit, CliError> {
+    match &cli.command {
+        Command::Suite(command) => suite::run(command, cli.json),
+        Command::Config(command) => files::config(cli, command),
+        Command::Token(command) => files::token(cli, command),
+        Command::Demo(args) => setup::block_on(demo::run(args, cli.json)),
+        Command::Sim(args) => setup::block_on(sim::run(args, cli.json)),
+        Command::Serve => setup::block_on(serve::run(cli)),
+        Command::Sweep(args) => setup::block_on(sweep::run(cli, args)),
+        Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
+        Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
+        Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
+        Command::Attempts(args) => setup::block_on(read::attempts(cli, args)),
+        Command::Attempt(args) => setup::block_on(read::attempt(cli, args)),
+        Command::Db(command) => setup::block_on(files::db(cli, command)),
+    }
+}

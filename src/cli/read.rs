@@ -1,0 +1,161 @@
+//! `allowlist`, `decisions`, `attempts`, `attempt`: what is stored, for people and programs.
+
+use serde_json::{Value, json};
+
+use super::args::{AttemptArgs, AttemptsArgs, Cli, DecisionsArgs, ModelArgs};
+use super::output::{self, CliError, Exit};
+use super::setup;
+use crate::api::views;
+use crate::clock::rfc3339;
+use crate::domain::{Allowlist, EndpointId, Fault, SweepId};
+use crate::store::{AttemptFilter, Store};
+
+/// `allowlist`: the stored bytes with `--json`, a table without.
+pub async fn allowlist(cli: &Cli, args: &ModelArgs) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let model = setup::model(&config, args.model.as_deref())?;
+    let store = setup::store(&config).await?;
+    let stored = store.allowlist(&model.id, None).await.map_err(CliError::failed)?;
+    store.close().await;
+    let Some(stored) = stored else {
+        output::note(&format!("no list of {} yet: run `exactod sweep` or `exactod serve` first", model.id));
+        return Ok(Exit::No);
+    };
+    if cli.json {
+        output::line(&stored.list.document)?;
+        return Ok(Exit::Yes);
+    }
+    let list: Allowlist = serde_json::from_str(&stored.list.document).map_err(CliError::failed)?;
+    let mut table = output::table(&["rank", "endpoint", "tier", "weight", "slugs"]);
+    for e in &list.providers {
+        let slugs = e.slugs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
+        table.add_row([e.rank.to_string(), e.id.to_string(), e.tier.clone(), e.weight.to_string(), slugs]);
+    }
+    output::line(&format!(
+        "{} revision {} ({:?}), issued {}, expires {}\n{table}",
+        list.model, list.version, list.mode, list.issued_at, list.expires_at
+    ))?;
+    for e in &list.excluded {
+        output::line(&format!("not listed: {} since {}: {}", e.id, e.since, e.reason))?;
+    }
+    Ok(Exit::Yes)
+}
+
+/// `decisions`.
+pub async fn decisions(cli: &Cli, args: &DecisionsArgs) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let model = match &args.model {
+        Some(name) => Some(setup::model(&config, Some(name))?.id.clone()),
+        None => None,
+    };
+    let store = setup::store(&config).await?;
+    let page = store.decisions(model.as_ref(), None, args.limit as usize, None).await.map_err(CliError::failed)?;
+    store.close().await;
+    if cli.json {
+        output::json(&json!({"items": page.items, "next": page.next}))?;
+        return Ok(Exit::Yes);
+    }
+    for d in &page.items {
+        output::line(&format!(
+            "{}  {}  {}  {} -> {}\n    {}",
+            rfc3339(d.at_us),
+            d.model,
+            d.endpoint,
+            d.from,
+            d.to,
+            d.reason
+        ))?;
+    }
+    Ok(Exit::Yes)
+}
+
+/// `attempts`.
+pub async fn attempts(cli: &Cli, args: &AttemptsArgs) -> Result<Exit, CliError> {
+    let filter = filter(args)?;
+    let config = setup::config(cli)?;
+    let store = setup::store(&config).await?;
+    let page = store.attempts(&filter, args.limit as usize, None).await.map_err(CliError::failed)?;
+    store.close().await;
+    if cli.json {
+        let items: Vec<Value> = page.items.iter().map(views::attempt_summary).collect();
+        output::json(&json!({"items": items, "next": page.next}))?;
+        return Ok(Exit::Yes);
+    }
+    let mut table = output::table(&["id", "started", "endpoint", "suite", "case", "verdict", "explanation"]);
+    for a in &page.items {
+        let a = &a.attempt;
+        table.add_row([
+            a.id.to_string(),
+            rfc3339(a.started_at_us),
+            a.key.endpoint.to_string(),
+            a.key.suite.to_string(),
+            a.key.case.to_string(),
+            a.judgement.verdict.to_string(),
+            a.judgement.explanation.chars().take(100).collect(),
+        ]);
+    }
+    output::line(&table.to_string())?;
+    Ok(Exit::Yes)
+}
+
+fn filter(args: &AttemptsArgs) -> Result<AttemptFilter, CliError> {
+    let sweep = match &args.sweep {
+        None => None,
+        Some(text) => Some(text.parse::<SweepId>().map_err(|e| CliError::Usage(format!("--sweep {text:?}: {e}")))?),
+    };
+    let endpoint = match &args.endpoint {
+        None => None,
+        Some(text) => Some(EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}")))?),
+    };
+    let fault = match &args.fault {
+        None => None,
+        Some(text) => Some(text.parse::<Fault>().map_err(|e| {
+            let names = Fault::ALL.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ");
+            CliError::Usage(format!("--fault: {e} (known: {names})"))
+        })?),
+    };
+    if let Some(verdict) = &args.verdict
+        && !["pass", "fail", "unscored"].contains(&verdict.as_str())
+    {
+        return Err(CliError::Usage(format!("--verdict {verdict:?}: pass, fail or unscored")));
+    }
+    Ok(AttemptFilter { sweep, endpoint, fault, verdict: args.verdict.clone(), ..AttemptFilter::default() })
+}
+
+/// `attempt ID`.
+pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
+    let id = args.id.parse().map_err(|e| CliError::Usage(format!("attempt id {:?}: {e}", args.id)))?;
+    let config = setup::config(cli)?;
+    let store = setup::store(&config).await?;
+    let found = load(&store, id).await;
+    store.close().await;
+    let Some(stored) = found? else {
+        output::note(&format!("no attempt {id} is stored; `exactod attempts` lists them"));
+        return Ok(Exit::No);
+    };
+    if args.raw {
+        return match &stored.attempt.transcript {
+            Some(t) => output::raw(&t.response).map(|()| Exit::Yes),
+            None => {
+                output::note("its transcript was pruned");
+                Ok(Exit::No)
+            }
+        };
+    }
+    if args.curl {
+        return match views::curl_of(&stored, &config.models) {
+            Some(curl) => output::line(&curl).map(|()| Exit::Yes),
+            None => {
+                output::note("its transcript was pruned, or its endpoint is not configured any more");
+                Ok(Exit::No)
+            }
+        };
+    }
+    let detail = views::attempt_detail(&stored, &config.models);
+    output::json(&detail)?;
+    Ok(Exit::Yes)
+}
+
+async fn load(store: &Store, id: crate::domain::AttemptId) -> Result<Option<crate::store::StoredAttempt>, CliError> {
+    store.attempt(id).await.map_err(CliError::failed)
+}

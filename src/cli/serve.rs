@@ -1,0 +1,38 @@
+//! `serve`: the daemon.
+
+use tokio::net::TcpListener;
+use tracing::info;
+
+use super::args::Cli;
+use super::output::{CliError, Exit};
+use super::setup;
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let listen = config.server.listen;
+    // Bind before the store is touched: a second daemon on the same port ends here.
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|e| CliError::Failed(format!("failed to listen on {listen}: {e}; is another daemon running?")))?;
+    let address = listener.local_addr().map_err(CliError::failed)?;
+    let service = setup::service(config).await?;
+    info!(%address, store = service.sweeper.store.place(), "exactod is up");
+    let stop = service.signals.stop.clone();
+    tokio::spawn(async move {
+        setup::interrupted().await;
+        stop.cancel();
+    });
+    let served = service.serve(listener).await.map_err(setup::service_error);
+    let report = service.close().await;
+    served?;
+    if report.lost > 0 {
+        return Err(CliError::Failed(format!(
+            "{} answered attempts could not be stored and will be asked again: {}",
+            report.lost,
+            report.status.last_error.unwrap_or_default()
+        )));
+    }
+    info!("stopped; nothing is lost");
+    Ok(Exit::Yes)
+}

@@ -1,0 +1,101 @@
+//! Logging, the async runtime, signals, and the way from a config file to an open store.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use super::args::{Cli, Command};
+use super::output::{CliError, is_watched};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ModelConfig};
+use crate::daemon::{Service, ServiceError, ServiceOptions};
+use crate::runner::Ids;
+use crate::store::{Store, StoreOptions};
+
+/// Logs to stderr: `EXACTOD_LOG` chooses what (default: info for the daemon, warnings for other commands), and
+/// `EXACTOD_LOG_FORMAT=json` how.
+pub fn logging(cli: &Cli) {
+    let default = if matches!(cli.command, Command::Serve) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("EXACTOD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(is_watched())
+        .with_writer(BoxMakeWriter::new(io::stderr));
+    let json = std::env::var("EXACTOD_LOG_FORMAT").is_ok_and(|f| f == "json");
+    // A second initialisation (tests in one process) keeps the first.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+/// Runs a command on the async runtime.
+pub fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    // Another library may have installed its provider first; that is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::Failed(format!("failed to start the async runtime: {e}")))?
+        .block_on(command)
+}
+
+/// Resolves when the user or the system asks to stop (SIGINT, SIGTERM). `true`: SIGINT.
+pub async fn interrupted() -> bool {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            return tokio::select! {
+                _ = terminate.recv() => false,
+                result = tokio::signal::ctrl_c() => result.is_ok(),
+            };
+        }
+    }
+    tokio::signal::ctrl_c().await.is_ok()
+}
+
+/// Reads the config.
+pub fn config(cli: &Cli) -> Result<Config, CliError> {
+    Ok(Config::load(&cli.config)?)
+}
+
+/// The machine's clock.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+/// Opens everything that a sweep needs.
+pub async fn service(config: Config) -> Result<Service, CliError> {
+    let ids = Arc::new(Ids::from_system().map_err(CliError::failed)?);
+    let clock = clock();
+    let owner = format!("{}-{}", std::process::id(), ids.uuid(clock.now_us()));
+    Service::open(config, ServiceOptions { clock, ids, owner }).await.map_err(service_error)
+}
+
+/// Wrong files are the user's to mend (exit 2); everything else failed while running.
+pub fn service_error(error: ServiceError) -> CliError {
+    match error {
+        ServiceError::Runtime(crate::daemon::RuntimeError::Files(diagnostics)) => CliError::Files(diagnostics),
+        error @ (ServiceError::Runtime(_) | ServiceError::Relabelled { .. }) => CliError::Usage(error.to_string()),
+        error => CliError::failed(error),
+    }
+}
+
+/// Opens the store for reading commands.
+pub async fn store(config: &Config) -> Result<Store, CliError> {
+    Store::open_migrated(config.store.url.expose(), &StoreOptions::default()).await.map_err(CliError::failed)
+}
+
+/// The model that an option names, or the only one.
+pub fn model<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a ModelConfig, CliError> {
+    let known = || config.models.iter().map(|m| m.id.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, config.models.as_slice()) {
+        (Some(name), _) => config.model(name).ok_or_else(|| {
+            CliError::Usage(format!("no model {name:?} in {} (known: {})", config.path.display(), known()))
+        }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(CliError::Usage(format!("say which model with --model (known: {})", known()))),
+    }
+}

@@ -1,0 +1,241 @@
+//! `suite check | show | new | schema`, `config check | schema`, `token new`: commands on files, without a store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::args::SuiteCommand;
+use super::output::{self, CliError, Exit};
+use crate::domain::{CaseId, CaseInstance, Fault, Judgement, Suite, SuiteName, Verdict};
+use crate::provider::completion_from_message;
+use crate::runner::Ids;
+use crate::scoring::Judge;
+use crate::suites::{self, Drawer};
+
+/// Runs a `suite` command.
+pub fn run(command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
+    match command {
+        SuiteCommand::Check { dirs, draws } => check(dirs, *draws, as_json),
+        SuiteCommand::Show { suite, draw, case } => show(suite, draw.as_deref(), case.as_deref(), as_json),
+        SuiteCommand::New { dir } => new(dir, as_json),
+        SuiteCommand::Schema => output::json(&suites::schema()).map(|()| Exit::Yes),
+    }
+}
+
+fn load(dirs: &[PathBuf]) -> Result<Vec<Arc<Suite>>, CliError> {
+    if dirs.is_empty() {
+        return Ok(suites::shipped()?);
+    }
+    let loaded = suites::load_given(dirs)?;
+    Ok(loaded)
+}
+
+/// One thing that a suite promises and does not keep.
+#[derive(Debug, Serialize)]
+struct Finding {
+    suite: String,
+    case: String,
+    seed: String,
+    what: String,
+}
+
+fn check(dirs: &[PathBuf], draws: u32, as_json: bool) -> Result<Exit, CliError> {
+    let suites = load(dirs)?;
+    let mut findings = Vec::new();
+    let mut report = Vec::new();
+    let judge = Judge::new();
+    let ids = Ids::from_system().map_err(CliError::failed)?;
+    for suite in &suites {
+        let drawer = Drawer::new(Arc::clone(suite)).map_err(CliError::failed)?;
+        let before = findings.len();
+        let mut proved = 0u64;
+        for case in &suite.cases {
+            // A case that draws nothing is the same under every seed.
+            let rounds = if case.is_template() && !case.fixed { draws.max(1) } else { 1 };
+            for _ in 0..rounds {
+                let seed = ids.seed();
+                let (checked, wrong) = check_case(&drawer, &judge, &case.id, &seed);
+                proved += checked;
+                findings.extend(wrong.into_iter().map(|what| Finding {
+                    suite: suite.name.to_string(),
+                    case: case.id.to_string(),
+                    seed: seed.clone(),
+                    what,
+                }));
+            }
+        }
+        report.push(json!({
+            "suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": suite.cases.len(),
+            "templates": suite.cases.iter().filter(|c| c.is_template()).count(),
+            "proved": proved, "findings": findings.len() - before,
+        }));
+    }
+    if as_json {
+        output::json(&json!({ "suites": report, "findings": findings }))?;
+    } else {
+        print_check(&report, &findings)?;
+    }
+    Ok(if findings.is_empty() { Exit::Yes } else { Exit::No })
+}
+
+fn print_check(report: &[Value], findings: &[Finding]) -> Result<(), CliError> {
+    for f in findings {
+        output::note(&format!("{}/{} (seed {}): {}", f.suite, f.case, f.seed, f.what));
+    }
+    let mut table = output::table(&["suite", "revision", "cases", "templates", "proved", "findings", "digest"]);
+    for r in report {
+        let text = |key: &str| match &r[key] {
+            Value::String(s) => s.chars().take(12).collect(),
+            other => other.to_string(),
+        };
+        table.add_row([
+            r["suite"].as_str().unwrap_or_default().to_owned(),
+            text("revision"),
+            text("cases"),
+            text("templates"),
+            text("proved"),
+            text("findings"),
+            text("digest"),
+        ]);
+    }
+    output::line(&table.to_string())
+}
+
+/// Draws one instance and proves its reference and counter-example. Gives how many were proved and what was wrong.
+fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64, Vec<String>) {
+    let instance = match drawer.draw(case, seed, 0) {
+        Ok(instance) => instance,
+        Err(e) => return (0, vec![format!("cannot be drawn: {e}")]),
+    };
+    let prepared = match judge.prepare(&instance) {
+        Ok(prepared) => prepared,
+        Err(e) => return (0, vec![format!("cannot be scored: {e}")]),
+    };
+    let verdict = |message: &Value| prepared.judge(&completion_from_message(message));
+    let mut proved = 0;
+    let mut wrong = Vec::new();
+    if let Some(reference) = &instance.reference {
+        proved += 1;
+        let judgement = verdict(reference);
+        if judgement.verdict != Verdict::Pass {
+            wrong.push(format!("the reference answer must pass and is {}", told(&judgement)));
+        }
+    }
+    if let Some(counter) = &instance.counterexample {
+        proved += 1;
+        let judgement = verdict(&counter.message);
+        if judgement.verdict != Verdict::Fail(counter.fault) {
+            wrong.push(format!("the counter-example must be Fail({}) and is {}", counter.fault, told(&judgement)));
+        }
+    }
+    (proved, wrong)
+}
+
+fn told(judgement: &Judgement) -> String {
+    let secondary: Vec<&str> = judgement.secondary.iter().map(|f| Fault::name(*f)).collect();
+    format!("{} [{}]: {}", judgement.verdict, secondary.join(", "), judgement.explanation)
+}
+
+/// A suite by folder or by the name of a shipped one.
+fn find(name: &str) -> Result<Arc<Suite>, CliError> {
+    let dir = Path::new(name);
+    if dir.join("suite.toml").is_file() {
+        return Ok(Arc::new(suites::load_suite(dir)?));
+    }
+    let shipped = suites::shipped()?;
+    let names: Vec<String> = shipped.iter().map(|s| s.name.to_string()).collect();
+    shipped.into_iter().find(|s| s.name.as_str() == name).ok_or_else(|| {
+        CliError::Usage(format!(
+            "{name:?} is neither a folder with a suite.toml nor a shipped suite (shipped: {})",
+            names.join(", ")
+        ))
+    })
+}
+
+fn show(name: &str, seed: Option<&str>, case: Option<&str>, as_json: bool) -> Result<Exit, CliError> {
+    let suite = find(name)?;
+    let cases: Vec<CaseId> =
+        suite.cases.iter().map(|c| c.id.clone()).filter(|id| case.is_none_or(|c| c == id.as_str())).collect();
+    if cases.is_empty() {
+        return Err(CliError::Usage(format!("suite {} has no case {:?}", suite.name, case.unwrap_or_default())));
+    }
+    match seed {
+        Some(seed) => show_instances(suite, &cases, seed, as_json),
+        None => show_cases(&suite, &cases, as_json),
+    }
+}
+
+fn show_cases(suite: &Suite, cases: &[CaseId], as_json: bool) -> Result<Exit, CliError> {
+    let rows: Vec<&Arc<crate::domain::Case>> = cases.iter().filter_map(|id| suite.case(id)).collect();
+    if as_json {
+        let cases: Vec<Value> = rows
+            .iter()
+            .map(|c| json!({"id": c.id, "category": c.category, "tags": c.tags, "template": c.is_template(), "fixed": c.fixed, "hash": c.hash}))
+            .collect();
+        output::json(
+            &json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases}),
+        )?;
+        return Ok(Exit::Yes);
+    }
+    let mut table = output::table(&["case", "category", "tags", "drawn"]);
+    for c in rows {
+        let drawn = match (c.is_template(), c.fixed) {
+            (false, _) => "no",
+            (true, true) => "once (hold-out)",
+            (true, false) => "every sweep",
+        };
+        table.add_row([c.id.as_str(), c.category.as_deref().unwrap_or(""), &c.tags.join(" "), drawn]);
+    }
+    output::line(&format!("{}\n{} {} ({})", table, suite.name, suite.revision, suite.digest))?;
+    Ok(Exit::Yes)
+}
+
+fn show_instances(suite: Arc<Suite>, cases: &[CaseId], seed: &str, as_json: bool) -> Result<Exit, CliError> {
+    let seed = seed_text(seed);
+    let drawer = Drawer::new(suite).map_err(CliError::failed)?;
+    let mut shown = Vec::new();
+    for id in cases {
+        let instance = drawer.draw(id, &seed, 0).map_err(CliError::failed)?;
+        shown.push(instance_json(&instance));
+    }
+    if as_json {
+        output::json(&shown)?;
+    } else {
+        for value in &shown {
+            output::line(&serde_json::to_string_pretty(value).map_err(CliError::failed)?)?;
+        }
+    }
+    Ok(Exit::Yes)
+}
+
+/// A seed as people type it: 32 hexadecimal digits are taken as they are, anything else is a number or a word.
+fn seed_text(seed: &str) -> String {
+    let is_seed = seed.len() == 32 && seed.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_seed {
+        return seed.to_ascii_lowercase();
+    }
+    crate::domain::canonical::sha256_hex(seed.as_bytes()).chars().take(32).collect()
+}
+
+fn instance_json(instance: &CaseInstance) -> Value {
+    json!({
+        "id": instance.case.id, "draw": instance.draw, "messages": instance.messages, "tools": instance.tools,
+        "response_format": instance.response_format, "request": instance.case.request,
+        "expected": instance.expected, "reference": instance.reference,
+    })
+}
+
+fn new(dir: &Path, as_json: bool) -> Result<Exit, CliError> {
+    let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let name = SuiteName::new(name).map_err(|e| CliError::Usage(format!("{}: {e}", dir.display())))?;
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = suites::new_suite(parent, &name).map_err(CliError::failed)?;
+    if as_json {
+        output::json(&json!({"created": dir}))?;
+    } else {
+        output::line(&format!("created {0}: edit cases.jsonl, then run `exactod suite check {0}`", dir.display()))?;
+    }
+    Ok(Exit::Yes)
+}

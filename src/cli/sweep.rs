@@ -1,0 +1,273 @@
+//! `sweep`: one now, or back to back until decided.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::args::{Cli, SweepArgs};
+use super::bars::Bars;
+use super::output::{self, CliError, Exit};
+use super::setup;
+use crate::config::ModelConfig;
+use crate::daemon::{self, Service, SweepOutcome, SweepRequest};
+use crate::domain::{EndpointId, Standing, SuiteName, SweepId, SweepKind};
+use crate::store::MeasuredRow;
+
+/// Sweeps of one `--until-decided` run, at most: beyond the cap of any sensible policy.
+const SWEEPS_MAX: u32 = 1000;
+
+/// One endpoint of the document.
+#[derive(Debug, Default, Serialize)]
+struct EndpointRow {
+    id: String,
+    standing: String,
+    attempts: u64,
+    pass: u64,
+    fail: u64,
+    unscored: u64,
+    faults: BTreeMap<String, u64>,
+    secondary_faults: BTreeMap<String, u64>,
+    first_try_ok: u64,
+    tokens_in: u64,
+    tokens_out: u64,
+    cost_usd: f64,
+}
+
+/// The document of one model.
+#[derive(Debug, Serialize)]
+struct Document {
+    sweep: Option<String>,
+    sweeps: u32,
+    model: String,
+    decided: bool,
+    endpoints: Vec<EndpointRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// How the sweeps of one model ended.
+struct Ended {
+    sweeps: Vec<SweepId>,
+    interrupted: bool,
+    note: Option<String>,
+}
+
+/// Runs it.
+pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let models: Vec<ModelConfig> = match &args.model {
+        Some(name) => vec![setup::model(&config, Some(name))?.clone()],
+        None => config.models.clone(),
+    };
+    let request = request(args, &models)?;
+    let service = setup::service(config).await?;
+    let known: Vec<SuiteName> = service.runtime.load().drawers.keys().cloned().collect();
+    if let Some(unknown) = request.suites.iter().flatten().find(|s| !known.contains(s)) {
+        let names = known.iter().map(SuiteName::as_str).collect::<Vec<_>>().join(", ");
+        return Err(CliError::Usage(format!(
+            "no suite {unknown:?} is loaded (loaded: {names})",
+            unknown = unknown.as_str()
+        )));
+    }
+    let stop = service.signals.stop.clone();
+    tokio::spawn(async move {
+        setup::interrupted().await;
+        stop.cancel();
+    });
+    let result = sweep_all(&service, &models, &request, args).await;
+    let report = service.close().await;
+    let (documents, interrupted) = result?;
+    print(&documents, cli.json)?;
+    if report.lost > 0 {
+        return Err(CliError::Failed(format!(
+            "{} attempts could not be stored: {:?}",
+            report.lost, report.status.last_error
+        )));
+    }
+    if interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    let complete = documents.iter().all(|d| d.sweep.is_some() && (!args.until_decided || d.decided));
+    Ok(if complete { Exit::Yes } else { Exit::No })
+}
+
+fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, CliError> {
+    let mut endpoints = Vec::new();
+    for text in &args.endpoints {
+        let id = EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}")))?;
+        if !models.iter().any(|m| m.endpoints.iter().any(|e| e.id == id)) {
+            return Err(CliError::Usage(format!("no endpoint {text:?} in the chosen model(s)")));
+        }
+        endpoints.push(id);
+    }
+    let suites = args
+        .suites
+        .iter()
+        .map(|text| SuiteName::new(text).map_err(|e| CliError::Usage(format!("--suite {text:?}: {e}"))))
+        .collect::<Result<Vec<_>, _>>()?;
+    if args.limit == Some(0) {
+        return Err(CliError::Usage("--limit 0 would ask nothing: give at least 1".to_owned()));
+    }
+    Ok(SweepRequest {
+        kind: if args.full { SweepKind::Full } else { SweepKind::Manual },
+        suites: (!suites.is_empty()).then_some(suites),
+        endpoints,
+        limit: args.limit,
+        epochs: args.epochs.unwrap_or(1).max(1),
+        back_to_back: args.until_decided,
+        ..daemon::manual_request(Duration::from_secs(7200))
+    })
+}
+
+async fn sweep_all(
+    service: &Service,
+    models: &[ModelConfig],
+    request: &SweepRequest,
+    args: &SweepArgs,
+) -> Result<(Vec<Document>, bool), CliError> {
+    let mut documents = Vec::new();
+    let mut interrupted = false;
+    for model in models {
+        let bars = Bars::start(&service.sweeper.progress);
+        let ended = sweep_model(service, model, request, args.until_decided).await;
+        bars.finish().await;
+        let ended = ended?;
+        interrupted |= ended.interrupted;
+        documents.push(document(service, model, ended).await?);
+        if interrupted {
+            break;
+        }
+    }
+    Ok((documents, interrupted))
+}
+
+async fn sweep_model(
+    service: &Service,
+    model: &ModelConfig,
+    request: &SweepRequest,
+    until_decided: bool,
+) -> Result<Ended, CliError> {
+    let runtime = service.runtime.load_full();
+    let Some(lanes) = runtime.models.get(&model.id) else {
+        return Err(CliError::Failed(format!("model {} is not loaded", model.id)));
+    };
+    let request = SweepRequest { deadline: service.deadline_of(&model.id), ..request.clone() };
+    let mut ended = Ended { sweeps: Vec::new(), interrupted: false, note: None };
+    for _ in 0..SWEEPS_MAX {
+        match service.sweeper.run(&runtime, lanes, &request, &service.signals).await.map_err(CliError::failed)? {
+            SweepOutcome::Done { sweep, resumed } => {
+                ended.sweeps.push(sweep);
+                // A single sweep that was interrupted is the sweep that was asked for.
+                if !until_decided {
+                    if resumed {
+                        ended.note = Some("finished the interrupted sweep".to_owned());
+                    }
+                    break;
+                }
+            }
+            SweepOutcome::Parked { sweep } => {
+                ended.sweeps.push(sweep);
+                ended.interrupted = true;
+                break;
+            }
+            SweepOutcome::NotStarted { why } => {
+                ended.note = Some(why);
+                break;
+            }
+        }
+        let standings = daemon::standings(&service.sweeper, &model.id).await.map_err(CliError::failed)?;
+        if until_decided && standings.values().all(|s| s.is_decided() || *s == Standing::Provisional) {
+            break;
+        }
+    }
+    Ok(ended)
+}
+
+async fn document(service: &Service, model: &ModelConfig, ended: Ended) -> Result<Document, CliError> {
+    let standings = daemon::standings(&service.sweeper, &model.id).await.map_err(CliError::failed)?;
+    let mut rows: BTreeMap<EndpointId, EndpointRow> = BTreeMap::new();
+    for endpoint in &model.endpoints {
+        let standing = standings.get(&endpoint.id).copied().unwrap_or(Standing::Unknown);
+        let row = EndpointRow { id: endpoint.id.to_string(), standing: standing.to_string(), ..EndpointRow::default() };
+        rows.insert(endpoint.id.clone(), row);
+    }
+    for sweep in &ended.sweeps {
+        for measured in service.sweeper.store.sweep_rows(*sweep).await.map_err(CliError::failed)? {
+            if let Some(row) = rows.get_mut(&measured.key.endpoint) {
+                row.count(&measured);
+            }
+        }
+    }
+    Ok(Document {
+        sweep: ended.sweeps.last().map(ToString::to_string),
+        sweeps: u32::try_from(ended.sweeps.len()).unwrap_or(u32::MAX),
+        model: model.id.to_string(),
+        decided: standings.values().all(|s| s.is_decided()),
+        endpoints: model.endpoints.iter().filter_map(|e| rows.remove(&e.id)).collect(),
+        note: ended.note,
+    })
+}
+
+impl EndpointRow {
+    fn count(&mut self, measured: &MeasuredRow) {
+        self.attempts += 1;
+        match measured.verdict.kind() {
+            "pass" => self.pass += 1,
+            "fail" => self.fail += 1,
+            _ => self.unscored += 1,
+        }
+        if let Some(fault) = measured.fault {
+            *self.faults.entry(fault.name().to_owned()).or_default() += 1;
+        }
+        for fault in &measured.secondary {
+            *self.secondary_faults.entry(fault.name().to_owned()).or_default() += 1;
+        }
+        self.first_try_ok += u64::from(measured.first_try_ok);
+        self.tokens_in += measured.tokens_in.unwrap_or(0);
+        self.tokens_out += measured.tokens_out.unwrap_or(0);
+        self.cost_usd += measured.cost_nanousd as f64 / 1e9;
+    }
+}
+
+fn print(documents: &[Document], as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return match documents {
+            [only] => output::json(only),
+            several => output::json(&several),
+        };
+    }
+    for d in documents {
+        let mut table = output::table(&[
+            "endpoint",
+            "standing",
+            "attempts",
+            "pass",
+            "fail",
+            "unscored",
+            "first try ok",
+            "cost $",
+            "faults",
+        ]);
+        for e in &d.endpoints {
+            let faults = e.faults.iter().map(|(f, n)| format!("{f} {n}")).collect::<Vec<_>>().join(", ");
+            table.add_row([
+                e.id.clone(),
+                e.standing.clone(),
+                e.attempts.to_string(),
+                e.pass.to_string(),
+                e.fail.to_string(),
+                e.unscored.to_string(),
+                e.first_try_ok.to_string(),
+                format!("{:.4}", e.cost_usd),
+                faults,
+            ]);
+        }
+        output::line(&format!("{} ({} sweep(s){})", d.model, d.sweeps, if d.decided { ", all decided" } else { "" }))?;
+        output::line(&table.to_string())?;
+        if let Some(note) = &d.note {
+            output::note(note);
+        }
+    }
+    Ok(())
+}

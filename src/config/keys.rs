@@ -1,0 +1,551 @@
+//! Every key of `exactod.toml`, once: the parser, the JSON Schema and the reference in `docs/config.md`
+//! are all made from these tables.
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A text that is not empty.
+    Text,
+    /// A text such as `"30s"` (see [`super::durations`]); may it be zero?
+    Duration {
+        /// `"0s"` is allowed.
+        zero: bool,
+    },
+    /// An integer between two bounds, both included.
+    Count {
+        /// Smallest value.
+        min: u32,
+        /// Largest value.
+        max: u32,
+    },
+    /// A finite number between two bounds, both included.
+    Number {
+        /// Smallest value.
+        min: f64,
+        /// Largest value.
+        max: f64,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// One of a list of words.
+    Choice {
+        /// The words understood.
+        now: &'static [&'static str],
+        /// Words of a later version: refused with a message that says so.
+        later: &'static [&'static str],
+    },
+    /// An array of texts.
+    Texts,
+    /// A secret: `{ env = ".." }`, `{ file = ".." }` or `{ command = [".."] }`, never in the clear.
+    Secret,
+    /// A text, or a secret for what must not stand in the file.
+    TextOrSecret,
+    /// A table from free names to texts.
+    TextMap,
+    /// A table from header names to texts or secrets.
+    Headers,
+    /// A free table, taken as a JSON object.
+    Object,
+    /// One table.
+    Table(&'static Section),
+    /// An array of tables, `[[name]]`.
+    Tables(&'static Section),
+    /// A table of tables under free names.
+    NamedTables(&'static Section),
+}
+
+/// Whether a key must be there, and what stands for it when it is not.
+#[derive(Debug, Clone, Copy)]
+pub enum Need {
+    /// It must be there.
+    Required,
+    /// Its default, as TOML.
+    Default(&'static str),
+    /// It may be absent; the phrase says what happens then.
+    Optional(&'static str),
+    /// It belongs to a later version: refused with a message that names the feature.
+    Later(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value must be.
+    pub kind: Kind,
+    /// Whether it must be there.
+    pub need: Need,
+    /// What it means, one sentence or two.
+    pub meaning: &'static str,
+}
+
+/// One table of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// Its path, such as `model.endpoint`; empty for the whole file.
+    pub path: &'static str,
+    /// As written in messages and headings, such as `[[model.endpoint]]`.
+    pub heading: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its keys, in the order of the documentation.
+    pub keys: &'static [Key],
+}
+
+impl Section {
+    /// Finds a key.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|k| k.name == name)
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, need: Need, meaning: &'static str) -> Key {
+    Key { name, kind, need, meaning }
+}
+
+use Kind::{Choice, Count, Flag, Headers, NamedTables, Number, Object, Secret, Table, Tables, Text, TextMap, Texts};
+use Need::{Default, Later, Optional, Required};
+
+const TIME: Kind = Kind::Duration { zero: false };
+const TIME_OR_ZERO: Kind = Kind::Duration { zero: true };
+const COUNT: Kind = Count { min: 1, max: u32::MAX };
+const COUNT_OR_ZERO: Kind = Count { min: 0, max: u32::MAX };
+const SHARE: Kind = Number { min: 0.0, max: 1.0 };
+const SWEEPS: Kind = Number { min: 1.0, max: 1e12 };
+const USD: Kind = Number { min: 0.0, max: 1e9 };
+
+/// Most requests in flight at one endpoint.
+pub const CONCURRENCY_MAX: u32 = 10_000;
+/// Most retries of one attempt.
+pub const RETRIES_MAX: u32 = 20;
+
+/// The whole file.
+pub static ROOT: Section = Section {
+    path: "",
+    heading: "the file",
+    about: "Relative paths are relative to the folder of this file.",
+    keys: &[
+        key("server", Table(&SERVER), Optional("its defaults hold"), "The HTTP server."),
+        key("store", Table(&STORE), Optional("its defaults hold"), "Where everything measured is kept."),
+        key("suites", Table(&SUITES), Optional("the shipped suites only"), "The test suites."),
+        key("provider", Tables(&PROVIDER), Required, "Who serves models: one table for each provider."),
+        key("model", Tables(&MODEL), Required, "What is served: one table for each model."),
+        key("schedule", Tables(&SCHEDULE), Optional("sweeps by hand only"), "When sweeps run."),
+        key("policy", Table(&POLICY), Optional("its defaults hold"), "The rules of the decision."),
+        key("budget", Table(&BUDGET), Optional("no cap"), "How much money sweeps may cost."),
+    ],
+};
+
+/// `[server]`
+pub static SERVER: Section = Section {
+    path: "server",
+    heading: "[server]",
+    about: "The HTTP server: API, metrics, dashboard.",
+    keys: &[
+        key(
+            "listen",
+            Text,
+            Default("\"127.0.0.1:8080\""),
+            "Address and port to listen on; port 0 takes a free one. Without a `[[server.token]]` it must be a loopback address.",
+        ),
+        key("agent_listen", Text, Later("the HAProxy agent-check"), "Address and port of the HAProxy agent-check."),
+        key(
+            "public_read",
+            Flag,
+            Default("false"),
+            "`true`: allowlists, exports and discovery need no token; all else still does.",
+        ),
+        key(
+            "drain_timeout",
+            TIME_OR_ZERO,
+            Default("\"30s\""),
+            "How long a shutdown waits for requests in flight before it parks them for the next start.",
+        ),
+        key(
+            "token",
+            Tables(&TOKEN),
+            Optional("no token, and loopback only"),
+            "Who may call the API: one table for each client.",
+        ),
+    ],
+};
+
+/// `[[server.token]]`
+pub static TOKEN: Section = Section {
+    path: "server.token",
+    heading: "[[server.token]]",
+    about: "One API token, made by `exactod token new --role ROLE`. Only its hash stands here.",
+    keys: &[
+        key("name", Text, Required, "Who uses it; appears in logs and in the audit of decisions. Unique."),
+        key(
+            "role",
+            Choice { now: &["read", "ingest", "admin"], later: &[] },
+            Required,
+            "`read`: may read everything; `ingest`: may send observations; `admin`: may do both and command.",
+        ),
+        key("sha256", Text, Required, "SHA-256 of the token, 64 hexadecimal digits. Never the token itself."),
+    ],
+};
+
+/// `[store]`
+pub static STORE: Section = Section {
+    path: "store",
+    heading: "[store]",
+    about: "SQLite in one file by default; PostgreSQL by changing the URL.",
+    keys: &[
+        key(
+            "url",
+            Kind::TextOrSecret,
+            Default("\"sqlite://data/exactod.db\""),
+            "`sqlite://relative/path.db`, `sqlite:///absolute/path.db` or `postgres://user@host/database`. With a password: `{ env = \"DATABASE_URL\" }`.",
+        ),
+        key(
+            "retention",
+            Table(&RETENTION),
+            Optional("its defaults hold"),
+            "How long raw data is kept. Scores, decisions and allowlists are kept for ever.",
+        ),
+    ],
+};
+
+/// `[store] retention`
+pub static RETENTION: Section = Section {
+    path: "store.retention",
+    heading: "[store] retention",
+    about: "Ages at which rows are pruned.",
+    keys: &[
+        key("transcripts", TIME, Default("\"30d\""), "Requests and answers as sent and received."),
+        key("attempts", TIME, Default("\"400d\""), "Verdicts, faults, times and costs of single requests."),
+        key("observations", TIME, Default("\"400d\""), "Outcomes of live traffic reported by gateways."),
+    ],
+};
+
+/// `[suites]`
+pub static SUITES: Section = Section {
+    path: "suites",
+    heading: "[suites]",
+    about: "The suites in the binary are always there; a loaded suite of the same name replaces the shipped one.",
+    keys: &[key("paths", Texts, Default("[]"), "Folders: each is a suite, or holds suites in folders of their own.")],
+};
+
+/// `[[provider]]`
+pub static PROVIDER: Section = Section {
+    path: "provider",
+    heading: "[[provider]]",
+    about: "One provider: where it is, how to talk to it, what it allows.",
+    keys: &[
+        key("id", Text, Required, "Its id: letters, digits, `-`, `_`, `.`. Unique."),
+        key(
+            "base_url",
+            Text,
+            Required,
+            "What stands before `/chat/completions`, such as `https://api.groq.com/openai/v1`.",
+        ),
+        key(
+            "protocol",
+            Choice { now: &["openai-chat"], later: &["openai-responses", "anthropic-messages", "gemini"] },
+            Default("\"openai-chat\""),
+            "The wire protocol.",
+        ),
+        key(
+            "api_key",
+            Secret,
+            Optional("no Authorization header is sent"),
+            "The key, sent as `Authorization: Bearer`: `{ env = \"NAME\" }`, `{ file = \"path\" }` or `{ command = [\"program\", \"argument\"] }` (run without a shell, 10 s at most). In the clear it is refused.",
+        ),
+        key(
+            "headers",
+            Headers,
+            Default("{}"),
+            "Further request headers. A value may be a secret as for `api_key`; headers that carry credentials must be.",
+        ),
+        key("extra_body", Object, Default("{}"), "Keys merged into every request body, under the case's own."),
+        key("limits", Table(&LIMITS), Optional("its defaults hold"), "Ceilings on what is sent to one endpoint."),
+        key("timeouts", Table(&TIMEOUTS), Optional("its defaults hold"), "Time limits of one try."),
+        key("retry", Table(&RETRY), Optional("its defaults hold"), "Retries of failures of delivery."),
+        key("proxy", Text, Optional("no proxy"), "HTTP proxy, such as `http://proxy.example:3128`."),
+        key("ca_file", Text, Optional("the usual roots only"), "Further root certificates, a PEM file."),
+        key("allow_loopback_http", Flag, Default("true"), "Plain http is accepted for loopback addresses."),
+        key(
+            "allow_http",
+            Flag,
+            Default("false"),
+            "Plain http is accepted everywhere: keys and answers travel in the clear.",
+        ),
+    ],
+};
+
+/// `[[provider]] limits`
+pub static LIMITS: Section = Section {
+    path: "provider.limits",
+    heading: "[[provider]] limits",
+    about: "Per endpoint. The daemon waits rather than exceed them.",
+    keys: &[
+        key("concurrency", Count { min: 1, max: CONCURRENCY_MAX }, Default("8"), "Requests in flight at once."),
+        key("requests_per_minute", COUNT, Optional("no limit"), "Requests started per minute."),
+        key("tokens_per_minute", COUNT, Optional("no limit"), "Tokens per minute, prompt and answer."),
+    ],
+};
+
+/// `[[provider]] timeouts`
+pub static TIMEOUTS: Section = Section {
+    path: "provider.timeouts",
+    heading: "[[provider]] timeouts",
+    about: "What exceeds them is a `TimedOut`.",
+    keys: &[
+        key("connect", TIME, Default("\"10s\""), "Until connected, TLS included."),
+        key("first_byte", TIME, Default("\"60s\""), "From sending until the first byte of the body."),
+        key("idle", TIME, Default("\"60s\""), "Between two pieces of the body."),
+        key("total", TIME, Default("\"300s\""), "The whole try."),
+    ],
+};
+
+/// `[[provider]] retry`
+pub static RETRY: Section = Section {
+    path: "provider.retry",
+    heading: "[[provider]] retry",
+    about: "Only failures of delivery are retried, never wrong answers. Every try is recorded.",
+    keys: &[
+        key("attempts", Count { min: 0, max: RETRIES_MAX }, Default("3"), "Tries after the first; 0: none."),
+        key("over", TIME_OR_ZERO, Default("\"10m\""), "The time over which they are spread."),
+    ],
+};
+
+/// `[[model]]`
+pub static MODEL: Section = Section {
+    path: "model",
+    heading: "[[model]]",
+    about: "One model and the endpoints that serve it.",
+    keys: &[
+        key("id", Text, Required, "Canonical id, such as `moonshotai/kimi-k2-0905`. Unique."),
+        key(
+            "aliases",
+            Texts,
+            Default("[]"),
+            "Other names under which gateways and logs know it. Unique over all models.",
+        ),
+        key(
+            "public_name",
+            Text,
+            Optional("the last part of the id and `:exacto`"),
+            "The name under which routers offer the curated model. Unique.",
+        ),
+        key(
+            "reference",
+            Text,
+            Optional("the best admitted endpoints are the anchors"),
+            "Id of the first-party endpoint: Admitted by designation.",
+        ),
+        key("policy", Table(&POLICY), Optional("`[policy]` holds"), "Overrides `[policy]` for this model, key by key."),
+        key("endpoint", Tables(&ENDPOINT), Required, "One table for each endpoint."),
+        key("discover", Tables(&DISCOVER), Later("discovery of endpoints"), "Endpoints listed by an aggregator."),
+    ],
+};
+
+/// `[[model.endpoint]]`
+pub static ENDPOINT: Section = Section {
+    path: "model.endpoint",
+    heading: "[[model.endpoint]]",
+    about: "One provider's deployment of the model: the thing that is judged.",
+    keys: &[
+        key("provider", Text, Required, "Id of its `[[provider]]`."),
+        key("upstream_model", Text, Optional("the model's id"), "The model's name at the provider."),
+        key("tag", Text, Optional("no tag"), "Quantisation, region or another mark, such as `fp8`."),
+        key("id", Text, Optional("`provider` or `provider/tag`"), "Id within the model. Unique there."),
+        key("price", Table(&PRICE), Optional("requests count as free"), "What it costs."),
+        key(
+            "slugs",
+            TextMap,
+            Default("{}"),
+            "Its name in each gateway, such as `{ litellm = \"prov1\", openrouter = \"groq\" }`.",
+        ),
+        key("headers", Headers, Default("{}"), "Further request headers, over those of the provider."),
+        key(
+            "extra_body",
+            Object,
+            Default("{}"),
+            "Keys merged into every request body, over those of the provider, such as an aggregator's pin.",
+        ),
+    ],
+};
+
+/// `[[model.endpoint]] price`
+pub static PRICE: Section = Section {
+    path: "model.endpoint.price",
+    heading: "[[model.endpoint]] price",
+    about: "US dollars per million tokens; 0 is free.",
+    keys: &[
+        key("input_per_mtok", USD, Required, "For a million prompt tokens."),
+        key("output_per_mtok", USD, Required, "For a million answer tokens."),
+    ],
+};
+
+/// `[[model.discover]]`, of a later version.
+pub static DISCOVER: Section =
+    Section { path: "model.discover", heading: "[[model.discover]]", about: "Not supported yet.", keys: &[] };
+
+/// `[[schedule]]`
+pub static SCHEDULE: Section = Section {
+    path: "schedule",
+    heading: "[[schedule]]",
+    about: "One recurring sweep.",
+    keys: &[
+        key("name", Text, Optional("`schedule-N`, by its place"), "Its name. Unique."),
+        key(
+            "cron",
+            Text,
+            Required,
+            "Five fields: minute, hour, day of month, month, day of week (0 and 7 are Sunday), such as `17 */6 * * *`.",
+        ),
+        key("timezone", Text, Default("\"UTC\""), "Time zone of the fields, such as `Europe/Berlin`."),
+        key(
+            "jitter",
+            TIME_OR_ZERO,
+            Default("\"0s\""),
+            "A start is delayed by up to this much, the same for the same tick everywhere.",
+        ),
+        key("models", Texts, Default("[\"*\"]"), "Ids or aliases of models; `*` stands for any characters."),
+        key("suites", Texts, Optional("every loaded suite"), "Names of suites."),
+        key(
+            "deadline",
+            TIME,
+            Default("\"2h\""),
+            "An interrupted sweep older than this is closed as it is instead of being resumed.",
+        ),
+        key(
+            "spread",
+            TIME_OR_ZERO,
+            Default("\"10m\""),
+            "The calls of a sweep are spread over this much time, so that one bad minute of an endpoint does not fill a sweep. Shorter than `deadline`; 0: as fast as the limits allow.",
+        ),
+    ],
+};
+
+/// `[policy]` and `[[model]] policy`
+pub static POLICY: Section = Section {
+    path: "policy",
+    heading: "[policy]",
+    about: "Rates and margins are shares: 0.02 is two points.",
+    keys: &[
+        key(
+            "margin",
+            SHARE,
+            Default("0.02"),
+            "An endpoint is worse when it is below the anchors by more than this. In (0, 0.5].",
+        ),
+        key(
+            "admission_margin",
+            SHARE,
+            Optional("0.75 of `margin`"),
+            "Admission must show a gap below this. In (0, margin].",
+        ),
+        key("alpha", SHARE, Default("0.01"), "Error of the first decision, per direction. In (0, 0.5)."),
+        key(
+            "exclude_after_sweeps",
+            SWEEPS,
+            Default("7300"),
+            "Exclusion threshold: the mean number of sweeps to a false exclusion is at least this.",
+        ),
+        key("readmit_after_sweeps", SWEEPS, Default("1460"), "Re-admission threshold, in the same unit."),
+        key("suspect_at", SWEEPS, Default("100"), "Detector score at which an endpoint becomes Suspect."),
+        key("burst_at", SWEEPS, Default("30"), "Detector score at which more cases are sampled."),
+        key(
+            "anchors",
+            Count { min: 1, max: 100 },
+            Default("3"),
+            "Number of anchors that the others are compared with.",
+        ),
+        key("cases", Table(&CASES), Optional("its defaults hold"), "How many cases a sweep takes per suite."),
+        key("usable_margin", SHARE, Default("0.05"), "Margin of the test on delivery. In (0, 1)."),
+        key(
+            "min_providers",
+            COUNT,
+            Default("2"),
+            "The list never falls below this many endpoints (or all, if fewer are configured).",
+        ),
+        key(
+            "undecided",
+            Choice { now: &["include", "exclude"], later: &[] },
+            Default("\"include\""),
+            "Whether endpoints that stay undecided are listed, after all others.",
+        ),
+        key(
+            "rank_by",
+            Choice { now: &["quality", "price", "latency", "throughput"], later: &[] },
+            Default("\"quality\""),
+            "Order within a tier.",
+        ),
+        key("graded", Flag, Default("false"), "`true`: evidence is the weighted score; `false`: 1 or 0 by verdict."),
+        key(
+            "capabilities",
+            Texts,
+            Default("[]"),
+            "Case tags for which a list of their own is published. Not supported yet: must be empty.",
+        ),
+        key(
+            "reference_may_fall",
+            Flag,
+            Default("false"),
+            "`true`: the designated reference may leave the list by evidence.",
+        ),
+        key("quarantine", Table(&QUARANTINE), Optional("off"), "Live-traffic quarantine."),
+        key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin and weight of single suites, by name."),
+    ],
+};
+
+/// `[policy] cases`
+pub static CASES: Section = Section {
+    path: "policy.cases",
+    heading: "[policy] cases",
+    about: "Cases per suite, endpoint and sweep, unless another unit is given.",
+    keys: &[
+        key("standard", COUNT, Default("25"), "For endpoints that are decided and not suspect."),
+        key("burst", COUNT, Default("100"), "While evidence gathers against an endpoint."),
+        key("unknown", COUNT, Default("100"), "For endpoints not decided yet."),
+        key("cap", COUNT, Default("2500"), "Cases in all after which an undecided endpoint becomes Provisional."),
+        key("weekly_burst", COUNT_OR_ZERO, Default("2000"), "Burst cases per endpoint and week."),
+    ],
+};
+
+/// `[policy] quarantine`
+pub static QUARANTINE: Section = Section {
+    path: "policy.quarantine",
+    heading: "[policy] quarantine",
+    about: "Not supported yet: must stay off.",
+    keys: &[
+        key("enabled", Flag, Default("false"), "Off in this version."),
+        key("for", TIME, Default("\"30m\""), "How long an endpoint is set aside."),
+    ],
+};
+
+/// `[policy] suites.NAME`
+pub static SUITE_POLICY: Section = Section {
+    path: "policy.suites",
+    heading: "[policy] suites.NAME",
+    about: "One suite's own numbers.",
+    keys: &[
+        key(
+            "margin",
+            SHARE,
+            Optional("`margin` of the policy"),
+            "Exclusion margin; the admission margin scales with it. In (0, 0.5].",
+        ),
+        key("weight", Number { min: 0.0, max: 1e6 }, Optional("1"), "Weight in the mean over suites."),
+    ],
+};
+
+/// `[budget]`
+pub static BUDGET: Section = Section {
+    path: "budget",
+    heading: "[budget]",
+    about: "Caps that hold: the worst case of a sweep is reserved before its first request.",
+    keys: &[
+        key("usd_per_day", USD, Optional("no cap"), "US dollars per UTC day, over all models."),
+        key("usd_per_sweep", USD, Optional("no cap"), "US dollars per sweep."),
+    ],
+};
+
+/// The keys of a secret's table.
+pub const SECRET_KEYS: [&str; 3] = ["env", "file", "command"];

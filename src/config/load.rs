@@ -1,0 +1,122 @@
+//! From a path or a text to a [`Config`].
+
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, Error};
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::domain::canonical::sha256_hex;
+
+use super::reader::{Reader, View};
+use super::secrets::{Env, SystemEnv};
+use super::{Budget, Config, check, keys, models, policy, providers, schedules, server};
+
+/// Longest config file, in bytes.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+
+impl Config {
+    /// Reads the config file at a path; secrets come from the machine's environment.
+    ///
+    /// # Errors
+    /// All problems of the file, or the one that kept it from being read.
+    pub fn load(path: &Path) -> Result<Config, Diagnostics> {
+        let text = read(path).map_err(|problem| Diagnostics(vec![problem]))?;
+        // Absolute, so that a later change of the working folder moves nothing.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        build(&text, path, folder_of(&absolute), &SystemEnv)
+    }
+
+    /// Reads a config from its text. `path` is shown in problems, and relative paths are relative to its folder.
+    ///
+    /// # Errors
+    /// All problems of the text, ordered by line.
+    pub fn parse(text: &str, path: &Path, env: &dyn Env) -> Result<Config, Diagnostics> {
+        build(text, path, folder_of(path), env)
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn read(path: &Path) -> Result<String, Diagnostic> {
+    let problem = |message: String, hint: &str| Diagnostic::file(path, message).hint(hint);
+    let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            problem("there is no such file".to_owned(), "name the config with --config, or write ./exactod.toml")
+        }
+        _ => problem(format!("cannot read the config: {e}"), "the user who runs exactod must be able to read it"),
+    })?;
+    if metadata.is_dir() {
+        return Err(problem("this is a folder, not a config file".to_owned(), "name the file in it"));
+    }
+    if metadata.len() > CONFIG_BYTES_MAX as u64 {
+        return Err(problem(format!("a config has at most {CONFIG_BYTES_MAX} bytes"), "is this the right file?"));
+    }
+    let bytes = std::fs::read(path).map_err(|e| {
+        problem(format!("cannot read the config: {e}"), "the user who runs exactod must be able to read it")
+    })?;
+    String::from_utf8(bytes).map_err(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        problem(format!("the config is not UTF-8 text: a wrong byte stands in line {line}"), "save it as UTF-8")
+    })
+}
+
+fn build(text: &str, path: &Path, base: PathBuf, env: &dyn Env) -> Result<Config, Diagnostics> {
+    let alone = |message: &str, hint: &str| Err(Diagnostics(vec![Diagnostic::file(path, message).hint(hint)]));
+    if text.len() > CONFIG_BYTES_MAX {
+        return alone(&format!("a config has at most {CONFIG_BYTES_MAX} bytes"), "is this the right file?");
+    }
+    if text.trim().is_empty() {
+        return alone("the config is empty", "start from examples/exactod.toml");
+    }
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let r = Reader::new(text, path, base, env, tree.get_ref());
+    if !errors.is_empty() {
+        // What was recovered from broken TOML would only give problems that are not there.
+        for error in errors {
+            syntax_problem(&r, &error, text.len());
+        }
+        return r.into_problems().into_result(()).and_then(|()| alone("the config is not TOML", ""));
+    }
+    check::table(&r, &keys::ROOT, tree.get_ref(), &tree.span());
+    let root = View::new(&r, &keys::ROOT, Some(tree.get_ref()), tree.span());
+    let config = assemble(&root, text, path);
+    r.into_problems().into_result(config)
+}
+
+fn syntax_problem(r: &Reader<'_>, error: &Error, end: usize) {
+    let span = error.span().unwrap_or(end..end);
+    let hint = if error.message().contains("must be quoted") {
+        "texts stand in quotes: key = \"text\""
+    } else if error.message().contains("duplicate key") {
+        "each key stands once in its table"
+    } else {
+        ""
+    };
+    r.problem(&span, format!("this is not TOML: {}", error.message()), hint);
+}
+
+/// The second pass. Parts that are wrong are left out here; their problems are already reported.
+pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
+    let mut named_suites = Vec::new();
+    let policy = policy::read_base(root, &mut named_suites);
+    let providers = providers::read(root);
+    let models = models::read(root, &policy, &providers, &mut named_suites);
+    let schedules = schedules::read(root, &models, &mut named_suites);
+    let budget = root.child("budget");
+    Config {
+        path: path.to_owned(),
+        server: server::read(root),
+        store: server::read_store(root),
+        suites: server::read_suite_paths(root),
+        providers: providers.good,
+        models: models.good,
+        schedules,
+        policy,
+        budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },
+        digest: sha256_hex(text.as_bytes()),
+        named_suites,
+    }
+}

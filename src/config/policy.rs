@@ -1,0 +1,171 @@
+//! `[policy]`, and each model's own keys over it.
+
+use std::time::Duration;
+
+use crate::domain::policy::{CaseBudgets, Quarantine, RankBy, SuitePolicy, Undecided};
+use crate::domain::{Policy, SuiteName};
+
+use super::reader::{Span, View};
+use super::{NamedSuite, durations};
+
+/// Reads `[policy]`.
+pub(super) fn read_base(root: &View<'_>, named_suites: &mut Vec<NamedSuite>) -> Policy {
+    let view = root.child("policy");
+    let mut policy = Policy::default();
+    apply(&view, &mut policy, named_suites);
+    for (key, reason) in policy.problems() {
+        view.reader.problem(&place(&view, key), problem_text(key, &reason), "");
+    }
+    policy
+}
+
+/// Reads a model's `policy` over the base. Problems that the base has already are not told again.
+pub(super) fn read_model(
+    model: &View<'_>,
+    root: &View<'_>,
+    base: &Policy,
+    named_suites: &mut Vec<NamedSuite>,
+) -> Policy {
+    let view = model.child("policy");
+    let mut policy = base.clone();
+    apply(&view, &mut policy, named_suites);
+    let of_base = base.problems();
+    for (key, reason) in policy.problems().into_iter().filter(|p| !of_base.contains(p)) {
+        let there = root.child("policy");
+        let from_base = !has(&view, key) && has(&there, key);
+        let hint = if from_base {
+            format!("the key itself stands in line {}, in [policy]", view.reader.line(&place(&there, key)))
+        } else {
+            String::new()
+        };
+        view.reader.problem(&place(&view, key), problem_text(key, &reason), hint);
+    }
+    policy
+}
+
+fn problem_text(key: &str, reason: &str) -> String {
+    format!("impossible policy: {key}: {reason}")
+}
+
+/// Whether a table holds a key such as `cases.cap`.
+fn has(view: &View<'_>, key: &str) -> bool {
+    match key.split_once('.') {
+        Some((table, key)) => view.child(table).has(key),
+        None => view.has(key),
+    }
+}
+
+/// The place of a key such as `cases.cap`, or of the nearest table around it.
+fn place(view: &View<'_>, key: &str) -> Span {
+    match key.split_once('.') {
+        Some((table, key)) => view.child(table).span_of(key),
+        None => view.span_of(key),
+    }
+}
+
+/// Sets what is there.
+fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite>) {
+    let Policy {
+        margin,
+        admission_margin,
+        alpha,
+        exclude_after_sweeps,
+        readmit_after_sweeps,
+        suspect_at,
+        burst_at,
+        anchors,
+        cases,
+        usable_margin,
+        min_providers,
+        undecided,
+        rank_by,
+        graded,
+        capabilities,
+        reference_may_fall,
+        quarantine,
+        suites,
+    } = policy;
+    for (key, slot) in [
+        ("margin", margin),
+        ("alpha", alpha),
+        ("exclude_after_sweeps", exclude_after_sweeps),
+        ("readmit_after_sweeps", readmit_after_sweeps),
+        ("suspect_at", suspect_at),
+        ("burst_at", burst_at),
+        ("usable_margin", usable_margin),
+    ] {
+        set(slot, view.number(key));
+    }
+    set(admission_margin, view.number("admission_margin").map(Some));
+    set(anchors, view.count("anchors"));
+    set(min_providers, view.count("min_providers"));
+    set(graded, view.flag("graded"));
+    set(reference_may_fall, view.flag("reference_may_fall"));
+    set(undecided, view.text("undecided").and_then(|(word, _)| undecided_of(word)));
+    set(rank_by, view.text("rank_by").and_then(|(word, _)| rank_of(word)));
+    apply_cases(&view.child("cases"), cases);
+    apply_later(view, capabilities, quarantine);
+    for (name, span, below) in view.named_children("suites") {
+        match SuiteName::new(name) {
+            Err(e) => view.reader.problem(&span, e.to_string(), ""),
+            Ok(name) => {
+                let SuitePolicy { margin, weight } = suites.entry(name.clone()).or_default();
+                set(margin, below.number("margin").map(Some));
+                set(weight, below.number("weight").map(Some));
+                named_suites.push(NamedSuite { name, place: view.reader.place(&span) });
+            }
+        }
+    }
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn apply_cases(view: &View<'_>, cases: &mut CaseBudgets) {
+    let CaseBudgets { standard, burst, unknown, cap, weekly_burst } = cases;
+    for (key, slot) in
+        [("standard", standard), ("burst", burst), ("unknown", unknown), ("cap", cap), ("weekly_burst", weekly_burst)]
+    {
+        set(slot, view.count(key));
+    }
+}
+
+/// Keys that are understood and may only be off in this version.
+fn apply_later(view: &View<'_>, capabilities: &mut Vec<String>, quarantine: &mut Quarantine) {
+    let r = view.reader;
+    if let Some(tags) = view.texts("capabilities") {
+        if !tags.is_empty() {
+            let message = "`capabilities` is not supported yet in this version: lists by capability";
+            r.problem(&view.span_of("capabilities"), message, "leave it empty");
+        }
+        *capabilities = tags.into_iter().map(|(tag, _)| tag.to_owned()).collect();
+    }
+    let below = view.child("quarantine");
+    if below.flag("enabled") == Some(true) {
+        let message = "`quarantine` is not supported yet in this version: it needs live traffic";
+        r.problem(&below.span_of("enabled"), message, "enabled = false");
+    }
+    set(&mut quarantine.enabled, below.flag("enabled"));
+    set(&mut quarantine.for_, below.duration("for").map(|d: Duration| durations::show(d)));
+}
+
+fn undecided_of(word: &str) -> Option<Undecided> {
+    match word {
+        "include" => Some(Undecided::Include),
+        "exclude" => Some(Undecided::Exclude),
+        _ => None,
+    }
+}
+
+fn rank_of(word: &str) -> Option<RankBy> {
+    match word {
+        "quality" => Some(RankBy::Quality),
+        "price" => Some(RankBy::Price),
+        "latency" => Some(RankBy::Latency),
+        "throughput" => Some(RankBy::Throughput),
+        _ => None,
+    }
+}

@@ -1,0 +1,416 @@
+//! What people read when a schedule, a policy or the whole file is wrong.
+
+use insta::assert_snapshot;
+
+use super::{MINIMAL, parse, told, with, with_cron, with_zone};
+use crate::domain::SuiteName;
+
+#[test]
+fn a_bad_cron_line() {
+    assert_snapshot!(with_cron(r#"0 25 * * *"#), @r#"
+    error: `25` cannot be read as the hour of a cron line
+      --> exactod.toml:2:11
+      |
+    2 | cron = "0 25 * * *"
+      |           ^^
+      hint: hour: 0 to 23; also *, lists 1,2, ranges 1-5 and steps */6
+
+    1 error
+    "#);
+    assert_snapshot!(with_cron(r#"17 */0 * * *"#), @r#"
+    error: `*/0` cannot be read as the hour of a cron line
+      --> exactod.toml:2:12
+      |
+    2 | cron = "17 */0 * * *"
+      |            ^^^
+      hint: hour: 0 to 23; also *, lists 1,2, ranges 1-5 and steps */6
+
+    1 error
+    "#);
+    assert_snapshot!(with_cron(r#"0 9 * * moonday"#), @r#"
+    error: `moonday` cannot be read as the day of week of a cron line
+      --> exactod.toml:2:17
+      |
+    2 | cron = "0 9 * * moonday"
+      |                 ^^^^^^^
+      hint: day of week: 0 to 7 (0 and 7 are Sunday), or SUN to SAT; also *, lists 1,2, ranges 1-5 and steps */6
+
+    1 error
+    "#);
+    assert_snapshot!(with_cron(r#"0 0 9 * * 1-5"#), @r#"
+    error: a cron line has five fields, this one has 6
+      --> exactod.toml:2:8
+      |
+    2 | cron = "0 0 9 * * 1-5"
+      |        ^^^^^^^^^^^^^^^
+      hint: there are no seconds: write cron = "0 9 * * 1-5"
+
+    1 error
+    "#);
+    assert_snapshot!(with_cron(r#"0 0 * *"#), @r#"
+    error: a cron line has five fields, this one has 4
+      --> exactod.toml:2:8
+      |
+    2 | cron = "0 0 * *"
+      |        ^^^^^^^^^
+      hint: in this order: minute, hour, day of month, month, day of week; such as "17 */6 * * *"
+
+    1 error
+    "#);
+    assert_snapshot!(with_cron(r#"@daily"#), @r#"
+    error: `@daily` is not a cron line of five fields
+      --> exactod.toml:2:8
+      |
+    2 | cron = "@daily"
+      |        ^^^^^^^^
+      hint: write cron = "0 0 * * *"
+
+    1 error
+    "#);
+    assert_snapshot!(with_cron(r#"0 0 30 2 *"#), @r#"
+    error: `0 0 30 2 *` is never due
+      --> exactod.toml:2:8
+      |
+    2 | cron = "0 0 30 2 *"
+      |        ^^^^^^^^^^^^
+      hint: there is no such day in that month
+
+    1 error
+    "#);
+}
+
+#[test]
+fn an_unknown_time_zone() {
+    assert_snapshot!(with_zone(r#"Europe/Berln"#), @r#"
+    error: unknown time zone `Europe/Berln`
+      --> exactod.toml:3:12
+      |
+    3 | timezone = "Europe/Berln"
+      |            ^^^^^^^^^^^^^^
+      hint: did you mean "Europe/Berlin"?
+
+    1 error
+    "#);
+    assert_snapshot!(with_zone(r#"Berlin"#), @r#"
+    error: unknown time zone `Berlin`
+      --> exactod.toml:3:12
+      |
+    3 | timezone = "Berlin"
+      |            ^^^^^^^^
+      hint: did you mean "Europe/Berlin"?
+
+    1 error
+    "#);
+    assert_snapshot!(with_zone(r#"utc"#), @r#"
+    error: unknown time zone `utc`
+      --> exactod.toml:3:12
+      |
+    3 | timezone = "utc"
+      |            ^^^^^
+      hint: did you mean "UTC"?
+
+    1 error
+    "#);
+    assert_snapshot!(with_zone(r#"Mars"#), @r#"
+    error: unknown time zone `Mars`
+      --> exactod.toml:3:12
+      |
+    3 | timezone = "Mars"
+      |            ^^^^^^
+      hint: a name of the tz database, such as "UTC", "Europe/Berlin" or "America/New_York"
+
+    1 error
+    "#);
+}
+
+#[test]
+fn a_jitter_as_long_as_the_time_between() {
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "*/30 * * * *"
+jitter = "30m""#), @r#"
+    error: the jitter is not shorter than the 30m between two ticks
+      --> exactod.toml:3:10
+      |
+    3 | jitter = "30m"
+      |          ^^^^^
+      hint: choose a shorter one, or sweep less often
+
+    1 error
+    "#);
+}
+
+#[test]
+fn a_spread_as_long_as_the_deadline() {
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 * * * *"
+spread = "2h""#), @r#"
+    error: the sweep is spread over no less than its deadline
+      --> exactod.toml:3:10
+      |
+    3 | spread = "2h"
+      |          ^^^^
+      hint: choose a shorter one; the deadline is "2h" when absent
+
+    1 error
+    "#);
+}
+
+#[test]
+fn a_schedule_of_unknown_models() {
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 * * * *"
+models = ["lab/n", "lab/*", "other/*"]
+suites = []"#), @r#"
+    error: `lab/n` matches no model
+      --> exactod.toml:3:11
+      |
+    3 | models = ["lab/n", "lab/*", "other/*"]
+      |           ^^^^^^^
+      hint: did you mean "lab/m"?
+
+    error: `other/*` matches no model
+      --> exactod.toml:3:29
+      |
+    3 | models = ["lab/n", "lab/*", "other/*"]
+      |                             ^^^^^^^^^
+      hint: configured models: lab/m
+
+    error: the schedule names no suite
+      --> exactod.toml:4:10
+      |
+    4 | suites = []
+      |          ^^
+      hint: leave `suites` out for every loaded one
+
+    3 errors
+    "#);
+}
+
+#[test]
+fn an_impossible_policy() {
+    assert_snapshot!(with(r#"[policy]
+margin = 0.02
+admission_margin = 0.03
+alpha = 0.5
+cases = { unknown = 200, cap = 100 }
+suites = { tool-use = { weight = 0 } }"#), @r#"
+    error: impossible policy: admission_margin: 0.03 is outside (0, margin = 0.02]: the flap bound needs admission_margin <= margin
+      --> exactod.toml:3:20
+      |
+    3 | admission_margin = 0.03
+      |                    ^^^^
+
+    error: impossible policy: alpha: 0.5 is outside (0, 0.5)
+      --> exactod.toml:4:9
+      |
+    4 | alpha = 0.5
+      |         ^^^
+
+    error: impossible policy: cases.cap: 100 is below cases.unknown = 200: no endpoint could ever be decided
+      --> exactod.toml:5:32
+      |
+    5 | cases = { unknown = 200, cap = 100 }
+      |                                ^^^
+
+    error: impossible policy: suites: weight 0 of suite tool-use is not above 0
+      --> exactod.toml:6:10
+      |
+    6 | suites = { tool-use = { weight = 0 } }
+      |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    4 errors
+    "#);
+}
+
+#[test]
+fn an_impossible_policy_of_a_model() {
+    assert_snapshot!({
+        let model = MINIMAL.replace("[[model.endpoint]]", "policy = { margin = 0.01 }\n[[model.endpoint]]");
+        told(&format!("[policy]\nadmission_margin = 0.02\n{model}"))
+    }, @r#"
+    error: impossible policy: admission_margin: 0.02 is outside (0, margin = 0.01]: the flap bound needs admission_margin <= margin
+       --> exactod.toml:10:10
+       |
+    10 | policy = { margin = 0.01 }
+       |          ^^^^^^^^^^^^^^^^^
+      hint: the key itself stands in line 2, in [policy]
+
+    1 error
+    "#);
+}
+
+#[test]
+fn a_text_without_quotes() {
+    assert_snapshot!(with(r#"[server]
+listen = localhost
+[store
+url = "x""#), @r#"
+    error: this is not TOML: string values must be quoted, expected literal string
+      --> exactod.toml:2:10
+      |
+    2 | listen = localhost
+      |          ^^^^^^^^^
+      hint: texts stand in quotes: key = "text"
+
+    error: this is not TOML: unclosed table, expected `]`
+      --> exactod.toml:3:7
+      |
+    3 | [store
+      |       ^
+
+    2 errors
+    "#);
+}
+
+#[test]
+fn a_key_given_twice() {
+    assert_snapshot!(with(r#"[server]
+public_read = true
+public_read = false"#), @r#"
+    error: this is not TOML: duplicate key
+      --> exactod.toml:3:1
+      |
+    3 | public_read = false
+      | ^^^^^^^^^^^
+      hint: each key stands once in its table
+
+    1 error
+    "#);
+}
+
+#[test]
+fn many_mistakes_at_once() {
+    assert_snapshot!(told(r#"
+[server]
+lissten = "127.0.0.1:8080"
+
+[[provider]]
+id = "groq"
+base_url = "http://api.groq.com/openai/v1"
+api_key = "gsk_9f8e7d6c5b4a3210"
+
+[[provider]]
+id = "together"
+protocol = "gemini"
+base_url = "https://api.together.xyz/v1"
+api_key = { env = "TOGETHER_API_KEY" }
+
+[[model]]
+id = "lab/m"
+reference = "grok"
+  [[model.endpoint]]
+  provider = "groq"
+  [[model.endpoint]]
+  provider = "togther"
+
+[[schedule]]
+cron = "61 * * * *"
+timezone = "Europe/Berln"
+
+[policy]
+margin = 0.6
+"#), @r#"
+    error: unknown key `lissten` in [server]
+      --> exactod.toml:3:1
+      |
+    3 | lissten = "127.0.0.1:8080"
+      | ^^^^^^^
+      hint: did you mean `listen`?
+
+    error: plain http to `api.groq.com` would send keys and answers in the clear
+      --> exactod.toml:7:12
+      |
+    7 | base_url = "http://api.groq.com/openai/v1"
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      hint: use https, or permit it with allow_http = true
+
+    error: `api_key` holds a secret in the clear
+      --> exactod.toml:8:11
+      |
+    8 | api_key = "********************"
+      |           ^^^^^^^^^^^^^^^^^^^^^^
+      hint: write api_key = { env = "NAME_OF_A_VARIABLE" }; take it out of this file and revoke it if anybody else can read the file
+
+    error: protocol `gemini` is not supported yet in this version
+       --> exactod.toml:12:12
+       |
+    12 | protocol = "gemini"
+       |            ^^^^^^^^
+      hint: supported: openai-chat
+
+    error: `api_key`: the environment variable `TOGETHER_API_KEY` is not set
+       --> exactod.toml:14:19
+       |
+    14 | api_key = { env = "TOGETHER_API_KEY" }
+       |                   ^^^^^^^^^^^^^^^^^^
+      hint: set it where exactod starts: export TOGETHER_API_KEY=...
+
+    error: `reference` names no endpoint: `grok`
+       --> exactod.toml:18:13
+       |
+    18 | reference = "grok"
+       |             ^^^^^^
+      hint: did you mean `groq`?
+
+    error: unknown provider `togther`
+       --> exactod.toml:22:14
+       |
+    22 |   provider = "togther"
+       |              ^^^^^^^^^
+      hint: did you mean `together`?
+
+    error: `61` cannot be read as the minute of a cron line
+       --> exactod.toml:25:9
+       |
+    25 | cron = "61 * * * *"
+       |         ^^
+      hint: minute: 0 to 59; also *, lists 1,2, ranges 1-5 and steps */6
+
+    error: unknown time zone `Europe/Berln`
+       --> exactod.toml:26:12
+       |
+    26 | timezone = "Europe/Berln"
+       |            ^^^^^^^^^^^^^^
+      hint: did you mean "Europe/Berlin"?
+
+    error: impossible policy: margin: 0.6 is outside (0, 0.5]
+       --> exactod.toml:29:10
+       |
+    29 | margin = 0.6
+       |          ^^^
+
+    10 errors
+    "#);
+}
+
+#[test]
+fn an_unknown_suite() {
+    assert_snapshot!({
+        let schedule = "[[schedule]]\ncron = \"0 * * * *\"\nsuites = [\"tool-use\", \"tol-use\"]\n";
+        let text = format!("[policy]\nsuites = {{ gone = {{ margin = 0.1 }} }}\n{MINIMAL}{schedule}");
+        let config = parse(&text).expect("valid but for its suites");
+        config.check_suites(&[SuiteName::new("tool-use").expect("a name")]).to_string()
+    }, @r#"
+    error: unknown suite `gone`
+      --> exactod.toml:2:12
+      |
+    2 | suites = { gone = { margin = 0.1 } }
+      |            ^^^^
+      hint: loaded suites: tool-use
+
+    error: unknown suite `tol-use`
+       --> exactod.toml:14:23
+       |
+    14 | suites = ["tool-use", "tol-use"]
+       |                       ^^^^^^^^^
+      hint: did you mean `tool-use`?
+
+    2 errors
+    "#);
+}
+
+#[test]
+fn a_schedule_by_public_name_matches_no_model() {
+    let problems = with("[[schedule]]\ncron = \"0 * * * *\"\nmodels = [\"m:exacto\"]");
+    assert!(problems.contains("`m:exacto` matches no model"), "{problems}");
+}

@@ -1,0 +1,249 @@
+//! The next document of a model (statistics, 7.3 and 7.4; gateways, A).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::rfc3339;
+use crate::domain::allowlist::ALLOWLIST_SCHEMA;
+use crate::domain::policy::Undecided;
+use crate::domain::{
+    Allowlist, AllowlistMode, Endpoint, EndpointId, ExcludedEntry, ListedEntry, Micros, Override, Policy, Standing,
+};
+
+use super::decision::{AlarmKind, AlarmNote};
+use super::ranking::{Figures, Listed, Ranker, Tier};
+use super::state::{EndpointState, ModelState};
+
+/// How long a document is valid, in microseconds: 24 hours. It is issued anew at half of that.
+pub const VALIDITY_US: i64 = 24 * 3600 * 1_000_000;
+
+/// A document to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The document, with the version after that of the one in force.
+    pub allowlist: Allowlist,
+    /// Something changed in it; else it only renews the validity.
+    pub changed: bool,
+}
+
+/// Drafts the next document. `None` when nothing in it changed and less than half of its validity has passed, or when
+/// no endpoint is in service.
+///
+/// `endpoints` in the order of the configuration; `figures` feed `policy.rank_by`. The list never falls below
+/// `min(policy.min_providers, endpoints in service)` and is never empty.
+#[must_use]
+pub fn allowlist(
+    state: &ModelState,
+    policy: &Policy,
+    endpoints: &[Endpoint],
+    prev: Option<&Allowlist>,
+    now_us: Micros,
+    figures: &BTreeMap<EndpointId, Figures>,
+) -> Option<Draft> {
+    let list = Listing { state, policy, endpoints, prev };
+    let model = endpoints.first()?.model.to_string();
+    let (mode, listed) = list.choose()?;
+    let providers = match (mode, prev) {
+        (AllowlistMode::Frozen, Some(prev)) if state.frozen.is_some() => list.verbatim(prev, listed),
+        _ => Ranker { state, policy, figures, prev }.rank(listed),
+    };
+    let excluded = list.excluded(&providers);
+    let changed =
+        prev.is_none_or(|p| p.mode != mode || p.model != model || p.providers != providers || p.excluded != excluded);
+    if !changed && prev.is_some_and(|p| is_fresh(p, now_us)) {
+        return None;
+    }
+    Some(Draft {
+        allowlist: Allowlist {
+            schema: ALLOWLIST_SCHEMA.to_owned(),
+            model,
+            version: prev.map_or(0, |p| p.version) + 1,
+            issued_at: rfc3339(now_us),
+            expires_at: rfc3339(now_us.saturating_add(VALIDITY_US)),
+            mode,
+            providers,
+            excluded,
+        },
+        changed,
+    })
+}
+
+/// Less than half of the validity has passed. A document with an unreadable time is not fresh.
+fn is_fresh(list: &Allowlist, now_us: Micros) -> bool {
+    chrono::DateTime::parse_from_rfc3339(&list.issued_at)
+        .is_ok_and(|issued| now_us.saturating_sub(issued.timestamp_micros()) < VALIDITY_US / 2)
+}
+
+/// The alarm of a list that a guard holds; `None` when it is not held.
+#[must_use]
+pub fn frozen_alarm(state: &ModelState, list: &Allowlist) -> Option<AlarmNote> {
+    let why = match (&state.frozen, list.mode) {
+        (Some(freeze), _) => freeze.reason.clone(),
+        (None, AllowlistMode::Frozen) => {
+            "the standings would leave fewer endpoints than min_providers; the last good list stays".to_owned()
+        }
+        (None, AllowlistMode::Normal | AllowlistMode::Bootstrap) => return None,
+    };
+    Some(AlarmNote { kind: AlarmKind::Frozen, endpoint: None, message: format!("the list is held: {why}") })
+}
+
+struct Listing<'a> {
+    state: &'a ModelState,
+    policy: &'a Policy,
+    endpoints: &'a [Endpoint],
+    prev: Option<&'a Allowlist>,
+}
+
+impl<'a> Listing<'a> {
+    /// Endpoints in service, in configuration order.
+    fn in_service(&self) -> impl Iterator<Item = (&'a Endpoint, &'a EndpointState)> {
+        let state = self.state;
+        self.endpoints.iter().filter_map(|e| Some((e, state.endpoints.get(&e.id)?))).filter(|(_, s)| s.is_in_service())
+    }
+
+    fn choose(&self) -> Option<(AllowlistMode, Vec<Listed<'a>>)> {
+        let floor = self.in_service().count().min(self.policy.min_providers as usize);
+        if floor == 0 {
+            return None;
+        }
+        let bootstrap = !self.state.ever_admitted();
+        let wanted: Vec<Listed<'a>> =
+            self.in_service().filter_map(|(e, s)| self.by_standing(e, s, bootstrap)).collect();
+        if self.state.frozen.is_some() && self.prev.is_some() {
+            return Some((AllowlistMode::Frozen, self.hold(Vec::new(), floor)));
+        }
+        Some(if wanted.len() < floor {
+            (AllowlistMode::Frozen, self.hold(wanted, floor))
+        } else if self.state.frozen.is_some() {
+            (AllowlistMode::Frozen, wanted)
+        } else if bootstrap {
+            (AllowlistMode::Bootstrap, wanted)
+        } else {
+            (AllowlistMode::Normal, wanted)
+        })
+    }
+
+    /// Whether an endpoint is listed by its own standing.
+    fn by_standing(&self, endpoint: &'a Endpoint, state: &EndpointState, bootstrap: bool) -> Option<Listed<'a>> {
+        let include = bootstrap || state.listed_through_change || self.policy.undecided == Undecided::Include;
+        let tier = match state.standing {
+            _ if state.override_ == Some(Override::Pinned) => Tier::First,
+            Standing::Admitted => Tier::First,
+            Standing::Suspect => Tier::Suspect,
+            Standing::Provisional if include => Tier::Provisional,
+            Standing::Unknown if bootstrap => Tier::Unknown,
+            Standing::Provisional | Standing::Unknown | Standing::Excluded => return None,
+        };
+        Some(Listed { endpoint, tier, label: label(state).to_owned() })
+    }
+
+    /// Keeps the last good list: whoever stood on it stays, together with those the standings list. An endpoint that was
+    /// never admitted and stands Excluded by now has no claim to a place. Where that leaves too few (no list yet, or
+    /// endpoints went out of service), the best of the rest fill up.
+    fn hold(&self, mut kept: Vec<Listed<'a>>, floor: usize) -> Vec<Listed<'a>> {
+        let entry = |id: &EndpointId| self.prev.and_then(|p| p.providers.iter().find(|e| e.id == *id));
+        let spare = |endpoint: &'a Endpoint, state: &EndpointState| Listed {
+            endpoint,
+            tier: match state.standing {
+                Standing::Excluded => Tier::Held,
+                Standing::Unknown => Tier::Unknown,
+                Standing::Provisional => Tier::Provisional,
+                Standing::Suspect => Tier::Suspect,
+                Standing::Admitted => Tier::First,
+            },
+            label: match (state.standing, entry(&endpoint.id)) {
+                (Standing::Excluded, Some(entry)) => entry.tier.clone(),
+                (Standing::Excluded, None) => Standing::Provisional.tier().to_owned(),
+                _ => label(state).to_owned(),
+            },
+        };
+        let listed = |kept: &[Listed<'a>], id: &EndpointId| kept.iter().any(|l| l.endpoint.id == *id);
+        for (endpoint, state) in self.in_service() {
+            let claims = entry(&endpoint.id).is_some_and(|entry| {
+                state.standing != Standing::Excluded || matches!(entry.tier.as_str(), "admitted" | "suspect" | "pinned")
+            });
+            if claims && !listed(&kept, &endpoint.id) {
+                kept.push(spare(endpoint, state));
+            }
+        }
+        let mut rest: Vec<(&Endpoint, &EndpointState)> =
+            self.in_service().filter(|(e, _)| !listed(&kept, &e.id)).collect();
+        rest.sort_by(|(a, x), (b, y)| {
+            let excluded = |s: &EndpointState| s.standing == Standing::Excluded;
+            let estimate = |e: &Endpoint| self.state.ranking(self.policy, &e.id);
+            excluded(x).cmp(&excluded(y)).then(estimate(b).total_cmp(&estimate(a)))
+        });
+        let short = floor.saturating_sub(kept.len());
+        kept.extend(rest.into_iter().take(short).map(|(e, s)| spare(e, s)));
+        kept
+    }
+
+    /// The entries of the last list as they were, without those that went out of service, and with those that had to
+    /// fill up at the end.
+    fn verbatim(&self, prev: &Allowlist, held: Vec<Listed<'a>>) -> Vec<ListedEntry> {
+        let mut entries: Vec<ListedEntry> =
+            prev.providers.iter().filter(|e| held.iter().any(|l| l.endpoint.id == e.id)).cloned().collect();
+        for l in held {
+            if !entries.iter().any(|e| e.id == l.endpoint.id) {
+                let slugs = l.endpoint.slugs.clone();
+                entries.push(ListedEntry { id: l.endpoint.id.clone(), rank: 0, weight: 1, tier: l.label, slugs });
+            }
+        }
+        for (entry, rank) in entries.iter_mut().zip(1u32..) {
+            entry.rank = rank;
+        }
+        entries
+    }
+
+    /// Excluded and Banned endpoints that the list does not hold, in configuration order.
+    fn excluded(&self, providers: &[ListedEntry]) -> Vec<ExcludedEntry> {
+        self.endpoints
+            .iter()
+            .filter_map(|e| Some((e, self.state.endpoints.get(&e.id).filter(|s| s.configured)?)))
+            .filter(|(e, _)| !providers.iter().any(|p| p.id == e.id))
+            .filter_map(|(e, s)| {
+                let reason = match (s.override_, s.standing) {
+                    (Some(Override::Banned), _) => "banned by an operator".to_owned(),
+                    (_, Standing::Excluded) => s.last_reason.clone(),
+                    _ => return None,
+                };
+                Some(ExcludedEntry { id: e.id.clone(), reason, since: rfc3339(s.since_us) })
+            })
+            .collect()
+    }
+}
+
+fn label(state: &EndpointState) -> &'static str {
+    match state.override_ {
+        Some(Override::Pinned) => "pinned",
+        _ => state.standing.tier(),
+    }
+}
+
+/// The document's bytes: JSON in the order of the fields, without white space. Equal documents give equal bytes.
+#[must_use]
+pub fn render(list: &Allowlist) -> String {
+    let Allowlist { schema, model, version, issued_at, expires_at, mode, providers, excluded } = list;
+    let mode = match mode {
+        AllowlistMode::Normal => "normal",
+        AllowlistMode::Frozen => "frozen",
+        AllowlistMode::Bootstrap => "bootstrap",
+    };
+    let providers: Vec<Value> = providers
+        .iter()
+        .map(|ListedEntry { id, rank, weight, tier, slugs }| {
+            let slugs: Map<String, Value> = slugs.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+            json!({"id": id.as_str(), "rank": rank, "weight": weight, "tier": tier, "slugs": slugs})
+        })
+        .collect();
+    let excluded: Vec<Value> = excluded
+        .iter()
+        .map(|ExcludedEntry { id, reason, since }| json!({"id": id.as_str(), "reason": reason, "since": since}))
+        .collect();
+    json!({
+        "schema": schema, "model": model, "version": version, "issued_at": issued_at, "expires_at": expires_at,
+        "mode": mode, "providers": providers, "excluded": excluded,
+    })
+    .to_string()
+}

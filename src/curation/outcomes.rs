@@ -1,0 +1,203 @@
+//! From rows to paired differences: what one sweep says about each endpoint (statistics, 7.2; interfaces, 5).
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::domain::{CaseId, EndpointId, Outcome, OutcomeRow, Policy, SuiteName, SuitePlan, SweepPlan};
+
+use super::anchors::comparison;
+use super::state::{CLUSTERS, Cluster, ModelState, cluster_of};
+
+/// What one sweep says about one endpoint.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    /// By suite.
+    pub suites: BTreeMap<SuiteName, SuiteTally>,
+    /// Whom it was compared with.
+    pub anchors: Vec<EndpointId>,
+    /// Differences of the `usable` test: anchors' answer rate minus 1 or 0.
+    pub usable: Vec<f64>,
+    /// Sum of the anchors' answer rates behind `usable`.
+    pub usable_anchor_sum: f64,
+    /// Attempts that were answered.
+    pub answered: u64,
+    /// Attempts answered or missing.
+    pub asked: u64,
+    /// Attempts of any outcome.
+    pub rows: u64,
+    /// Attempts that could not be attributed.
+    pub provenance: u64,
+    /// Planned cases of the suite that has most.
+    pub planned: u32,
+}
+
+/// What one sweep says about one endpoint on one suite.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SuiteTally {
+    /// D of the scored attempts: evidence for exclusion, and half of that for admission.
+    pub scored: Vec<f64>,
+    /// D of the missing attempts, taken as failures: evidence against admission only.
+    pub missing: Vec<f64>,
+    /// Sum of the anchors' means behind `scored`.
+    pub anchor_sum: f64,
+    /// Scores by cluster of cases.
+    pub clusters: [Cluster; CLUSTERS],
+    /// Attempts answered or missing.
+    pub asked: u64,
+    /// Attempts missing.
+    pub lost: u64,
+    /// Sum of scores; missing counts as 0.
+    pub sum: f64,
+}
+
+/// What is known of one attempt. Ordered from worst to best: of two rows for one attempt the worse counts, so that
+/// neither their order nor their number matters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cell {
+    NotAsked,
+    Skipped { provenance: bool },
+    Missing,
+    Scored(f64),
+}
+
+impl Cell {
+    /// A score outside \[0, 1\] is a grader's error: it says nothing about the endpoint.
+    fn of(outcome: Outcome) -> Cell {
+        match outcome {
+            Outcome::Scored(y) if (0.0..=1.0).contains(&y) => Cell::Scored(y),
+            Outcome::Scored(_) => Cell::Skipped { provenance: false },
+            Outcome::Missing => Cell::Missing,
+            Outcome::Skipped { provenance } => Cell::Skipped { provenance },
+        }
+    }
+
+    fn severity(self) -> (u8, f64) {
+        match self {
+            Cell::NotAsked => (4, 0.0),
+            Cell::Scored(y) => (3, y),
+            Cell::Missing => (2, 0.0),
+            Cell::Skipped { provenance: false } => (1, 0.0),
+            Cell::Skipped { provenance: true } => (0, 0.0),
+        }
+    }
+
+    fn worse(self, other: Cell) -> Cell {
+        let ((a, x), (b, y)) = (self.severity(), other.severity());
+        if a.cmp(&b).then(x.total_cmp(&y)).is_le() { self } else { other }
+    }
+
+    fn score(self) -> Option<f64> {
+        if let Cell::Scored(y) = self { Some(y) } else { None }
+    }
+
+    fn usable(self) -> Option<f64> {
+        match self {
+            Cell::Scored(_) => Some(1.0),
+            Cell::Missing => Some(0.0),
+            Cell::Skipped { .. } | Cell::NotAsked => None,
+        }
+    }
+}
+
+/// Outcomes of one suite, by endpoint and by case and epoch.
+struct Table<'a> {
+    plan: &'a SuitePlan,
+    epochs: usize,
+    slots: usize,
+    cells: Vec<Cell>,
+}
+
+impl<'a> Table<'a> {
+    /// Rows outside the plan (another suite, case, epoch, endpoint, or beyond the endpoint's prefix) are left out.
+    fn new(plan: &'a SuitePlan, rows: &[OutcomeRow]) -> Self {
+        let cases: HashMap<&CaseId, usize> = plan.cases.iter().enumerate().map(|(i, c)| (c, i)).collect();
+        let endpoints: HashMap<&EndpointId, usize> =
+            plan.endpoints.iter().enumerate().map(|(i, e)| (&e.id, i)).collect();
+        let epochs = plan.epochs as usize;
+        let slots = plan.cases.len() * epochs;
+        let mut cells = vec![Cell::NotAsked; slots * plan.endpoints.len()];
+        for row in rows.iter().filter(|row| row.suite == plan.suite && row.epoch < plan.epochs) {
+            let (Some(&case), Some(&endpoint)) = (cases.get(&row.case), endpoints.get(&row.endpoint)) else {
+                continue;
+            };
+            if case < plan.endpoints[endpoint].cases as usize {
+                let cell = &mut cells[endpoint * slots + case * epochs + row.epoch as usize];
+                *cell = Cell::of(row.outcome).worse(*cell);
+            }
+        }
+        Table { plan, epochs, slots, cells }
+    }
+
+    fn cells(&self, endpoint: usize) -> &[Cell] {
+        &self.cells[endpoint * self.slots..][..self.slots]
+    }
+
+    /// Mean over the anchors that have a value in the slot. Anchors are summed in the plan's order.
+    fn mean(&self, anchors: &[usize], slot: usize, value: fn(Cell) -> Option<f64>) -> Option<f64> {
+        let (mut sum, mut count) = (0.0, 0u32);
+        for y in anchors.iter().filter_map(|a| value(self.cells[a * self.slots + slot])) {
+            sum += y;
+            count += 1;
+        }
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
+    /// Repeats are compared repeat by repeat: a mean over all repeats of an anchor would tie the outcomes of a case
+    /// together, and the proof of statistics 3.2 wants them independent given the case.
+    fn tally(&self, endpoint: usize, anchors: &[usize], out: &mut Tally) {
+        let mut suite = SuiteTally::default();
+        for (slot, cell) in self.cells(endpoint).iter().enumerate() {
+            out.rows += u64::from(*cell != Cell::NotAsked);
+            out.provenance += u64::from(*cell == Cell::Skipped { provenance: true });
+            let Some(answered) = cell.usable() else { continue };
+            suite.asked += 1;
+            suite.lost += u64::from(cell.score().is_none());
+            if let Some(mean) = self.mean(anchors, slot, Cell::usable) {
+                out.usable.push(mean - answered);
+                out.usable_anchor_sum += mean;
+            }
+            let mean = self.mean(anchors, slot, Cell::score);
+            if let Some(y) = cell.score() {
+                suite.sum += y;
+                let cluster = &mut suite.clusters[cluster_of(self.plan.cases[slot / self.epochs].as_str())];
+                cluster.sum += y;
+                cluster.count += 1;
+            }
+            match (cell.score(), mean) {
+                (Some(y), Some(mean)) => {
+                    suite.scored.push((mean - y).clamp(-1.0, 1.0));
+                    suite.anchor_sum += mean;
+                }
+                (None, Some(mean)) => suite.missing.push(mean),
+                (_, None) => {}
+            }
+        }
+        out.asked += suite.asked;
+        out.answered += suite.asked - suite.lost;
+        out.planned = out.planned.max(self.plan.endpoints[endpoint].cases);
+        out.suites.insert(self.plan.suite.clone(), suite);
+    }
+}
+
+/// Tallies every planned endpoint. `state` is the one from before the sweep.
+#[must_use]
+pub fn tally(
+    state: &ModelState,
+    policy: &Policy,
+    plan: &SweepPlan,
+    rows: &[OutcomeRow],
+) -> BTreeMap<EndpointId, Tally> {
+    let mut tallies: BTreeMap<EndpointId, Tally> = BTreeMap::new();
+    for suite in &plan.suites {
+        let table = Table::new(suite, rows);
+        let asked: Vec<EndpointId> = suite.endpoints.iter().map(|e| e.id.clone()).collect();
+        for (index, endpoint) in asked.iter().enumerate() {
+            let anchors = comparison(state, policy, &plan.anchors, &asked, endpoint);
+            let places: Vec<usize> =
+                anchors.iter().filter_map(|anchor| asked.iter().position(|id| id == anchor)).collect();
+            let out = tallies.entry(endpoint.clone()).or_default();
+            out.anchors.extend(anchors.into_iter().filter(|a| !out.anchors.contains(a)).collect::<Vec<_>>());
+            table.tally(index, &places, out);
+        }
+    }
+    tallies
+}

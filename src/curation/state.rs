@@ -1,0 +1,376 @@
+//! What is remembered of a model between sweeps.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
+use crate::stats::bets::{K, Logs};
+use crate::stats::detector::FRESH;
+use crate::stats::num::log_mean_exp;
+
+/// Decay of the ranking estimate per sweep: a half-life of 138 sweeps (statistics, 4).
+pub const RANKING_DECAY: f64 = 0.995;
+
+/// Passes and trials of the ranking estimate's prior.
+pub const RANKING_PRIOR: (f64, f64) = (4.85, 5.0);
+
+/// Keys of the histogram of D are D times this, rounded.
+pub const HISTOGRAM_SCALE: f64 = 1e6;
+
+/// Width of a histogram bin when scores are graded (display only).
+pub const GRADED_BIN: f64 = 0.01;
+
+/// Cases are hashed into this many clusters for the interval of the rate. Coarser clusters of independent cases keep
+/// the clustered standard error valid and bound the state, however large the suite.
+pub const CLUSTERS: usize = 32;
+
+/// Everything curation remembers of a model. Plain data; [`super::codec`] writes it exactly.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ModelState {
+    /// Evidence-giving sweeps folded in which somebody answered: 0 while no ranking is known.
+    pub sweeps_folded: u64,
+    /// The last sweep folded: folding it again changes nothing.
+    pub last_sweep: Option<SweepId>,
+    /// The suites that the model is judged by, with their identities. Admission needs every one of them.
+    pub suites: BTreeMap<SuiteName, SuiteDigest>,
+    /// Endpoints by id; removed ones stay, marked as not configured.
+    pub endpoints: BTreeMap<EndpointId, EndpointState>,
+    /// Set while the common alarm holds all transitions and the list (statistics, 7.4).
+    pub frozen: Option<Freeze>,
+}
+
+/// A held list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Freeze {
+    /// Since when.
+    pub since_us: Micros,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// What is remembered of one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointState {
+    /// Where it stands by its evidence.
+    pub standing: Standing,
+    /// Since when.
+    pub since_us: Micros,
+    /// Place among the model's sweeps of the one that gave the standing; 0 outside sweeps.
+    pub since_sweep: u64,
+    /// When its evidence was last reset.
+    pub evidence_since_us: Micros,
+    /// What an operator has set over the evidence.
+    pub override_: Option<Override>,
+    /// It is the configured reference.
+    pub designated: bool,
+    /// It is in the model's set now.
+    pub configured: bool,
+    /// It has been Admitted by evidence at some time.
+    pub ever_admitted: bool,
+    /// Provisional only because a version changed while it was listed: it stays listed (statistics, T13).
+    pub listed_through_change: bool,
+    /// The sentence of the decision that gave the standing.
+    pub last_reason: String,
+    /// Evidence by suite.
+    pub suites: BTreeMap<SuiteName, SuiteEvidence>,
+    /// The `usable` test over all suites.
+    pub usable: UsableEvidence,
+    /// Burst tokens spent and not yet refilled at `tokens_at_us`, in cases; at least 0.
+    pub tokens_spent: f64,
+    /// When the tokens were counted.
+    pub tokens_at_us: Micros,
+}
+
+/// The sequential test state of an endpoint on a suite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuiteEvidence {
+    /// Exclusion margin of the evidence; evidence under another margin is not comparable and is dropped.
+    pub delta: f64,
+    /// Admission margin of the evidence.
+    pub delta_in: f64,
+    /// e-process of exclusion.
+    pub acc_ex: Logs,
+    /// e-process of admission.
+    pub acc_ad: Logs,
+    /// e-SR detector of exclusion.
+    pub r_ex: Logs,
+    /// e-SR detector of admission.
+    pub r_ad: Logs,
+    /// Ranking estimate; survives a reset.
+    pub ranking: Ranking,
+    /// D times [`HISTOGRAM_SCALE`], with counts (display only).
+    pub histogram: BTreeMap<i32, u64>,
+    /// Cases asked since the reset, answered or missing.
+    pub cases: u64,
+    /// Batches since the reset.
+    pub batches: u64,
+    /// Attempts missing since the reset.
+    pub missing: u64,
+    /// Scored attempts since the reset, by cluster of cases.
+    pub clusters: [Cluster; CLUSTERS],
+    /// Sum of the anchors' means over the compared cases since the reset.
+    pub anchor_sum: f64,
+}
+
+/// Scores of the cases that share a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cluster {
+    /// Sum of scores.
+    pub sum: f64,
+    /// Attempts.
+    pub count: u64,
+}
+
+/// Decayed sums behind the choice of anchors.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Ranking {
+    /// Decayed sum of scores.
+    pub sum: f64,
+    /// Decayed number of scores.
+    pub count: f64,
+}
+
+/// The test whether an endpoint answers at all; one per endpoint, over all suites.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsableEvidence {
+    /// Margin of the evidence; 0 before the first.
+    pub margin: f64,
+    /// e-process of exclusion.
+    pub acc: Logs,
+    /// e-SR detector of exclusion.
+    pub r: Logs,
+    /// Difference of answer rates times [`HISTOGRAM_SCALE`], with counts (display only).
+    pub histogram: BTreeMap<i32, u64>,
+    /// Attempts asked since the reset, Skipped ones left out.
+    pub asked: u64,
+    /// Those that were answered.
+    pub answered: u64,
+    /// Sum of the anchors' answer rates over the compared cases.
+    pub anchor_sum: f64,
+}
+
+impl Ranking {
+    /// Takes the scores of one sweep.
+    pub fn take(&mut self, sum: f64, count: u64) {
+        self.sum = RANKING_DECAY * self.sum + sum;
+        self.count = RANKING_DECAY * self.count + count as f64;
+    }
+
+    /// The estimate, shrunk to the prior.
+    #[must_use]
+    pub fn estimate(&self) -> f64 {
+        (self.sum + RANKING_PRIOR.0) / (self.count + RANKING_PRIOR.1)
+    }
+}
+
+impl SuiteEvidence {
+    /// No evidence, under the policy's margins for the suite.
+    #[must_use]
+    pub fn new(suite: &SuiteName, policy: &Policy) -> Self {
+        SuiteEvidence {
+            delta: policy.delta(suite),
+            delta_in: policy.delta_in(suite),
+            acc_ex: [0.0; K],
+            acc_ad: [0.0; K],
+            r_ex: FRESH,
+            r_ad: FRESH,
+            ranking: Ranking::default(),
+            histogram: BTreeMap::new(),
+            cases: 0,
+            batches: 0,
+            missing: 0,
+            clusters: [Cluster::default(); CLUSTERS],
+            anchor_sum: 0.0,
+        }
+    }
+
+    /// Forgets the evidence; the ranking estimate and the margins survive.
+    pub fn reset(&mut self) {
+        let SuiteEvidence {
+            delta: _,
+            delta_in: _,
+            acc_ex,
+            acc_ad,
+            r_ex,
+            r_ad,
+            ranking: _,
+            histogram,
+            cases,
+            batches,
+            missing,
+            clusters,
+            anchor_sum,
+        } = self;
+        (*acc_ex, *acc_ad, *r_ex, *r_ad) = ([0.0; K], [0.0; K], FRESH, FRESH);
+        histogram.clear();
+        (*cases, *batches, *missing) = (0, 0, 0);
+        *clusters = [Cluster::default(); CLUSTERS];
+        *anchor_sum = 0.0;
+    }
+
+    /// Logarithm of the e-value against the endpoint.
+    #[must_use]
+    pub fn log_e_ex(&self) -> f64 {
+        log_mean_exp(&self.acc_ex)
+    }
+
+    /// Logarithm of the e-value for the endpoint.
+    #[must_use]
+    pub fn log_e_ad(&self) -> f64 {
+        log_mean_exp(&self.acc_ad)
+    }
+
+    /// Logarithm of the detector score against the endpoint.
+    #[must_use]
+    pub fn log_r_ex(&self) -> f64 {
+        log_mean_exp(&self.r_ex)
+    }
+
+    /// Logarithm of the detector score for the endpoint.
+    #[must_use]
+    pub fn log_r_ad(&self) -> f64 {
+        log_mean_exp(&self.r_ad)
+    }
+
+    /// Compared attempts since the reset.
+    #[must_use]
+    pub fn compared(&self) -> u64 {
+        self.histogram.values().sum()
+    }
+}
+
+impl UsableEvidence {
+    /// No evidence, at a margin.
+    #[must_use]
+    pub fn new(margin: f64) -> Self {
+        UsableEvidence {
+            margin,
+            acc: [0.0; K],
+            r: FRESH,
+            histogram: BTreeMap::new(),
+            asked: 0,
+            answered: 0,
+            anchor_sum: 0.0,
+        }
+    }
+
+    /// Forgets the evidence.
+    pub fn reset(&mut self) {
+        *self = UsableEvidence::new(self.margin);
+    }
+
+    /// Logarithm of the e-value that it answers too rarely.
+    #[must_use]
+    pub fn log_e(&self) -> f64 {
+        log_mean_exp(&self.acc)
+    }
+
+    /// Logarithm of the detector score that it answers too rarely.
+    #[must_use]
+    pub fn log_r(&self) -> f64 {
+        log_mean_exp(&self.r)
+    }
+}
+
+impl EndpointState {
+    /// A new endpoint: Unknown, without evidence, with a full burst bucket.
+    #[must_use]
+    pub fn new(now_us: Micros) -> Self {
+        EndpointState {
+            standing: Standing::Unknown,
+            since_us: now_us,
+            since_sweep: 0,
+            evidence_since_us: now_us,
+            override_: None,
+            designated: false,
+            configured: true,
+            ever_admitted: false,
+            listed_through_change: false,
+            last_reason: String::new(),
+            suites: BTreeMap::new(),
+            usable: UsableEvidence::new(0.0),
+            tokens_spent: 0.0,
+            tokens_at_us: now_us,
+        }
+    }
+
+    /// Forgets all evidence; the ranking estimates survive.
+    pub fn reset(&mut self, now_us: Micros) {
+        self.suites.values_mut().for_each(SuiteEvidence::reset);
+        self.usable.reset();
+        self.evidence_since_us = now_us;
+    }
+
+    /// Cases asked since the reset in the suite that has fewest: the effort that the cap counts.
+    #[must_use]
+    pub fn effort<'a>(&self, suites: impl Iterator<Item = &'a SuiteName>) -> u64 {
+        suites.map(|s| self.suites.get(s).map_or(0, |e| e.cases)).min().unwrap_or(0)
+    }
+
+    /// It may be asked and listed: configured and not banned.
+    #[must_use]
+    pub fn is_in_service(&self) -> bool {
+        self.configured && self.override_ != Some(Override::Banned)
+    }
+}
+
+impl ModelState {
+    /// Ranking estimate of an endpoint: the mean over the model's suites by weight; the prior's mean without scores.
+    #[must_use]
+    pub fn ranking(&self, policy: &Policy, endpoint: &EndpointId) -> f64 {
+        let Some(state) = self.endpoints.get(endpoint) else { return Ranking::default().estimate() };
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for suite in self.suites.keys() {
+            let weight = policy.weight(suite);
+            sum += weight * state.suites.get(suite).map_or_else(Ranking::default, |e| e.ranking).estimate();
+            weights += weight;
+        }
+        if weights > 0.0 { sum / weights } else { Ranking::default().estimate() }
+    }
+
+    /// Standard error of [`ModelState::ranking`], as if its scores were independent.
+    #[must_use]
+    pub fn ranking_error(&self, policy: &Policy, endpoint: &EndpointId) -> f64 {
+        let state = self.endpoints.get(endpoint);
+        let (mut variance, mut weights) = (0.0, 0.0);
+        for suite in self.suites.keys() {
+            let weight = policy.weight(suite);
+            let ranking = state.and_then(|s| s.suites.get(suite)).map_or_else(Ranking::default, |e| e.ranking);
+            let mean = ranking.estimate().clamp(0.0, 1.0);
+            variance += weight * weight * mean * (1.0 - mean) / (ranking.count + RANKING_PRIOR.1);
+            weights += weight;
+        }
+        if weights > 0.0 { variance.sqrt() / weights } else { 0.0 }
+    }
+
+    /// Whether any endpoint has ever been Admitted by evidence (designation does not count).
+    #[must_use]
+    pub fn ever_admitted(&self) -> bool {
+        self.endpoints.values().any(|e| e.ever_admitted)
+    }
+
+    /// Configured endpoints that stand so.
+    #[must_use]
+    pub fn count(&self, standing: Standing) -> usize {
+        self.endpoints.values().filter(|e| e.configured && e.standing == standing).count()
+    }
+}
+
+/// Cluster of a case: FNV-1a of its id, so that the state means the same in every build.
+#[must_use]
+pub fn cluster_of(case: &str) -> usize {
+    let hash = case.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    ((hash ^ (hash >> 32)) % CLUSTERS as u64) as usize
+}
+
+/// Histogram key of a difference.
+#[must_use]
+pub fn histogram_key(d: f64, graded: bool) -> i32 {
+    let d = if graded { (d / GRADED_BIN).round() * GRADED_BIN } else { d };
+    (d * HISTOGRAM_SCALE).round() as i32
+}
+
+/// The histogram as the statistics read it.
+#[must_use]
+pub fn histogram_values(histogram: &BTreeMap<i32, u64>) -> Vec<(f64, f64)> {
+    histogram.iter().map(|(key, count)| (f64::from(*key) / HISTOGRAM_SCALE, *count as f64)).collect()
+}

@@ -1,0 +1,134 @@
+//! Budgets: the table of statistics 6.
+
+use std::collections::BTreeMap;
+
+use super::world::*;
+use crate::curation::budgets::tokens_left;
+use crate::curation::{Occasion, budgets, participants};
+use crate::domain::{Override, Standing};
+
+const LATER: Occasion = Occasion { now_us: START_US, first_of_utc_day: false, back_to_back: false };
+const FIRST: Occasion = Occasion { first_of_utc_day: true, ..LATER };
+const HASTE: Occasion = Occasion { back_to_back: true, ..LATER };
+
+fn cases(world: &World, anchors: &[&str], size: u32, occasion: Occasion) -> BTreeMap<String, u32> {
+    let anchors: Vec<_> = anchors.iter().map(|a| endpoint(a)).collect();
+    let sizes = BTreeMap::from([(suite("tool-use"), size)]);
+    let shares = budgets(&world.state, &world.policy, &anchors, &sizes, occasion);
+    shares[&suite("tool-use")].iter().map(|s| (s.id.to_string(), s.cases)).collect()
+}
+
+fn budget(standing: Standing, occasion: Occasion) -> Option<u32> {
+    let mut world = World::new(&["x"], &[("tool-use", 200)]);
+    world.stand("x", standing);
+    cases(&world, &[], 200, occasion).get("x").copied()
+}
+
+/// Makes an endpoint's detector read `r` on its only suite.
+fn score(world: &mut World, id: &str, exclude: Option<f64>, admit: Option<f64>) {
+    if !world.state.endpoints[&endpoint(id)].suites.contains_key(&suite("tool-use")) {
+        world.sweep(|_, _| PASS);
+    }
+    let evidence = world.state.endpoints.get_mut(&endpoint(id)).unwrap().suites.get_mut(&suite("tool-use")).unwrap();
+    if let Some(r) = exclude {
+        evidence.r_ex = [r.ln(); 6];
+    }
+    if let Some(r) = admit {
+        evidence.r_ad = [r.ln(); 6];
+    }
+}
+
+#[test]
+fn each_standing_has_its_budget() {
+    assert_eq!(budget(Standing::Unknown, LATER), Some(100));
+    assert_eq!(budget(Standing::Provisional, LATER), Some(100), "by a version change: below the cap");
+    assert_eq!(budget(Standing::Admitted, LATER), Some(25));
+    assert_eq!(budget(Standing::Suspect, LATER), Some(25));
+    assert_eq!(budget(Standing::Excluded, LATER), None);
+    assert_eq!(budget(Standing::Excluded, FIRST), Some(25));
+    assert_eq!(budget(Standing::Excluded, HASTE), Some(25));
+}
+
+#[test]
+fn an_undecided_endpoint_beyond_the_cap_gets_the_standard_budget() {
+    let mut world = World::new(&["x"], &[("tool-use", 200)]);
+    world.sweep(|_, _| PASS);
+    world.state.endpoints.get_mut(&endpoint("x")).unwrap().suites.get_mut(&suite("tool-use")).unwrap().cases = 2500;
+    assert_eq!(cases(&world, &[], 200, LATER)["x"], 25);
+}
+
+#[test]
+fn no_endpoint_is_asked_more_cases_than_the_suite_has() {
+    let world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    assert_eq!(cases(&world, &["x"], 40, LATER).values().copied().collect::<Vec<_>>(), [40, 40]);
+}
+
+#[test]
+fn anchors_get_the_largest_budget_of_the_sweep() {
+    let mut world = World::new(&["a", "b", "c"], &[("tool-use", 200)]);
+    world.stand("a", Standing::Admitted);
+    world.stand("b", Standing::Admitted);
+    let shares = cases(&world, &["a"], 200, LATER);
+    assert_eq!((shares["a"], shares["b"], shares["c"]), (100, 25, 100));
+}
+
+#[test]
+fn an_excluded_endpoint_that_recovers_is_asked_more_in_every_sweep() {
+    let mut world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    world.stand("x", Standing::Excluded);
+    score(&mut world, "x", None, Some(3.9));
+    assert_eq!(cases(&world, &[], 200, LATER).get("x"), None);
+    score(&mut world, "x", None, Some(4.1));
+    assert_eq!(cases(&world, &[], 200, LATER)["x"], 100);
+}
+
+#[test]
+fn evidence_against_an_admitted_endpoint_bursts_while_tokens_last() {
+    let mut world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    world.stand("x", Standing::Admitted);
+    world.stand("y", Standing::Admitted);
+    score(&mut world, "x", Some(29.0), None);
+    assert_eq!(cases(&world, &[], 200, LATER)["x"], 25);
+    score(&mut world, "x", Some(31.0), None);
+    assert_eq!(cases(&world, &[], 200, LATER)["x"], 100);
+    let id = endpoint("x");
+    let state = world.state.endpoints.get_mut(&id).unwrap();
+    state.tokens_spent = 2000.0;
+    state.tokens_at_us = START_US;
+    assert_eq!(cases(&world, &[], 200, LATER)["x"], 25, "the bucket is empty");
+    let state = &world.state.endpoints[&id];
+    assert_eq!(tokens_left(state, &world.policy, START_US - DAY_US), 0.0, "a clock that went back refills nothing");
+    assert!((tokens_left(state, &world.policy, START_US + 7 * DAY_US / 2) - 1000.0).abs() < 1e-6);
+    assert_eq!(tokens_left(state, &world.policy, START_US + 30 * DAY_US), 2000.0, "full is full");
+    let next = Occasion { now_us: START_US + HOUR_US, ..LATER };
+    assert_eq!(cases(&world, &[], 200, next)["x"], 100, "a burst is allowed while the bucket is positive");
+}
+
+#[test]
+fn a_sweep_under_suspicion_takes_its_whole_budget_from_the_bucket() {
+    let mut world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    world.stand("x", Standing::Admitted);
+    world.stand("y", Standing::Admitted);
+    score(&mut world, "x", Some(50.0), None);
+    world.sweep(|_, _| PASS);
+    let spent = |world: &World, id: &str| world.state.endpoints[&endpoint(id)].tokens_spent;
+    assert_eq!((spent(&world, "x"), spent(&world, "y")), (100.0, 0.0));
+}
+
+#[test]
+fn overrides_go_before_standings() {
+    let mut world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    world.state.endpoints.get_mut(&endpoint("x")).unwrap().override_ = Some(Override::Banned);
+    world.state.endpoints.get_mut(&endpoint("y")).unwrap().override_ = Some(Override::Pinned);
+    let shares = cases(&world, &[], 200, FIRST);
+    assert_eq!((shares.get("x"), shares["y"]), (None, 25));
+    assert_eq!(participants(&world.state, &world.policy, &world.endpoints, FIRST), [endpoint("y")]);
+}
+
+#[test]
+fn participants_keep_the_order_of_the_configuration() {
+    let mut world = World::new(&["z", "a", "m"], &[("tool-use", 200)]);
+    world.stand("a", Standing::Excluded);
+    assert_eq!(participants(&world.state, &world.policy, &world.endpoints, LATER), ["z", "m"].map(endpoint));
+    assert_eq!(participants(&world.state, &world.policy, &world.endpoints, FIRST), ["z", "a", "m"].map(endpoint));
+}

@@ -1,0 +1,229 @@
+//! Cold start, reference, common alarm, provenance.
+
+use super::world::*;
+use crate::curation::{AlarmKind, SweepRecord, acknowledge, anchors, fold_sweep};
+use crate::domain::{DecisionKind, Outcome, Standing};
+
+fn admitted(ids: &[&str]) -> World {
+    let mut world = World::new(ids, &[("tool-use", 200)]);
+    ids.iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world
+}
+
+#[test]
+fn the_first_sweep_of_a_model_speaks_for_nobody_but_may_speak_against() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    let tenth = |ask: &Ask<'_>, _: &mut Dice| scored(ask.endpoint != "d" || !ask.case.is_multiple_of(10));
+    world.sweep(tenth);
+    let log_e = |world: &World, id: &str| {
+        let evidence = &world.state.endpoints[&endpoint(id)].suites[&suite("tool-use")];
+        (evidence.log_e_ex(), evidence.log_e_ad())
+    };
+    assert_eq!(log_e(&world, "a").1, 0.0);
+    assert!(log_e(&world, "d").0 > 0.0);
+    world.sweep(tenth);
+    assert!(log_e(&world, "a").1 > 0.0, "the second sweep has ranked anchors");
+}
+
+#[test]
+fn a_sweep_that_nobody_answered_ranks_nobody_and_leaves_the_model_cold() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    world.sweep(|_, _| Outcome::Missing);
+    world.sweep(|_, _| PASS);
+    assert_eq!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(), 0.0);
+    world.sweep(|_, _| PASS);
+    assert!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad() > 0.0);
+}
+
+#[test]
+fn anchors_are_ranked_anew_before_each_sweep() {
+    // In configuration order the three worst come first.
+    let mut world = World::new(&["bad1", "bad2", "bad3", "good1", "good2", "good3"], &[("tool-use", 200)]);
+    let first = world.plan();
+    assert_eq!(first.anchors, ["bad1", "bad2", "bad3"].map(endpoint));
+    let rows = world.rows(&first, |ask, dice| scored(!ask.endpoint.starts_with("bad") || dice.unit() < 0.7));
+    world.fold(&first, &rows);
+    assert_eq!(world.plan().anchors, ["good1", "good2", "good3"].map(endpoint));
+}
+
+#[test]
+fn anchors_are_the_best_admitted_then_the_undecided_then_the_rest() {
+    let mut world = World::new(&["a", "b", "c", "d", "e"], &[("tool-use", 200)]);
+    world.sweep(|ask, _| scored(ask.endpoint != "b" || ask.case > 40));
+    for (id, standing) in [("b", Standing::Admitted), ("c", Standing::Suspect), ("d", Standing::Excluded)] {
+        world.stand(id, standing);
+    }
+    let chosen = |world: &World, asked: &[&str]| {
+        let asked: Vec<_> = asked.iter().map(|id| endpoint(id)).collect();
+        let chosen = anchors(&world.state, &world.policy, &world.endpoints, &asked);
+        chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(chosen(&world, &["a", "b", "c", "d", "e"]), "b a e", "the Admitted first, whatever its rank");
+    assert_eq!(chosen(&world, &["b", "c", "d"]), "b c d");
+    assert_eq!(chosen(&world, &["c"]), "c");
+    assert_eq!(chosen(&world, &[]), "");
+    world.sync(Some("e"));
+    assert_eq!(chosen(&world, &["a", "b", "e"]), "e", "a designated reference replaces the pool");
+    assert_eq!(chosen(&world, &["a", "b"]), "b a", "unless it takes no part");
+}
+
+#[test]
+fn an_endpoint_is_never_its_own_anchor() {
+    let mut world = admitted(&["a", "b"]);
+    world.decide_nothing();
+    world.sweep(|ask, _| scored(ask.endpoint != "a"));
+    let gap = |id: &str| world.state.endpoints[&endpoint(id)].suites[&suite("tool-use")].histogram.clone();
+    assert_eq!(gap("a").keys().collect::<Vec<_>>(), [&1_000_000]);
+    assert_eq!(gap("b").keys().collect::<Vec<_>>(), [&-1_000_000]);
+}
+
+#[test]
+fn an_anchor_without_a_score_drops_out_of_the_case() {
+    let mut world = admitted(&["a", "b", "c", "d"]);
+    world.sweep(|ask, _| match ask.endpoint {
+        "a" => Outcome::Missing,
+        "b" => FAIL,
+        _ => PASS,
+    });
+    let of_d = &world.state.endpoints[&endpoint("d")].suites[&suite("tool-use")];
+    assert_eq!(of_d.histogram.keys().collect::<Vec<_>>(), [&-500_000], "mean of b = 0 and c = 1");
+    let nobody = &mut admitted(&["a", "b"]);
+    nobody.sweep(|ask, _| if ask.endpoint == "a" { Outcome::Missing } else { PASS });
+    let of_b = &nobody.state.endpoints[&endpoint("b")].suites[&suite("tool-use")];
+    assert_eq!((of_b.batches, of_b.compared()), (0, 0), "no anchor, no evidence");
+}
+
+#[test]
+fn a_designated_reference_is_admitted_and_everybody_is_compared_with_it() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    world.decide_nothing();
+    world.sync(Some("c"));
+    assert_eq!(world.standing("c"), Standing::Admitted);
+    assert!(world.state.endpoints[&endpoint("c")].last_reason.starts_with("reference"));
+    let plan = world.plan();
+    assert_eq!(plan.anchors, [endpoint("c")]);
+    let rows = world.rows(&plan, |ask, _| scored(ask.endpoint == "c"));
+    world.fold(&plan, &rows);
+    let gap = |id: &str| world.state.endpoints[&endpoint(id)].suites[&suite("tool-use")].histogram.clone();
+    assert_eq!(gap("a").keys().collect::<Vec<_>>(), [&1_000_000]);
+    assert_eq!(gap("c").keys().collect::<Vec<_>>(), [&-1_000_000], "the reference is tested against the others");
+    assert!(!world.state.ever_admitted(), "designation is no evidence");
+}
+
+#[test]
+fn evidence_against_the_reference_is_an_alarm_and_it_stays() {
+    let mut world = admitted(&["a", "b", "c", "d"]);
+    world.sync(Some("d"));
+    let mut held = 0;
+    let mut reasons = Vec::new();
+    let folded = world.sweep_until(40, fails("d", 0.3), |_, f| {
+        reasons.extend(f.decisions.iter().map(|d| d.reason.clone()));
+        held += f.decisions.iter().filter(|d| d.kind == DecisionKind::Held).count();
+        f.alarms.iter().any(|a| a.kind == AlarmKind::Reference)
+    });
+    assert_eq!(folded.alarms[0].endpoint, Some(endpoint("d")));
+    for _ in 0..3 {
+        let folded = world.sweep(fails("d", 0.3));
+        held += folded.decisions.len();
+        assert_eq!(folded.alarms[0].kind, AlarmKind::Reference, "the alarm stays open");
+    }
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].contains("held (the reference stays") && reasons[0].contains("anchors a b c of sweep"),
+        "{reasons:?}"
+    );
+    assert_eq!((held, world.standing("d")), (1, Standing::Admitted), "held once, not at every sweep");
+}
+
+#[test]
+fn the_reference_falls_where_the_policy_allows_it_and_enough_others_are_listed() {
+    for (ids, falls) in [(&["a", "b", "c", "d"][..], true), (&["a", "d"][..], false)] {
+        let mut world = admitted(ids);
+        world.policy.reference_may_fall = true;
+        world.sync(Some("d"));
+        for _ in 0..30 {
+            world.sweep(fails("d", 0.3));
+        }
+        assert_eq!(world.standing("d") == Standing::Excluded, falls, "{ids:?}");
+        assert!(world.state.endpoints[&endpoint("d")].designated);
+    }
+}
+
+#[test]
+fn the_designation_is_made_once_and_ends_with_the_configuration() {
+    let mut world = World::new(&["a", "b"], &[("tool-use", 200)]);
+    world.sync(Some("a"));
+    let before = world.state.clone();
+    world.sync(Some("a"));
+    assert_eq!(world.state, before);
+    world.sync(None);
+    let a = &world.state.endpoints[&endpoint("a")];
+    assert!(!a.designated && a.standing == Standing::Admitted);
+}
+
+#[test]
+fn when_most_admitted_endpoints_alarm_at_once_nothing_moves_until_an_operator_says_so() {
+    let mut world = admitted(&["a", "b", "c", "d", "e"]);
+    let broken = |ask: &Ask<'_>, _: &mut Dice| scored(["a", "b"].contains(&ask.endpoint));
+    // c, d and e break together; a and b show that the suite can be passed.
+    let folded = world.sweep_until(5, broken, |w, _| w.state.frozen.is_some());
+    assert!(folded.alarms.iter().any(|a| a.kind == AlarmKind::Common));
+    assert!(folded.decisions.iter().all(|d| d.kind == DecisionKind::Held && d.from == d.to));
+    assert!(!folded.decisions.is_empty());
+    for _ in 0..3 {
+        let folded = world.sweep(broken);
+        assert!(folded.decisions.is_empty() && folded.alarms.iter().any(|a| a.kind == AlarmKind::Common));
+    }
+    assert_eq!(world.state.count(Standing::Admitted), 5);
+    world.state = acknowledge(&world.state).unwrap();
+    assert!(acknowledge(&world.state).is_none());
+    let folded = world.sweep(broken);
+    assert!(folded.alarms.is_empty());
+    assert_eq!(world.state.count(Standing::Excluded), 3, "the evidence was kept");
+}
+
+#[test]
+fn a_new_version_of_the_suite_ends_the_hold() {
+    let mut world = admitted(&["a", "b", "c"]);
+    world.sweep_until(5, |ask, _| scored(ask.endpoint == "a"), |w, _| w.state.frozen.is_some());
+    world.suites.insert(suite("tool-use"), (digest("repaired"), 200));
+    world.sync(None);
+    assert!(world.state.frozen.is_none());
+}
+
+#[test]
+fn one_endpoint_of_two_that_alarms_is_no_common_alarm() {
+    let mut world = admitted(&["a", "b"]);
+    world.sweep_until(20, |ask, _| scored(ask.endpoint == "a"), |w, _| w.standing("b") == Standing::Excluded);
+    assert!(world.state.frozen.is_none());
+}
+
+#[test]
+fn an_endpoint_whose_answers_cannot_be_attributed_stays_where_it_is() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    let answer = |ask: &Ask<'_>, dice: &mut Dice| match ask.endpoint {
+        "d" if dice.unit() < 0.4 => Outcome::Skipped { provenance: true },
+        _ => PASS,
+    };
+    let folded = world.sweep_until(20, answer, |w, _| w.standing("a") == Standing::Admitted);
+    let alarm = folded.alarms.iter().find(|a| a.kind == AlarmKind::Provenance).unwrap();
+    assert_eq!(alarm.endpoint, Some(endpoint("d")));
+    for _ in 0..20 {
+        world.sweep(answer);
+    }
+    assert_eq!(world.standing("d"), Standing::Unknown, "evidence for it is not enough");
+    let folded = world.sweep_until(20, |_, _| PASS, |w, _| w.standing("d") == Standing::Admitted);
+    assert!(folded.alarms.is_empty());
+}
+
+#[test]
+fn folding_a_sweep_twice_is_folding_it_once() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    world.sweep(|_, _| PASS);
+    let plan = world.plan();
+    let rows = world.rows(&plan, fails("d", 0.5));
+    let first = world.fold(&plan, &rows);
+    let record = SweepRecord { plan: &plan, rows: &rows, ended_at_us: world.now_us, sweeps_per_year: None };
+    let second = fold_sweep(&first.state, &world.policy, &record);
+    assert_eq!((second.state, second.decisions.len()), (first.state, 0));
+}

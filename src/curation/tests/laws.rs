@@ -1,0 +1,221 @@
+//! Laws that hold for every input.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::lists::configured;
+use super::world::*;
+use crate::curation::{
+    DecodeError, ModelState, SuiteEvidence, SweepRecord, allowlist, decode, encode, fold_sweep, sync_endpoints,
+};
+use crate::domain::{Allowlist, Outcome, OutcomeRow, Override, Standing, SweepPlan};
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        6 => Just(PASS),
+        2 => Just(FAIL),
+        1 => Just(Outcome::Missing),
+        1 => any::<bool>().prop_map(|provenance| Outcome::Skipped { provenance }),
+        1 => (0.0..=1.0f64).prop_map(Outcome::Scored),
+    ]
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    prop::sample::select(Standing::ALL.to_vec())
+}
+
+const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// A model in some state, with a finished sweep. Small thresholds, so that transitions happen.
+fn situation() -> impl Strategy<Value = (World, SweepPlan, Vec<OutcomeRow>)> {
+    let standings = prop::collection::vec(standing(), IDS.len());
+    (standings, prop::collection::vec(outcome(), 64), 1u64..1000, any::<bool>()).prop_map(
+        |(standings, outcomes, seed, easy)| {
+            let mut world = World::new(&IDS, &[("one", 20), ("two", 12)]);
+            world.dice = Dice(seed);
+            world.back_to_back = true;
+            if easy {
+                world.policy.alpha = 0.3;
+                world.policy.exclude_after_sweeps = 20.0;
+                world.policy.suspect_at = 3.0;
+                world.policy.burst_at = 2.0;
+                world.policy.readmit_after_sweeps = 2.0;
+            }
+            IDS.iter().zip(standings).for_each(|(id, standing)| world.stand(id, standing));
+            let pick = |_: &Ask<'_>, dice: &mut Dice| outcomes[dice.below(outcomes.len())];
+            world.sweep(pick);
+            let plan = world.plan();
+            let rows = world.rows(&plan, pick);
+            (world, plan, rows)
+        },
+    )
+}
+
+fn record<'a>(world: &World, plan: &'a SweepPlan, rows: &'a [OutcomeRow]) -> SweepRecord<'a> {
+    SweepRecord { plan, rows, ended_at_us: world.now_us, sweeps_per_year: Some(PER_YEAR) }
+}
+
+fn evidence<'a>(state: &'a ModelState, id: &str, name: &str) -> &'a SuiteEvidence {
+    &state.endpoints[&endpoint(id)].suites[&suite(name)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_fold_is_deterministic_and_free_of_the_rows_order((world, plan, rows) in situation(), seed in any::<u64>()) {
+        let folded = fold_sweep(&world.state, &world.policy, &record(&world, &plan, &rows));
+        prop_assert_eq!(&folded, &fold_sweep(&world.state, &world.policy, &record(&world, &plan, &rows)));
+        let mut shuffled = rows.clone();
+        Dice(seed).shuffle(&mut shuffled);
+        shuffled.extend(rows.first().cloned()); // the same row twice is the row
+        let other = fold_sweep(&world.state, &world.policy, &record(&world, &plan, &shuffled));
+        prop_assert_eq!(encode(&folded.state), encode(&other.state));
+        prop_assert_eq!(folded.decisions, other.decisions);
+    }
+
+    #[test]
+    fn at_most_one_transition_per_endpoint_and_each_matches_the_state((world, plan, rows) in situation()) {
+        let folded = fold_sweep(&world.state, &world.policy, &record(&world, &plan, &rows));
+        let mut seen: Vec<_> = folded.decisions.iter().map(|d| &d.endpoint).collect();
+        seen.sort();
+        seen.dedup();
+        prop_assert_eq!(seen.len(), folded.decisions.len());
+        for (id, after) in &folded.state.endpoints {
+            let before = world.state.endpoints[id].standing;
+            let decided = folded.decisions.iter().find(|d| d.endpoint == *id).map_or(before, |d| d.to);
+            prop_assert_eq!(after.standing, decided);
+        }
+    }
+
+    #[test]
+    fn a_failure_in_place_of_a_pass_never_helps_the_endpoint(
+        (mut world, plan, mut rows) in situation(),
+        which in any::<prop::sample::Index>(),
+        becomes in prop_oneof![Just(FAIL), Just(Outcome::Missing)],
+    ) {
+        // Nothing is decided, so that the evidence stays to be compared.
+        world.policy.alpha = 1e-12;
+        world.policy.exclude_after_sweeps = 1e12;
+        world.policy.readmit_after_sweeps = 1e12;
+        let i = which.index(rows.len());
+        rows[i].outcome = PASS;
+        let passed = fold_sweep(&world.state, &world.policy, &record(&world, &plan, &rows)).state;
+        rows[i].outcome = becomes;
+        let failed = fold_sweep(&world.state, &world.policy, &record(&world, &plan, &rows)).state;
+        let (id, name) = (rows[i].endpoint.to_string(), rows[i].suite.to_string());
+        let (with_pass, with_fail) = (evidence(&passed, &id, &name), evidence(&failed, &id, &name));
+        if becomes == FAIL {
+            prop_assert!(with_fail.log_e_ex() >= with_pass.log_e_ex() - 1e-12);
+            prop_assert!(with_fail.log_r_ex() >= with_pass.log_r_ex() - 1e-12);
+        }
+        prop_assert!(with_fail.log_e_ad() <= with_pass.log_e_ad() + 1e-12);
+        prop_assert!(with_fail.log_r_ad() <= with_pass.log_r_ad() + 1e-12);
+        prop_assert!(with_fail.ranking.estimate() <= with_pass.ranking.estimate());
+    }
+
+    #[test]
+    fn every_state_survives_its_bytes((world, plan, rows) in situation()) {
+        let folded = fold_sweep(&world.state, &world.policy, &record(&world, &plan, &rows));
+        let bytes = encode(&folded.state);
+        prop_assert_eq!(decode(&bytes), Ok(folded.state));
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused((world, _, _) in situation(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let bytes = encode(&world.state);
+        let mut damaged = bytes.clone();
+        damaged[at.index(bytes.len())] ^= 1 << bit;
+        prop_assert!(decode(&damaged).is_err());
+        prop_assert!(decode(&bytes[..at.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn sync_is_idempotent((world, _, _) in situation(), keep in prop::collection::vec(any::<bool>(), IDS.len()), reference in 0usize..6) {
+        let configured: Vec<_> =
+            IDS.iter().zip(keep).filter(|(_, keep)| *keep).map(|(id, _)| endpoint(id)).collect();
+        let reference = configured.get(reference);
+        let (once, _) = sync_endpoints(&world.state, &configured, reference, world.now_us);
+        let (twice, decisions) = sync_endpoints(&once, &configured, reference, world.now_us + 1);
+        prop_assert_eq!(once, twice);
+        prop_assert!(decisions.is_empty());
+    }
+
+    #[test]
+    fn no_list_is_ever_empty_or_below_its_floor(
+        (mut world, plan, rows) in situation(),
+        later in prop::collection::vec((standing(), 0u8..8), IDS.len()),
+        min_providers in 1u32..7,
+    ) {
+        world.policy.min_providers = min_providers;
+        let endpoints = configured(&world);
+        let mut current: Option<Allowlist> = None;
+        let mut check = |world: &World| {
+            let draft = allowlist(&world.state, &world.policy, &endpoints, current.as_ref(), world.now_us, &BTreeMap::new());
+            let in_service: Vec<_> = world.state.endpoints.iter().filter(|(_, e)| e.is_in_service()).map(|(id, _)| id).collect();
+            if let Some(draft) = draft {
+                let list = &draft.allowlist;
+                prop_assert!(list.providers.len() >= in_service.len().min(min_providers as usize));
+                prop_assert!(!list.providers.is_empty());
+                prop_assert!(list.providers.iter().all(|p| in_service.contains(&&p.id) && (1..=100).contains(&p.weight)));
+                prop_assert!(list.providers.iter().zip(1u32..).all(|(p, rank)| p.rank == rank));
+                prop_assert!(list.excluded.iter().all(|x| list.providers.iter().all(|p| p.id != x.id)));
+                prop_assert_eq!(list.version, current.as_ref().map_or(0, |p| p.version) + 1);
+                current = Some(draft.allowlist);
+            } else {
+                prop_assert!(current.is_some() || in_service.is_empty(), "no list although somebody is in service");
+            }
+            Ok(())
+        };
+        check(&world)?;
+        world.fold(&plan, &rows);
+        check(&world)?;
+        for (id, (standing, override_)) in IDS.iter().zip(later) {
+            world.stand(id, standing);
+            world.state.endpoints.get_mut(&endpoint(id)).unwrap().override_ = match override_ {
+                0 => Some(Override::Banned),
+                1 => Some(Override::Pinned),
+                _ => None,
+            };
+        }
+        check(&world)?;
+        world.now_us += DAY_US;
+        check(&world)?;
+    }
+
+    #[test]
+    fn an_unchanged_state_gives_no_new_document((world, _, _) in situation()) {
+        let endpoints = configured(&world);
+        let first = allowlist(&world.state, &world.policy, &endpoints, None, world.now_us, &BTreeMap::new()).unwrap();
+        // A second draft may let the order settle into the document in force, never more.
+        let second = allowlist(&world.state, &world.policy, &endpoints, Some(&first.allowlist), world.now_us, &BTreeMap::new());
+        prop_assert!(second.is_none(), "{:?}\n{:?}", first.allowlist, second);
+    }
+}
+
+#[test]
+fn a_state_is_small_and_its_infinities_are_exact() {
+    let mut world = World::new(&IDS, &[("one", 150), ("two", 150)]);
+    IDS.iter().for_each(|id| world.stand(id, Standing::Admitted));
+    for _ in 0..30 {
+        world.sweep(|_, dice| scored(dice.unit() < 0.97));
+    }
+    let per_suite = encode(&world.state).len() / (IDS.len() * 2);
+    assert!(per_suite <= 700, "{per_suite} bytes per endpoint and suite, the `usable` test and the reason included");
+    world.stand("a", Standing::Excluded);
+    world.state.endpoints.get_mut(&endpoint("a")).unwrap().reset(0);
+    let back = decode(&encode(&world.state)).unwrap();
+    assert_eq!(back.endpoints[&endpoint("a")].suites[&suite("one")].log_r_ex(), f64::NEG_INFINITY);
+    assert_eq!(back, world.state);
+}
+
+#[test]
+fn foreign_bytes_and_newer_versions_are_told_apart() {
+    assert_eq!(decode(b""), Err(DecodeError::Foreign));
+    assert_eq!(decode(b"{\"a\":1}"), Err(DecodeError::Foreign));
+    let mut newer = encode(&ModelState::default());
+    newer[4] = 2;
+    assert_eq!(decode(&newer), Err(DecodeError::Version(2)));
+    assert_eq!(decode(&encode(&ModelState::default())), Ok(ModelState::default()));
+}

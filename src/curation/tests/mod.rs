@@ -1,0 +1,10 @@
+//! The decision as sentences, and its laws.
+
+mod cold_start;
+mod effort;
+mod explanations;
+mod guards;
+mod laws;
+mod lists;
+mod state_machine;
+mod world;

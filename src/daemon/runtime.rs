@@ -1,0 +1,158 @@
+//! What a valid configuration becomes: clients, limits, suites and timetables. Replaced whole on reload.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::schedule::Timetable;
+use crate::clock::Clock;
+use crate::config::{Config, ModelConfig, ScheduleConfig};
+use crate::diagnostics::Diagnostics;
+use crate::domain::{EndpointId, ModelId, Suite, SuiteName};
+use crate::provider::{Client, ClientError, EndpointLimiter};
+use crate::runner::Lane;
+use crate::suites::{self, DrawError, Drawer};
+
+/// Why a configuration that reads well cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Suites do not load, or the config names unknown ones.
+    #[error("{0}")]
+    Files(#[from] Diagnostics),
+    /// A suite's templates do not compile.
+    #[error("failed to prepare suite {suite}: {source}")]
+    Suite {
+        /// The suite.
+        suite: SuiteName,
+        /// Why.
+        source: DrawError,
+    },
+    /// A provider's client cannot be made.
+    #[error("failed to prepare the client of provider {provider}: {source}")]
+    Client {
+        /// The provider.
+        provider: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// A cron line is none (the config's check and the scheduler disagree).
+    #[error("failed to read the cron line of schedule {name:?}: {reason}")]
+    Cron {
+        /// The schedule.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A model, its endpoints and the ways to them.
+pub struct ModelRuntime {
+    /// Its configuration.
+    pub config: ModelConfig,
+    /// By endpoint.
+    pub lanes: BTreeMap<EndpointId, Lane>,
+}
+
+/// A schedule and its timetable.
+pub struct ScheduleRuntime {
+    /// Its configuration.
+    pub config: ScheduleConfig,
+    /// When it fires.
+    pub timetable: Timetable,
+}
+
+/// Everything made from one version of the configuration.
+pub struct Runtime {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Loaded suites, by name.
+    pub drawers: BTreeMap<SuiteName, Arc<Drawer>>,
+    /// Models, by id.
+    pub models: BTreeMap<ModelId, Arc<ModelRuntime>>,
+    /// Schedules, in file order.
+    pub schedules: Vec<ScheduleRuntime>,
+}
+
+impl Runtime {
+    /// Loads the suites and prepares clients and timetables.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; nothing is changed then.
+    pub fn build(config: Config, clock: &Arc<dyn Clock>) -> Result<Runtime, RuntimeError> {
+        let suites = suites::load_all(&config.suites)?;
+        let names: Vec<SuiteName> = suites.iter().map(|s| s.name.clone()).collect();
+        config.check_suites(&names).into_result(())?;
+        let drawers = suites.into_iter().map(drawer).collect::<Result<_, _>>()?;
+        let models = config
+            .models
+            .iter()
+            .map(|m| Ok((m.id.clone(), Arc::new(model_runtime(m, clock)?))))
+            .collect::<Result<_, RuntimeError>>()?;
+        let schedules = config
+            .schedules
+            .iter()
+            .map(|s| {
+                let cron =
+                    s.evaluator().map_err(|e| RuntimeError::Cron { name: s.name.clone(), reason: e.to_string() })?;
+                let timetable = Timetable::new(&s.name, cron, s.timezone, s.jitter);
+                Ok(ScheduleRuntime { config: s.clone(), timetable })
+            })
+            .collect::<Result<_, RuntimeError>>()?;
+        Ok(Runtime { config: Arc::new(config), drawers, models, schedules })
+    }
+
+    /// The loaded suites.
+    pub fn suites(&self) -> impl Iterator<Item = &Arc<Suite>> {
+        self.drawers.values().map(|d| d.suite())
+    }
+
+    /// The suites that judge a model: those of its schedules, or all loaded ones when no schedule covers it.
+    #[must_use]
+    pub fn suites_of(&self, model: &ModelConfig) -> Vec<SuiteName> {
+        let covering: Vec<&ScheduleConfig> =
+            self.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(model)).collect();
+        self.drawers
+            .keys()
+            .filter(|name| covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)))
+            .cloned()
+            .collect()
+    }
+
+    /// Sweeps per year of a model by its schedules, counted over the coming 28 days; 0 without a schedule.
+    #[must_use]
+    pub fn sweeps_per_year(&self, model: &ModelConfig, now_us: i64) -> f64 {
+        const DAYS: i64 = 28;
+        const FIRES_MAX: usize = 100_000;
+        let until_us = now_us + DAYS * 86_400_000_000;
+        let fires: usize = self
+            .schedules
+            .iter()
+            .filter(|s| s.config.covers_model(model))
+            .map(|s| s.timetable.between(now_us, until_us, FIRES_MAX))
+            .sum();
+        fires as f64 * 365.25 / DAYS as f64
+    }
+}
+
+fn drawer(suite: Arc<Suite>) -> Result<(SuiteName, Arc<Drawer>), RuntimeError> {
+    let name = suite.name.clone();
+    match Drawer::new(suite) {
+        Ok(drawer) => Ok((name, Arc::new(drawer))),
+        Err(source) => Err(RuntimeError::Suite { suite: name, source }),
+    }
+}
+
+fn model_runtime(model: &ModelConfig, clock: &Arc<dyn Clock>) -> Result<ModelRuntime, RuntimeError> {
+    let mut lanes = BTreeMap::new();
+    for (endpoint, provider) in model.endpoints.iter().zip(&model.providers) {
+        let client = Client::new(Arc::clone(provider), Arc::clone(clock))
+            .map_err(|source| RuntimeError::Client { provider: provider.id.to_string(), source })?;
+        let lane = Lane {
+            endpoint: endpoint.clone(),
+            client: Arc::new(client),
+            limiter: EndpointLimiter::new(provider.limits),
+            concurrency: provider.limits.concurrency,
+        };
+        lanes.insert(endpoint.id.clone(), lane);
+    }
+    Ok(ModelRuntime { config: model.clone(), lanes })
+}

@@ -1,0 +1,155 @@
+//! Turns ticks into requests: due, missed, overlapping and duplicate ones.
+//!
+//! A tick is a row unique by (schedule, nominal time, model), written with the sweep that it starts: any number of daemons
+//! may try. Of the ticks missed while no daemon ran, the last one is made up for at start and the others are noted.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::runtime::{Runtime, ScheduleRuntime};
+use super::schedule::Fire as Tick;
+use super::sweeper::{Signals, SweepRequest, Sweeper};
+use super::waits;
+use super::workers::{Handed, Workers};
+use crate::domain::{Micros, ModelId, SweepKind};
+use crate::store::{Fire, StoreError};
+
+/// Missed ticks are counted up to this many.
+const MISSED_COUNTED_MAX: usize = 10_000;
+/// Without any schedule the scheduler looks for a new configuration this often, in microseconds of the clock.
+const IDLE_US: i64 = 60_000_000;
+
+/// Hands every due tick to the workers until stopped.
+pub struct Scheduler {
+    /// Notes ticks.
+    pub sweeper: Arc<Sweeper>,
+    /// The current configuration.
+    pub runtime: Arc<ArcSwap<Runtime>>,
+    /// Takes the requests.
+    pub workers: Arc<Workers>,
+    /// Ends the loop.
+    pub signals: Signals,
+    /// Changes when the configuration was replaced.
+    pub reloaded: watch::Receiver<u64>,
+}
+
+impl Scheduler {
+    /// Runs until stopped.
+    pub async fn run(mut self) {
+        let mut cursor = match self.catch_up().await {
+            Ok(now_us) => now_us,
+            Err(error) => {
+                warn!(%error, "failed to look for missed ticks; going on with the coming ones");
+                self.sweeper.clock.now_us()
+            }
+        };
+        while !self.signals.stop.is_cancelled() {
+            self.reloaded.mark_unchanged();
+            let next = self.next_due(cursor);
+            let due_us = next.unwrap_or(cursor + IDLE_US);
+            let clock = Arc::clone(&self.sweeper.clock);
+            let due = tokio::select! {
+                due = waits::until(clock.as_ref(), due_us, &self.signals.stop) => due,
+                // New schedules count from now.
+                _ = self.reloaded.changed() => false,
+            };
+            if due && next.is_some() {
+                self.fire(cursor, due_us).await;
+                cursor = due_us;
+            } else {
+                cursor = cursor.max(clock.now_us().min(due_us));
+            }
+        }
+    }
+
+    /// The earliest due time after a time, over all schedules.
+    fn next_due(&self, after_us: Micros) -> Option<Micros> {
+        let runtime = self.runtime.load();
+        runtime.schedules.iter().filter_map(|s| next_tick(s, after_us)).map(|t| t.due_us).min()
+    }
+
+    /// Hands over every tick that is due in (after, until].
+    async fn fire(&self, after_us: Micros, until_us: Micros) {
+        let runtime = self.runtime.load_full();
+        for schedule in &runtime.schedules {
+            if let Some(tick) = next_tick(schedule, after_us).filter(|t| t.due_us <= until_us) {
+                for model in covered(&runtime, schedule) {
+                    self.hand(schedule, &model, tick).await;
+                }
+            }
+        }
+    }
+
+    async fn hand(&self, schedule: &ScheduleRuntime, model: &ModelId, tick: Tick) {
+        let fire = fire_of(schedule, model, tick);
+        if let Handed::Overlaps = self.workers.hand(model, request(schedule, fire.clone())) {
+            info!(schedule = schedule.timetable.name(), %model, "tick skipped: the sweep before it is still running");
+            if let Err(error) = self.sweeper.store.skip_fire(&fire, "overlapping").await {
+                warn!(%error, "failed to note a skipped tick");
+            }
+        }
+    }
+
+    /// Makes up for the last missed tick of every schedule and model. A model that was never swept is swept now.
+    async fn catch_up(&self) -> Result<Micros, StoreError> {
+        let now_us = self.sweeper.clock.now_us();
+        let runtime = self.runtime.load_full();
+        for schedule in &runtime.schedules {
+            let Some(last) = schedule.timetable.last_due(now_us) else { continue };
+            for model in covered(&runtime, schedule) {
+                let seen = self.sweeper.store.last_fire(schedule.timetable.name(), &model).await?;
+                if seen.is_some_and(|seen| seen >= last.nominal_us) {
+                    continue;
+                }
+                if let Some(seen) = seen {
+                    let missed = schedule.timetable.between(seen, last.nominal_us, MISSED_COUNTED_MAX);
+                    let name = schedule.timetable.name();
+                    info!(schedule = name, %model, skipped = missed, "ticks were missed: making up for the last one");
+                }
+                self.hand(schedule, &model, last).await;
+            }
+        }
+        Ok(now_us)
+    }
+}
+
+/// The first tick whose due time is after a time.
+fn next_tick(schedule: &ScheduleRuntime, after_us: Micros) -> Option<Tick> {
+    // Jitter moves a tick by up to its window: begin that much earlier.
+    let window_us = i64::try_from(schedule.config.jitter.as_micros()).unwrap_or(0);
+    let mut at = after_us - window_us;
+    loop {
+        let tick = schedule.timetable.next_after(at)?;
+        if tick.due_us > after_us {
+            return Some(tick);
+        }
+        at = tick.nominal_us;
+    }
+}
+
+fn covered(runtime: &Runtime, schedule: &ScheduleRuntime) -> Vec<ModelId> {
+    runtime.models.values().filter(|m| schedule.config.covers_model(&m.config)).map(|m| m.config.id.clone()).collect()
+}
+
+fn fire_of(schedule: &ScheduleRuntime, model: &ModelId, tick: Tick) -> Fire {
+    Fire { schedule: schedule.timetable.name().to_owned(), fire_at_us: tick.nominal_us, model: model.clone() }
+}
+
+fn request(schedule: &ScheduleRuntime, fire: Fire) -> SweepRequest {
+    let suites = &schedule.config.suites;
+    SweepRequest {
+        kind: SweepKind::Scheduled,
+        suites: (!suites.is_empty()).then(|| suites.clone()),
+        endpoints: Vec::new(),
+        limit: None,
+        epochs: 1,
+        back_to_back: false,
+        fire: Some(fire),
+        spread: schedule.config.spread,
+        deadline: schedule.config.deadline,
+        resume_only: false,
+    }
+}

@@ -1,0 +1,290 @@
+//! The process as a whole: opened from a config, run until told to stop, drained, closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::reload::Reloader;
+use super::runtime::{Runtime, RuntimeError};
+use super::scheduler::Scheduler;
+use super::speed::SpeedCache;
+use super::sweeper::{Signals, SweepError, SweepRequest, Sweeper};
+use super::upkeep::Upkeep;
+use super::views;
+use super::workers::{Handed, Workers};
+use crate::api::{self, ApiState, SweepCommand, SweepReply};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::{ModelId, SweepKind};
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::publish::Board;
+use crate::runner::Ids;
+use crate::scoring::Judge;
+use crate::store::{BatchWriter, Registered, ShutdownReport, Store, StoreError, StoreOptions, WriterOptions};
+
+/// Sweep commands from the API that may wait.
+const COMMANDS_WAITING_MAX: usize = 16;
+/// After the drain time, how long the given-up attempts have to end.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Suites or clients.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A suite's label stands for another content than before.
+    #[error(
+        "suite {name} still calls itself revision {revision:?} but {what}: give it a new revision, so that results of \
+         different contents are never pooled"
+    )]
+    Relabelled {
+        /// The suite.
+        name: String,
+        /// Its label.
+        revision: String,
+        /// Which cases differ.
+        what: String,
+    },
+    /// A model's state.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+}
+
+/// Time and randomness of the process.
+#[derive(Clone)]
+pub struct ServiceOptions {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and seeds.
+    pub ids: Arc<Ids>,
+    /// This process, in leases.
+    pub owner: String,
+}
+
+/// An open service.
+pub struct Service {
+    /// Sweeps.
+    pub sweeper: Arc<Sweeper>,
+    /// The current configuration.
+    pub runtime: Arc<ArcSwap<Runtime>>,
+    /// Ends everything.
+    pub signals: Signals,
+    workers: Arc<Workers>,
+    reloaded: Arc<watch::Sender<u64>>,
+}
+
+impl Service {
+    /// Opens the store, registers the suites and puts the current lists up.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn open(config: Config, options: ServiceOptions) -> Result<Service, ServiceError> {
+        let runtime = Runtime::build(config, &options.clock)?;
+        let store = Store::open_migrated(runtime.config.store.url.expose(), &StoreOptions::default()).await?;
+        register_suites(&store, &runtime, options.clock.now_us()).await?;
+        let sweeper = Arc::new(Sweeper {
+            writer: BatchWriter::start(store.clone(), WriterOptions::default()),
+            store,
+            board: Arc::default(),
+            clock: options.clock,
+            ids: options.ids,
+            metrics: Arc::new(Metrics::new()),
+            progress: Arc::new(Progress::default()),
+            judge: Arc::new(Judge::new()),
+            speeds: SpeedCache::default(),
+            owner: options.owner,
+        });
+        let runtime = Arc::new(ArcSwap::from_pointee(runtime));
+        let signals = Signals::default();
+        let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
+        let service = Service { sweeper, runtime, signals, workers, reloaded: Arc::new(watch::channel(0).0) };
+        service.upkeep().put_lists_up().await?;
+        Ok(service)
+    }
+
+    /// The current lists.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.sweeper.board
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep { sweeper: Arc::clone(&self.sweeper), runtime: Arc::clone(&self.runtime), signals: self.signals.clone() }
+    }
+
+    /// Serves the API and runs the schedules until the stop signal; then drains within the configured time.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the interrupted sweeps cannot be looked up.
+    pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
+        self.finish_interrupted().await?;
+        let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let tasks = tokio_util::task::TaskTracker::new();
+        let scheduler = Scheduler {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            workers: Arc::clone(&self.workers),
+            signals: self.signals.clone(),
+            reloaded: self.reloaded.subscribe(),
+        };
+        tasks.spawn(scheduler.run());
+        tasks.spawn(self.reloader().run());
+        tasks.spawn(self.upkeep().run());
+        tasks.spawn(take_commands(Arc::clone(&self.workers), Arc::clone(&self.runtime), received));
+        let drain = self.runtime.load().config.server.drain_timeout;
+        let state = self.api_state(commands);
+        let stop = self.signals.stop.clone();
+        let api = tasks.spawn(async move {
+            if let Err(error) = api::serve(listener, state, stop, drain).await {
+                warn!(%error, "the HTTP API ended");
+            }
+        });
+        self.signals.stop.cancelled().await;
+        info!(timeout_s = drain.as_secs(), "stopping: no new attempts; those in flight may finish");
+        self.drain(drain).await;
+        tasks.close();
+        // The API task holds the command sender: when it is gone, the command loop ends as well.
+        if tokio::time::timeout(drain + ABORT_TIMEOUT, api).await.is_err() {
+            warn!("connections were still open at the end of the drain time");
+        }
+        Ok(())
+    }
+
+    fn reloader(&self) -> Reloader {
+        Reloader {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            reloaded: Arc::clone(&self.reloaded),
+            signals: self.signals.clone(),
+        }
+    }
+
+    fn api_state(&self, sweeps: mpsc::Sender<SweepCommand>) -> ApiState {
+        views::api_state(&self.sweeper, &self.runtime, self.reloaded.subscribe(), sweeps)
+    }
+
+    /// Sweeps that an earlier run left are finished at once, not at the next tick.
+    async fn finish_interrupted(&self) -> Result<(), StoreError> {
+        for stored in self.sweeper.store.running_sweeps(None).await? {
+            let deadline = self.deadline_of(&stored.record.model);
+            let request = SweepRequest { resume_only: true, ..manual_request(deadline) };
+            if self.workers.hand(&stored.record.model, request) == Handed::UnknownModel {
+                let (model, sweep) = (&stored.record.model, stored.record.id);
+                warn!(%model, %sweep, "an interrupted sweep belongs to a model that is not configured any more");
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest deadline of the schedules that cover a model.
+    #[must_use]
+    pub fn deadline_of(&self, model: &ModelId) -> Duration {
+        deadline_of(&self.runtime.load(), model)
+    }
+
+    /// Waits for the sweeps in flight, gives them up after the drain time.
+    async fn drain(&self, timeout: Duration) {
+        if tokio::time::timeout(timeout, self.workers.ended()).await.is_err() {
+            warn!("giving up the attempts in flight; the next start asks them again");
+            self.signals.abort.cancel();
+            if tokio::time::timeout(ABORT_TIMEOUT, self.workers.ended()).await.is_err() {
+                warn!("sweeps were still ending after the drain time");
+            }
+        }
+    }
+
+    /// Writes what is queued and closes the store.
+    pub async fn close(&self) -> ShutdownReport {
+        let report = self.sweeper.writer.shutdown().await;
+        self.sweeper.store.close().await;
+        report
+    }
+}
+
+fn deadline_of(runtime: &Runtime, model: &ModelId) -> Duration {
+    const DEADLINE_DEFAULT: Duration = Duration::from_secs(7200);
+    let Some(model) = runtime.models.get(model) else { return DEADLINE_DEFAULT };
+    let covering = runtime.schedules.iter().filter(|s| s.config.covers_model(&model.config));
+    covering.map(|s| s.config.deadline).max().unwrap_or(DEADLINE_DEFAULT)
+}
+
+/// A sweep by hand by the usual budgets, without spreading its calls.
+#[must_use]
+pub fn manual_request(deadline: Duration) -> SweepRequest {
+    SweepRequest {
+        kind: SweepKind::Manual,
+        suites: None,
+        endpoints: Vec::new(),
+        limit: None,
+        epochs: 1,
+        back_to_back: false,
+        fire: None,
+        spread: Duration::ZERO,
+        deadline,
+        resume_only: false,
+    }
+}
+
+async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
+    for suite in runtime.suites() {
+        if let Registered::Conflict { changed, added, removed } = store.register_suite(suite, now_us).await? {
+            return Err(ServiceError::Relabelled {
+                name: suite.name.to_string(),
+                revision: suite.revision.clone(),
+                what: difference(&changed, &added, &removed),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Which cases differ, the first few of each kind by name.
+fn difference(changed: &[String], added: &[String], removed: &[String]) -> String {
+    const NAMED_MAX: usize = 5;
+    let part = |(verb, cases): (&str, &[String])| {
+        let more = if cases.len() > NAMED_MAX { ", ..." } else { "" };
+        let named = cases.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!cases.is_empty()).then(|| format!("{} case(s) {verb} ({named}{more})", cases.len()))
+    };
+    [("changed", changed), ("were added", added), ("are gone", removed)]
+        .into_iter()
+        .filter_map(part)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Hands the API's sweep commands to the workers.
+async fn take_commands(
+    workers: Arc<Workers>,
+    runtime: Arc<ArcSwap<Runtime>>,
+    mut commands: mpsc::Receiver<SweepCommand>,
+) {
+    while let Some(command) = commands.recv().await {
+        let SweepCommand { model, suites, endpoints, limit, full, epochs, reply } = command;
+        let deadline = deadline_of(&runtime.load(), &model);
+        let request = SweepRequest {
+            kind: if full { SweepKind::Full } else { SweepKind::Manual },
+            suites: (!suites.is_empty()).then_some(suites),
+            endpoints,
+            limit,
+            epochs: epochs.unwrap_or(1),
+            ..manual_request(deadline)
+        };
+        let answer = match workers.hand(&model, request) {
+            Handed::Queued => SweepReply::Queued,
+            Handed::Overlaps => SweepReply::Overlaps,
+            Handed::UnknownModel => SweepReply::UnknownModel,
+        };
+        // The asker may be gone.
+        let _ = reply.send(answer);
+    }
+}

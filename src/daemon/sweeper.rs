@@ -1,0 +1,449 @@
+//! One sweep from plan to published list. Idempotent: whatever was interrupted is finished by the next call.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::runtime::{ModelRuntime, Runtime};
+use super::{budget, conclude};
+use crate::clock::Clock;
+use crate::curation;
+use crate::domain::{
+    BudgetedEndpoint, CaseId, EndpointId, ModelId, Price, Suite, SuiteName, SweepId, SweepKind, SweepPlan,
+};
+use crate::metrics::Metrics;
+use crate::progress::{EndpointProgress, Progress, SweepProgress};
+use crate::publish::Board;
+use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, build_plan, execute};
+use crate::scoring::Judge;
+use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep};
+
+/// How long a claim on a sweep holds without renewal, in seconds of the machine.
+pub const LEASE_SECONDS: f64 = 60.0;
+/// How often a claim is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+/// Plans that lose the race for their ordinal are made anew this often at most.
+const PLAN_TRIES_MAX: u32 = 5;
+/// Microseconds in a day.
+const DAY_US: i64 = 86_400_000_000;
+
+/// What everything that sweeps works with.
+pub struct Sweeper {
+    /// The store.
+    pub store: Store,
+    /// Its batching writer.
+    pub writer: BatchWriter,
+    /// Current allowlists.
+    pub board: Arc<Board>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and seeds.
+    pub ids: Arc<Ids>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Sweeps in flight.
+    pub progress: Arc<Progress>,
+    /// Compiles scorers.
+    pub judge: Arc<Judge>,
+    /// How fast endpoints were lately.
+    pub speeds: super::speed::SpeedCache,
+    /// This process, in leases.
+    pub owner: String,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct SweepRequest {
+    /// Scheduled, by hand or full.
+    pub kind: SweepKind,
+    /// Only these suites; `None`: all that judge the model.
+    pub suites: Option<Vec<SuiteName>>,
+    /// Only these endpoints; empty: all.
+    pub endpoints: Vec<EndpointId>,
+    /// At most this many cases per suite.
+    pub limit: Option<u32>,
+    /// Repeats (full sweeps).
+    pub epochs: u32,
+    /// Sweeps follow one another: Excluded endpoints take part in each.
+    pub back_to_back: bool,
+    /// The tick that asks.
+    pub fire: Option<Fire>,
+    /// The calls are spread over this much time.
+    pub spread: Duration,
+    /// An interrupted sweep older than this is closed as it is.
+    pub deadline: Duration,
+    /// Only finish what was interrupted; begin nothing new.
+    pub resume_only: bool,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SweepOutcome {
+    /// Stored, folded, published.
+    Done {
+        /// The sweep.
+        sweep: SweepId,
+        /// It was begun by an earlier run.
+        resumed: bool,
+    },
+    /// Stopped in flight; the next start finishes it.
+    Parked {
+        /// The sweep.
+        sweep: SweepId,
+    },
+    /// Nothing was begun, and why.
+    NotStarted {
+        /// In words.
+        why: String,
+    },
+}
+
+/// Why a sweep failed. It stays running in the store and is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The execution.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The stored state of the model cannot be read.
+    #[error("failed to read the state of {model}: {reason}; restore a backup, or start anew with another store")]
+    State {
+        /// The model.
+        model: ModelId,
+        /// Why.
+        reason: String,
+    },
+    /// Another process works on this model's sweep.
+    #[error("another process is sweeping {model} (lease held by {owner})")]
+    Busy {
+        /// The model.
+        model: ModelId,
+        /// Who.
+        owner: String,
+    },
+}
+
+/// The two ways to end a sweep early.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Take no new attempts.
+    pub stop: CancellationToken,
+    /// Give up those in flight.
+    pub abort: CancellationToken,
+}
+
+impl Sweeper {
+    /// Finishes the model's interrupted sweep if there is one; otherwise plans and runs a new one.
+    ///
+    /// # Errors
+    /// [`SweepError`].
+    pub async fn run(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        request: &SweepRequest,
+        signals: &Signals,
+    ) -> Result<SweepOutcome, SweepError> {
+        if let Some(outcome) = self.finish_interrupted(runtime, model, request, signals).await? {
+            return Ok(outcome);
+        }
+        if request.resume_only {
+            return Ok(SweepOutcome::NotStarted { why: "nothing was interrupted".to_owned() });
+        }
+        match self.plan(runtime, model, request).await? {
+            Err(why) => Ok(SweepOutcome::NotStarted { why }),
+            Ok(plan) => self.carry_out(runtime, model, request, Arc::new(plan), false, signals).await,
+        }
+    }
+
+    /// Finishes what an earlier run left; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// [`SweepError`].
+    pub async fn finish_interrupted(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        request: &SweepRequest,
+        signals: &Signals,
+    ) -> Result<Option<SweepOutcome>, SweepError> {
+        for stored in self.store.running_sweeps(Some(&model.config.id)).await? {
+            let StoredSweep { record, plan } = stored;
+            let age_us = self.clock.now_us() - record.planned_at_us;
+            let too_old = age_us as f64 > request.deadline.as_secs_f64() * 1e6;
+            let why_not = plan.as_ref().and_then(|p| why_not_resumed(runtime, model, p));
+            match (plan, too_old, why_not) {
+                (Some(plan), false, None) => {
+                    info!(model = %model.config.id, sweep = %record.id, "finishing an interrupted sweep");
+                    let plan = Arc::new(plan);
+                    return self.carry_out(runtime, model, request, plan, true, signals).await.map(Some);
+                }
+                (_, too_old, why_not) => {
+                    let why = if too_old { "older than its deadline".to_owned() } else { why_not.unwrap_or_default() };
+                    self.close_as_it_is(model, record.id, &why).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn close_as_it_is(&self, model: &ModelRuntime, sweep: SweepId, why: &str) -> Result<(), SweepError> {
+        let Some(fence) = self.claim(sweep).await? else { return Ok(()) };
+        warn!(model = %model.config.id, %sweep, why, "closing an interrupted sweep as it is: it gives no evidence");
+        conclude::close(self, model, sweep, fence, why).await
+    }
+
+    async fn claim(&self, sweep: SweepId) -> Result<Option<i64>, StoreError> {
+        let now_us = self.clock.now_us();
+        self.store.claim_sweep(sweep, &self.owner, now_us + self.lease_us(), now_us).await
+    }
+
+    fn lease_us(&self) -> i64 {
+        (LEASE_SECONDS * self.clock.rate()) as i64
+    }
+
+    /// Fixes everything before the first call and reserves the money; `Err(why)` when nothing is begun.
+    async fn plan(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        request: &SweepRequest,
+    ) -> Result<Result<SweepPlan, String>, SweepError> {
+        for _ in 0..PLAN_TRIES_MAX {
+            let now_us = self.clock.now_us();
+            let day_cap = budget::day_budget(&runtime.config.budget, now_us);
+            let day_left = match &day_cap {
+                None => None,
+                Some(cap) => {
+                    let spend = self.store.spend_since(cap.since_us).await?;
+                    Some(cap.cap_nanousd - spend.spent_nanousd - spend.reserved_nanousd)
+                }
+            };
+            let plan = self.draft(runtime, model, request, now_us).await?;
+            if plan.attempts() == 0 {
+                return Ok(Err("no endpoint takes part".to_owned()));
+            }
+            let suites: BTreeMap<&str, Arc<Suite>> =
+                runtime.suites().map(|s| (s.name.as_str(), Arc::clone(s))).collect();
+            let allowance = budget::allowance(&runtime.config.budget, day_left);
+            let Some(plan) = budget::fit(plan, &suites, &prices(model), allowance) else {
+                conclude::raise(self, &model.config.id, "budget", "no sweep fits what is left of the budget").await?;
+                return Ok(Err("no sweep fits what is left of the budget".to_owned()));
+            };
+            match self.store.create_sweep(&plan, request.fire.as_ref(), day_cap.as_ref()).await? {
+                Created::Created => {
+                    conclude::clear(self, &model.config.id, "budget").await?;
+                    return Ok(Ok(plan));
+                }
+                Created::AlreadyFired => return Ok(Err("this tick was taken by another process".to_owned())),
+                // Another process was faster: look again at what is left and plan anew.
+                Created::OrdinalTaken | Created::OverBudget { .. } => {}
+            }
+        }
+        Ok(Err("other processes kept taking the next place; the next tick tries again".to_owned()))
+    }
+
+    async fn draft(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        request: &SweepRequest,
+        now_us: i64,
+    ) -> Result<SweepPlan, SweepError> {
+        let state = conclude::synced_state(self, runtime, model, now_us).await?;
+        let policy = &model.config.policy;
+        let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
+        let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
+        let occasion = curation::Occasion {
+            now_us,
+            first_of_utc_day: self.is_first_of_day(&model.config.id, now_us).await?,
+            back_to_back: request.back_to_back,
+        };
+        let taking_part = curation::participants(&state, policy, &order, occasion);
+        let anchors = curation::anchors(&state, policy, &order, &taking_part);
+        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
+        let sizes: BTreeMap<SuiteName, u32> = names
+            .iter()
+            .filter_map(|n| runtime.drawers.get(n).map(|d| (n.clone(), d.suite().cases.len() as u32)))
+            .collect();
+        let budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
+        let mut suites = Vec::new();
+        for (name, endpoints) in budgets {
+            let Some(drawer) = runtime.drawers.get(&name) else { continue };
+            let suite = Arc::clone(drawer.suite());
+            let full = u32::try_from(suite.cases.len()).unwrap_or(u32::MAX);
+            let cases = endpoints
+                .into_iter()
+                .filter(|b| asked.is_empty() || asked.contains(&b.id))
+                .map(|b| BudgetedEndpoint { cases: size(&b, request, full), id: b.id })
+                .collect();
+            suites.push(SuiteBudget { suite, cases, only: None::<Vec<CaseId>> });
+        }
+        // A part of the endpoints gives evidence only where the anchors are compared as well.
+        let has_anchors = asked.is_empty() || anchors.iter().all(|a| asked.contains(a));
+        let plan = build_plan(PlanInput {
+            id: self.ids.sweep(now_us),
+            model: model.config.id.clone(),
+            kind: request.kind,
+            ordinal: self.store.next_ordinal(&model.config.id).await?,
+            seed: self.ids.seed(),
+            planned_at_us: now_us,
+            anchors,
+            suites,
+            epochs: request.epochs.max(1),
+            gives_evidence: has_anchors,
+        });
+        Ok(plan)
+    }
+
+    async fn is_first_of_day(&self, model: &ModelId, now_us: i64) -> Result<bool, StoreError> {
+        let newest = self.store.sweeps(Some(model), None, 1, None).await?.items.into_iter().next();
+        Ok(newest.is_none_or(|s| s.planned_at_us.div_euclid(DAY_US) < now_us.div_euclid(DAY_US)))
+    }
+
+    async fn carry_out(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        request: &SweepRequest,
+        plan: Arc<SweepPlan>,
+        resumed: bool,
+        signals: &Signals,
+    ) -> Result<SweepOutcome, SweepError> {
+        let Some(fence) = self.claim(plan.id).await? else {
+            let owner = self.store.sweep(plan.id).await?.and_then(|s| s.record.lease_owner).unwrap_or_default();
+            return Err(SweepError::Busy { model: plan.model.clone(), owner });
+        };
+        let own = Signals { stop: signals.stop.child_token(), abort: signals.abort.child_token() };
+        let progress = self.begin_progress(&plan).await?;
+        let renewal = self.keep_lease(plan.id, fence, own.clone());
+        let executed = self.execute(runtime, model, request, &plan, &progress, &own).await;
+        renewal.abort();
+        self.progress.end(&plan.model);
+        let complete = match executed {
+            Ok(complete) => complete,
+            Err(error) => {
+                self.store.release_sweep(plan.id, fence).await?;
+                return Err(error);
+            }
+        };
+        if !complete {
+            self.store.release_sweep(plan.id, fence).await?;
+            return Ok(SweepOutcome::Parked { sweep: plan.id });
+        }
+        conclude::fold(self, runtime, model, &plan, fence).await?;
+        Ok(SweepOutcome::Done { sweep: plan.id, resumed })
+    }
+
+    async fn begin_progress(&self, plan: &SweepPlan) -> Result<Arc<SweepProgress>, StoreError> {
+        let mut endpoints: BTreeMap<EndpointId, EndpointProgress> = BTreeMap::new();
+        for part in &plan.suites {
+            for e in &part.endpoints {
+                let planned = u64::from(e.cases) * u64::from(part.epochs);
+                *endpoints.entry(e.id.clone()).or_default().planned.get_mut() += planned;
+            }
+        }
+        let mut done = 0;
+        for stored in self.store.progress(plan.id).await? {
+            if let Some(e) = endpoints.get_mut(&stored.endpoint) {
+                *e.pass.get_mut() = stored.pass;
+                *e.fail.get_mut() = stored.fail;
+                *e.done.get_mut() = stored.pass + stored.fail + stored.unscored;
+                done += stored.pass + stored.fail + stored.unscored;
+            }
+        }
+        let progress = Arc::new(SweepProgress {
+            sweep: plan.id,
+            model: plan.model.clone(),
+            planned_at_us: plan.planned_at_us,
+            planned: plan.attempts(),
+            done: done.into(),
+            endpoints,
+        });
+        self.progress.begin(Arc::clone(&progress));
+        Ok(progress)
+    }
+
+    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals) -> tokio::task::JoinHandle<()> {
+        let (store, clock, lease_us) = (self.store.clone(), Arc::clone(&self.clock), self.lease_us());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(RENEW_EVERY).await;
+                match store.renew_lease(sweep, fence, clock.now_us() + lease_us).await {
+                    Ok(()) => {}
+                    Err(error @ (StoreError::StaleFence { .. } | StoreError::NotRunning(_))) => {
+                        warn!(%sweep, %error, "another process has taken the sweep over: giving it up");
+                        own.stop.cancel();
+                        own.abort.cancel();
+                        return;
+                    }
+                    // The lease outlives two missed renewals.
+                    Err(error) => warn!(%sweep, %error, "failed to renew the lease; trying again"),
+                }
+            }
+        })
+    }
+
+    async fn execute(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        request: &SweepRequest,
+        plan: &Arc<SweepPlan>,
+        progress: &Arc<SweepProgress>,
+        own: &Signals,
+    ) -> Result<bool, SweepError> {
+        let done = self.store.done_keys(plan.id).await?;
+        let speeds = self.speeds.of(&self.store, &model.config.id, self.clock.now_us()).await?;
+        let first_byte_min = speeds.first_byte_minima(&plan.anchors);
+        let complete = execute(Execution {
+            plan: Arc::clone(plan),
+            lanes: model.lanes.clone(),
+            drawers: runtime.drawers.clone(),
+            judge: Arc::clone(&self.judge),
+            done,
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids),
+            metrics: Arc::clone(&self.metrics),
+            progress: Arc::clone(progress),
+            spread: request.spread,
+            first_byte_min,
+            stop: own.stop.clone(),
+            abort: own.abort.clone(),
+        })
+        .await?;
+        Ok(complete)
+    }
+}
+
+/// A plan made under another configuration is not finished under this one.
+fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
+    for part in &plan.suites {
+        match runtime.drawers.get(&part.suite) {
+            None => return Some(format!("suite {} is not loaded any more", part.suite)),
+            Some(d) if d.suite().digest != part.digest => {
+                return Some(format!("suite {} has changed since", part.suite));
+            }
+            Some(_) => {}
+        }
+        if let Some(gone) = part.endpoints.iter().find(|e| !model.lanes.contains_key(&e.id)) {
+            return Some(format!("endpoint {} is not configured any more", gone.id));
+        }
+    }
+    None
+}
+
+fn size(budgeted: &BudgetedEndpoint, request: &SweepRequest, full: u32) -> u32 {
+    let cases = if request.kind == SweepKind::Full { full } else { budgeted.cases };
+    request.limit.map_or(cases, |limit| cases.min(limit))
+}
+
+fn prices(model: &ModelRuntime) -> BTreeMap<EndpointId, Price> {
+    model.config.endpoints.iter().filter_map(|e| e.price.map(|p| (e.id.clone(), p))).collect()
+}

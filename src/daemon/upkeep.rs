@@ -1,0 +1,139 @@
+//! What a daemon does beside sweeps: keeps lists from expiring, follows other daemons' publications, prunes, and raises
+//! the alarms that no sweep would raise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tracing::{info, warn};
+
+use super::conclude;
+use super::runtime::{ModelRuntime, Runtime};
+use super::sweeper::{Signals, SweepError, Sweeper};
+use crate::domain::{Allowlist, Micros, ModelId};
+use crate::store::{Retention, StoreError};
+
+/// How often it all is looked at.
+const EVERY: Duration = Duration::from_secs(30);
+/// Pruning happens once in so many looks.
+const PRUNE_EVERY_LOOKS: u32 = 120;
+/// A sweep is late when so many intervals have passed since the last.
+const LATE_INTERVALS: f64 = 3.0;
+
+/// The upkeep task.
+pub struct Upkeep {
+    /// Store, clock, board.
+    pub sweeper: Arc<Sweeper>,
+    /// The current configuration.
+    pub runtime: Arc<ArcSwap<Runtime>>,
+    /// Ends the loop.
+    pub signals: Signals,
+}
+
+impl Upkeep {
+    /// Runs until stopped.
+    pub async fn run(self) {
+        let mut looks = 0u32;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = self.signals.stop.cancelled() => return,
+            }
+            let runtime = self.runtime.load_full();
+            for model in runtime.models.values() {
+                if let Err(error) = self.look_after(&runtime, model).await {
+                    warn!(model = %model.config.id, %error, "upkeep failed; trying again");
+                }
+            }
+            if let Err(error) = self.put_lists_up().await {
+                warn!(%error, "failed to read the current lists; the ones at hand are served on");
+            }
+            if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
+                self.prune(&runtime).await;
+            }
+            looks = looks.wrapping_add(1);
+        }
+    }
+
+    async fn look_after(&self, runtime: &Runtime, model: &ModelRuntime) -> Result<(), SweepError> {
+        // A sweep in flight ends with a publication of its own.
+        if self.sweeper.progress.of(&model.config.id).is_none() {
+            match conclude::refresh(&self.sweeper, model).await {
+                // Another daemon was faster.
+                Err(SweepError::Store(StoreError::StaleRevision { .. })) | Ok(()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.watch_expiry(&model.config.id).await?;
+        self.watch_lateness(runtime, model).await?;
+        let pending = self.sweeper.writer.status();
+        if let Some(failed) = pending.failed {
+            conclude::raise(&self.sweeper, &model.config.id, "store", &failed.message).await?;
+        } else {
+            conclude::clear(&self.sweeper, &model.config.id, "store").await?;
+        }
+        Ok(())
+    }
+
+    async fn watch_expiry(&self, model: &ModelId) -> Result<(), StoreError> {
+        let Some(list) = self.sweeper.board.get(model.as_str()) else { return Ok(()) };
+        if list.expires_at_us < self.sweeper.clock.now_us() {
+            conclude::raise(&self.sweeper, model, "stale_list", "the published list has expired and was not renewed")
+                .await
+        } else {
+            conclude::clear(&self.sweeper, model, "stale_list").await
+        }
+    }
+
+    async fn watch_lateness(&self, runtime: &Runtime, model: &ModelRuntime) -> Result<(), StoreError> {
+        let now_us = self.sweeper.clock.now_us();
+        let per_year = runtime.sweeps_per_year(&model.config, now_us);
+        if per_year <= 0.0 {
+            return Ok(());
+        }
+        let interval_us = 365.25 * 86_400e6 / per_year;
+        let newest = self.sweeper.store.sweeps(Some(&model.config.id), None, 1, None).await?.items;
+        let late = newest.first().is_some_and(|s| (now_us - s.planned_at_us) as f64 > LATE_INTERVALS * interval_us);
+        if late {
+            let text = "no sweep began for three intervals of the schedule: look at the log and the budget";
+            conclude::raise(&self.sweeper, &model.config.id, "late_sweep", text).await
+        } else {
+            conclude::clear(&self.sweeper, &model.config.id, "late_sweep").await
+        }
+    }
+
+    /// Puts the stored current lists on the board: those of earlier runs and of other daemons.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_lists_up(&self) -> Result<(), StoreError> {
+        for stored in self.sweeper.store.current_allowlists().await? {
+            let known = self.sweeper.board.get(stored.model.as_str()).map_or(0, |p| p.revision);
+            if stored.list.revision > known {
+                let listed =
+                    serde_json::from_str::<Allowlist>(&stored.list.document).map_or(0, |list| list.providers.len());
+                conclude::put_up(&self.sweeper, &stored.model, stored.list, listed);
+            }
+        }
+        Ok(())
+    }
+
+    async fn prune(&self, runtime: &Runtime) {
+        let cutoffs = cutoffs(runtime, self.sweeper.clock.now_us());
+        match self.sweeper.store.prune(&cutoffs).await {
+            Ok(pruned) if pruned.transcripts + pruned.attempts > 0 => {
+                info!(transcripts = pruned.transcripts, attempts = pruned.attempts, "pruned by retention");
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "failed to prune; trying again later"),
+        }
+    }
+}
+
+/// The retention of the config as times.
+#[must_use]
+pub fn cutoffs(runtime: &Runtime, now_us: Micros) -> Retention {
+    let before = |age: Duration| Some(now_us - i64::try_from(age.as_micros()).unwrap_or(i64::MAX / 2));
+    let retention = &runtime.config.store.retention;
+    Retention { transcripts_before_us: before(retention.transcripts), attempts_before_us: before(retention.attempts) }
+}

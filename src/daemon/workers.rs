@@ -1,0 +1,140 @@
+//! One task per model runs its sweeps, one after another; the scheduler and the API hand it requests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::runtime::Runtime;
+use super::sweeper::{Signals, SweepOutcome, SweepRequest, Sweeper};
+use crate::domain::ModelId;
+
+/// Requests that may wait per model beside the sweep in flight: one tick. Further ones are told that they overlap.
+pub const REQUESTS_WAITING_MAX: usize = 1;
+/// Pause after a failed sweep before the next request is taken.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// It will be run next.
+    Queued,
+    /// A sweep is in flight and another request waits: this one is dropped.
+    Overlaps,
+    /// No such model.
+    UnknownModel,
+}
+
+/// The workers of all models.
+pub struct Workers {
+    sweeper: Arc<Sweeper>,
+    runtime: Arc<ArcSwap<Runtime>>,
+    signals: Signals,
+    queues: Mutex<BTreeMap<ModelId, mpsc::Sender<SweepRequest>>>,
+    tasks: tokio_util::task::TaskTracker,
+}
+
+impl Workers {
+    /// No tasks yet; they start with their model's first request.
+    #[must_use]
+    pub fn new(sweeper: Arc<Sweeper>, runtime: Arc<ArcSwap<Runtime>>, signals: Signals) -> Self {
+        Workers { sweeper, runtime, signals, queues: Mutex::default(), tasks: tokio_util::task::TaskTracker::new() }
+    }
+
+    /// Hands a request to the model's worker, without waiting.
+    pub fn hand(&self, model: &ModelId, request: SweepRequest) -> Handed {
+        if !self.runtime.load().models.contains_key(model) {
+            return Handed::UnknownModel;
+        }
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.entry(model.clone()).or_insert_with(|| self.start(model.clone()));
+        match queue.try_send(request) {
+            Ok(()) => Handed::Queued,
+            Err(mpsc::error::TrySendError::Full(_)) => Handed::Overlaps,
+            Err(mpsc::error::TrySendError::Closed(request)) => {
+                // The task broke (a panic is logged by its supervisor): start another.
+                let fresh = self.start(model.clone());
+                let handed = fresh.try_send(request).map_or(Handed::Overlaps, |()| Handed::Queued);
+                *queue = fresh;
+                handed
+            }
+        }
+    }
+
+    /// Waits until all workers have ended (after the stop signal).
+    pub async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn start(&self, model: ModelId) -> mpsc::Sender<SweepRequest> {
+        let (sender, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let worker = Worker {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            signals: self.signals.clone(),
+            model,
+        };
+        self.tasks.spawn(worker.run(receiver));
+        sender
+    }
+}
+
+struct Worker {
+    sweeper: Arc<Sweeper>,
+    runtime: Arc<ArcSwap<Runtime>>,
+    signals: Signals,
+    model: ModelId,
+}
+
+impl Worker {
+    async fn run(self, mut requests: mpsc::Receiver<SweepRequest>) {
+        loop {
+            let request = tokio::select! {
+                request = requests.recv() => request,
+                () = self.signals.stop.cancelled() => None,
+            };
+            let Some(request) = request else { return };
+            self.serve(&request).await;
+        }
+    }
+
+    /// One request. An interrupted sweep is finished first; then the request has its turn.
+    async fn serve(&self, request: &SweepRequest) {
+        loop {
+            let runtime = self.runtime.load_full();
+            let Some(model) = runtime.models.get(&self.model) else { return };
+            match Box::pin(self.sweeper.run(&runtime, model, request, &self.signals)).await {
+                Ok(SweepOutcome::Done { sweep, resumed: true }) => {
+                    info!(model = %self.model, %sweep, "interrupted sweep finished");
+                }
+                Ok(SweepOutcome::Done { sweep, resumed: false }) => {
+                    info!(model = %self.model, %sweep, "sweep done");
+                    return;
+                }
+                Ok(SweepOutcome::Parked { sweep }) => {
+                    info!(model = %self.model, %sweep, "sweep parked: the next start finishes it");
+                    return;
+                }
+                Ok(SweepOutcome::NotStarted { why }) => {
+                    warn!(model = %self.model, why, "no sweep started");
+                    return;
+                }
+                Err(error) => {
+                    error!(model = %self.model, %error, "sweep failed; what is stored is kept, the next tick goes on");
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => {}
+                        () = self.signals.stop.cancelled() => {}
+                    }
+                    return;
+                }
+            }
+            if self.signals.stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Prometheus metrics. Names are `exactod_<noun>_<unit>`; labels `model`, `endpoint`, `suite` (interfaces, section 7).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::domain::{Attempt, EndpointId, ModelId, Standing};
+
+/// Labels of one model.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModelLabels {
+    /// The model.
+    pub model: String,
+}
+
+/// Labels of one endpoint on one suite.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SuiteLabels {
+    /// The model.
+    pub model: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// The suite.
+    pub suite: String,
+}
+
+/// [`SuiteLabels`] and a word: a verdict or a Fault.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WordLabels {
+    /// The model.
+    pub model: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// The suite.
+    pub suite: String,
+    /// Verdict kind or Fault name.
+    pub kind: String,
+}
+
+/// A model, an endpoint and a standing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StandingLabels {
+    /// The model.
+    pub model: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// The standing.
+    pub standing: String,
+}
+
+/// A model and a word: a sweep state or an alarm kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModelWordLabels {
+    /// The model.
+    pub model: String,
+    /// Sweep state or alarm kind.
+    pub kind: String,
+}
+
+/// One route and status of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// Route template.
+    pub route: String,
+    /// HTTP status.
+    pub status: u16,
+}
+
+/// A word alone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WordLabel {
+    /// `ok` or `refused`.
+    pub result: String,
+}
+
+type DurationHistogram = Family<SuiteLabels, Histogram, fn() -> Histogram>;
+
+/// Every metric of the process.
+pub struct Metrics {
+    registry: Registry,
+    attempts: Family<WordLabels, Counter>,
+    faults: Family<WordLabels, Counter>,
+    retries: Family<SuiteLabels, Counter>,
+    duration: DurationHistogram,
+    first_token: DurationHistogram,
+    tokens_in: Family<SuiteLabels, Counter>,
+    tokens_out: Family<SuiteLabels, Counter>,
+    spend: Family<SuiteLabels, Counter<f64, AtomicU64>>,
+    /// Sweeps ended, by state.
+    pub sweeps: Family<ModelWordLabels, Counter>,
+    /// Attempts of the sweep in flight that are stored.
+    pub sweep_attempts_done: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    /// Attempts of the sweep in flight that are planned.
+    pub sweep_attempts_planned: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    /// Current revision.
+    pub allowlist_version: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    /// Listed endpoints.
+    pub allowlist_providers: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    /// When the current list expires, seconds since the epoch.
+    pub allowlist_expiry: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    standing: Family<StandingLabels, Gauge<i64, AtomicI64>>,
+    /// Decisions made, by standing after.
+    pub decisions: Family<StandingLabels, Counter>,
+    /// Open alarms by kind.
+    pub alarms: Family<ModelWordLabels, Gauge<i64, AtomicI64>>,
+    /// Attempts that wait for the store's writer.
+    pub store_pending: Gauge<i64, AtomicI64>,
+    /// Failed writes of the store's writer.
+    pub store_write_failures: Counter,
+    /// Config reloads by result.
+    pub config_reloads: Family<WordLabel, Counter>,
+    /// Requests served by the HTTP API (allowlist reads are counted apart from their handler's hot path).
+    pub http_requests: Family<RouteLabels, Counter>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn seconds_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, registered.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("exactod");
+        macro_rules! family {
+            ($name:literal, $help:literal) => {{
+                let family = Family::default();
+                registry.register($name, $help, family.clone());
+                family
+            }};
+        }
+        let attempts = family!("attempts", "Attempts judged, by verdict");
+        let faults = family!("faults", "Primary faults");
+        let retries = family!("retries", "Transport tries after the first");
+        let duration: DurationHistogram = Family::new_with_constructor(seconds_histogram);
+        registry.register_with_unit("attempt_duration", "Duration of the last try", Unit::Seconds, duration.clone());
+        let first_token: DurationHistogram = Family::new_with_constructor(seconds_histogram);
+        registry.register_with_unit("first_token", "Time to the first token", Unit::Seconds, first_token.clone());
+        let tokens_in = family!("prompt_tokens", "Prompt tokens as reported");
+        let tokens_out = family!("answer_tokens", "Answer tokens as reported");
+        let spend = family!("spend_usd", "Money spent, US dollars");
+        let sweeps = family!("sweeps", "Sweeps ended, by state");
+        let sweep_attempts_done = family!("sweep_done_attempts", "Attempts of the sweep in flight that ended");
+        let sweep_attempts_planned = family!("sweep_planned_attempts", "Attempts of the sweep in flight");
+        let allowlist_version = family!("allowlist_version", "Current revision of the allowlist");
+        let allowlist_providers = family!("allowlist_providers", "Endpoints on the allowlist");
+        let allowlist_expiry =
+            family!("allowlist_expiry_seconds", "When the allowlist expires, seconds since the epoch");
+        let standing = family!("endpoint_standing", "1 for the standing that the endpoint has");
+        let decisions = family!("decisions", "Decisions, by standing after");
+        let alarms = family!("alarms_open", "Open alarms by kind");
+        let store_pending = Gauge::default();
+        registry.register("store_pending_attempts", "Attempts that wait for the store", store_pending.clone());
+        let store_write_failures = Counter::default();
+        registry.register("store_write_failures", "Failed writes of the store", store_write_failures.clone());
+        let config_reloads = family!("config_reloads", "Config reloads by result");
+        let http_requests = family!("http_requests", "Requests served by the HTTP API");
+        Metrics {
+            registry,
+            attempts,
+            faults,
+            retries,
+            duration,
+            first_token,
+            tokens_in,
+            tokens_out,
+            spend,
+            sweeps,
+            sweep_attempts_done,
+            sweep_attempts_planned,
+            allowlist_version,
+            allowlist_providers,
+            allowlist_expiry,
+            standing,
+            decisions,
+            alarms,
+            store_pending,
+            store_write_failures,
+            config_reloads,
+            http_requests,
+        }
+    }
+
+    /// Counts one ended Attempt.
+    pub fn attempt_ended(&self, model: &ModelId, attempt: &Attempt) {
+        let labels = SuiteLabels {
+            model: model.to_string(),
+            endpoint: attempt.key.endpoint.to_string(),
+            suite: attempt.key.suite.to_string(),
+        };
+        self.attempts.get_or_create(&labels.word(attempt.judgement.verdict.kind())).inc();
+        if let Some(fault) = attempt.judgement.fault {
+            self.faults.get_or_create(&labels.word(fault.name())).inc();
+        }
+        if attempt.tries.len() > 1 {
+            self.retries.get_or_create(&labels).inc_by(attempt.tries.len() as u64 - 1);
+        }
+        self.duration.get_or_create(&labels).observe(attempt.total_us as f64 / 1e6);
+        if let Some(ttft_us) = attempt.ttft_us {
+            self.first_token.get_or_create(&labels).observe(ttft_us as f64 / 1e6);
+        }
+        self.tokens_in.get_or_create(&labels).inc_by(attempt.usage.tokens_in.unwrap_or(0));
+        self.tokens_out.get_or_create(&labels).inc_by(attempt.usage.tokens_out.unwrap_or(0));
+        self.spend.get_or_create(&labels).inc_by(attempt.cost_nanousd as f64 / 1e9);
+    }
+
+    /// Sets the standing of an endpoint: 1 for the one it has, 0 for the others.
+    pub fn set_standing(&self, model: &ModelId, endpoint: &EndpointId, standing: Standing) {
+        for s in Standing::ALL {
+            let labels = StandingLabels {
+                model: model.to_string(),
+                endpoint: endpoint.to_string(),
+                standing: s.name().to_owned(),
+            };
+            self.standing.get_or_create(&labels).set(i64::from(s == standing));
+        }
+    }
+
+    /// The text exposition.
+    ///
+    /// # Errors
+    /// Only when formatting fails.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+impl SuiteLabels {
+    fn word(&self, kind: &str) -> WordLabels {
+        WordLabels {
+            model: self.model.clone(),
+            endpoint: self.endpoint.clone(),
+            suite: self.suite.clone(),
+            kind: kind.to_owned(),
+        }
+    }
+}
+
+/// Shared handle.
+pub type SharedMetrics = Arc<Metrics>;

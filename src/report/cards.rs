@@ -1,0 +1,246 @@
+//! From a frame of attempts to Scorecards: sums and quantiles by polars, intervals by `stats`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use polars::prelude::*;
+
+use super::ReportError;
+use super::frame::{attempt_frame, read_window};
+use crate::domain::scorecard::{Gap, Quantiles};
+use crate::domain::{
+    CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
+};
+use crate::stats::clustered::{clustered, wilson_clustered};
+use crate::stats::intervals::{Z95, student_t};
+use crate::stats::paired::paired_diff;
+use crate::store::{AttemptColumns, Store};
+
+/// Level of the displayed intervals: 95 %.
+const ALPHA: f64 = 0.05;
+
+type Key = (EndpointId, SuiteName);
+/// Scores of one endpoint on one suite by sweep and case.
+type ByCase = BTreeMap<(SweepId, CaseId), Vec<f64>>;
+
+/// The scorecards of a model over `[from_us, to_us)`, one per endpoint of `standings`, in its order of ids.
+///
+/// # Errors
+/// [`ReportError`].
+pub async fn scorecards(
+    store: &Store,
+    model: &ModelId,
+    standings: &BTreeMap<EndpointId, Standing>,
+    from_us: Micros,
+    to_us: Micros,
+) -> Result<Vec<Scorecard>, ReportError> {
+    let pages = read_window(store, model, from_us, to_us).await?;
+    let anchors = anchors_of(store, &pages).await?;
+    let mut cards = suite_cards(&pages, &anchors)?;
+    let card = |(endpoint, standing): (&EndpointId, &Standing)| Scorecard {
+        model: model.clone(),
+        endpoint: endpoint.clone(),
+        standing: *standing,
+        from_us,
+        to_us,
+        suites: cards.remove(endpoint).unwrap_or_default(),
+    };
+    Ok(standings.iter().map(card).collect())
+}
+
+/// The frozen anchors of every sweep in the window; a sweep whose plan was pruned has none.
+async fn anchors_of(store: &Store, pages: &[AttemptColumns]) -> Result<HashMap<SweepId, Vec<EndpointId>>, ReportError> {
+    let mut anchors = HashMap::new();
+    for sweep in pages.iter().flat_map(|p| &p.sweep) {
+        if !anchors.contains_key(sweep) {
+            let plan = store.sweep(*sweep).await?.and_then(|s| s.plan);
+            anchors.insert(*sweep, plan.map(|p| p.anchors).unwrap_or_default());
+        }
+    }
+    Ok(anchors)
+}
+
+fn suite_cards(
+    pages: &[AttemptColumns],
+    anchors: &HashMap<SweepId, Vec<EndpointId>>,
+) -> Result<BTreeMap<EndpointId, Vec<SuiteCard>>, ReportError> {
+    let frame = attempt_frame(pages)?;
+    let scores = scores_by_case(pages);
+    let (mut faults, mut secondary) = fault_counts(pages);
+    let mut out: BTreeMap<EndpointId, Vec<SuiteCard>> = BTreeMap::new();
+    for (key, sums) in sums(&frame)? {
+        let card = SuiteCard {
+            suite: key.1.clone(),
+            attempts: sums.attempts,
+            pass: sums.pass,
+            fail: sums.fail,
+            unscored: sums.unscored,
+            rate: ratio(sums.pass, sums.pass + sums.fail),
+            interval: scores.get(&key).and_then(rate_interval),
+            worst_case: worst_case(&sums),
+            gap: gap(&scores, &key, anchors),
+            faults: faults.remove(&key).unwrap_or_default(),
+            secondary_faults: secondary.remove(&key).unwrap_or_default(),
+            first_try_ok: sums.first_try_ok,
+            delivered: sums.delivered,
+            latency: sums.latency,
+            ttft: sums.ttft,
+            tokens_in: sums.tokens_in,
+            tokens_out: sums.tokens_out,
+            cost_usd: sums.cost_nanousd as f64 / 1e9,
+        };
+        out.entry(key.0).or_default().push(card);
+    }
+    for cards in out.values_mut() {
+        cards.sort_by(|a, b| a.suite.cmp(&b.suite));
+    }
+    Ok(out)
+}
+
+/// What polars sums up for one endpoint and suite.
+#[derive(Debug, Default)]
+struct Sums {
+    attempts: u64,
+    pass: u64,
+    fail: u64,
+    unscored: u64,
+    undelivered: u64,
+    first_try_ok: u64,
+    delivered: u64,
+    tokens_in: u64,
+    tokens_out: u64,
+    cost_nanousd: i64,
+    latency: Option<Quantiles>,
+    ttft: Option<Quantiles>,
+}
+
+const KEYS: [&str; 2] = ["endpoint", "suite"];
+const SUMMED: [&str; 9] =
+    ["pass", "fail", "unscored", "undelivered", "first_try_ok", "delivered", "tokens_in", "tokens_out", "cost_nanousd"];
+
+fn sums(frame: &DataFrame) -> Result<BTreeMap<Key, Sums>, ReportError> {
+    let mut out: BTreeMap<Key, Sums> = BTreeMap::new();
+    if frame.height() == 0 {
+        return Ok(out);
+    }
+    for group in frame.partition_by_stable(KEYS, true)? {
+        if let Some(key) = key_of(&group, 0) {
+            out.insert(key, sums_of(&group)?);
+        }
+    }
+    Ok(out)
+}
+
+fn sums_of(group: &DataFrame) -> Result<Sums, ReportError> {
+    let mut totals = [0i64; SUMMED.len()];
+    for (total, name) in totals.iter_mut().zip(SUMMED) {
+        *total = whole(&group.column(name)?.as_materialized_series().sum_reduce()?).unwrap_or(0);
+    }
+    let count = |column: usize| u64::try_from(totals[column]).unwrap_or(0);
+    Ok(Sums {
+        attempts: count(0) + count(1) + count(2),
+        pass: count(0),
+        fail: count(1),
+        unscored: count(2),
+        undelivered: count(3),
+        first_try_ok: count(4),
+        delivered: count(5),
+        tokens_in: count(6),
+        tokens_out: count(7),
+        cost_nanousd: totals[8],
+        latency: quantiles(group, "latency_us")?,
+        ttft: quantiles(group, "ttft_us")?,
+    })
+}
+
+/// Nearest-rank quantiles of a duration; `None` when nothing was delivered.
+fn quantiles(group: &DataFrame, column: &str) -> Result<Option<Quantiles>, ReportError> {
+    let series = group.column(column)?.as_materialized_series();
+    let at = |q: f64| series.quantile_reduce(q, QuantileMethod::Nearest).map(|s| whole(&s));
+    Ok(match (at(0.5)?, at(0.9)?, at(0.99)?) {
+        (Some(p50_us), Some(p90_us), Some(p99_us)) => Some(Quantiles { p50_us, p90_us, p99_us }),
+        _ => None,
+    })
+}
+
+/// A number of any numeric type, rounded to a whole one.
+fn whole(value: &Scalar) -> Option<i64> {
+    value.value().extract::<f64>().filter(|v| v.is_finite()).map(|v| v.round() as i64)
+}
+
+fn key_of(frame: &DataFrame, row: usize) -> Option<Key> {
+    let text = |column: usize| match frame.columns().get(column)?.get(row).ok()? {
+        AnyValue::String(text) => Some(text.to_owned()),
+        AnyValue::StringOwned(text) => Some(text.to_string()),
+        _ => None,
+    };
+    Some((EndpointId::new(&text(0)?).ok()?, SuiteName::new(&text(1)?).ok()?))
+}
+
+fn ratio(of: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| of as f64 / all as f64)
+}
+
+/// Bounds of the rate if every undelivered attempt had failed / passed (suites, 2.2).
+fn worst_case(sums: &Sums) -> Option<Interval> {
+    let all = sums.pass + sums.fail + sums.undelivered;
+    Some(Interval { lo: ratio(sums.pass, all)?, hi: ratio(sums.pass + sums.undelivered, all)? })
+}
+
+fn scores_by_case(pages: &[AttemptColumns]) -> BTreeMap<Key, ByCase> {
+    let mut out: BTreeMap<Key, ByCase> = BTreeMap::new();
+    for page in pages {
+        for i in 0..page.len() {
+            let score = match page.verdict[i] {
+                Verdict::Pass => 1.0,
+                Verdict::Fail(_) => 0.0,
+                Verdict::Unscored(_) => continue,
+            };
+            let key = (page.endpoint[i].clone(), page.suite[i].clone());
+            out.entry(key).or_default().entry((page.sweep[i], page.case[i].clone())).or_default().push(score);
+        }
+    }
+    out
+}
+
+/// Effective-n Wilson interval, clustered by case (statistics, 2.2): the draws of a case count as one cluster.
+fn rate_interval(scores: &ByCase) -> Option<Interval> {
+    let rows = scores.iter().flat_map(|((_, case), s)| s.iter().map(move |score| (case, *score)));
+    let ((lo, hi), _) = wilson_clustered(&clustered(rows)?, Z95);
+    Some(Interval { lo, hi })
+}
+
+/// Anchors minus endpoint on the same cases of the same sweeps, with a Student-t interval.
+fn gap(scores: &BTreeMap<Key, ByCase>, key: &Key, anchors: &HashMap<SweepId, Vec<EndpointId>>) -> Option<Gap> {
+    let own = scores.get(key)?;
+    let mut others: ByCase = BTreeMap::new();
+    for place in own.keys() {
+        for anchor in anchors.get(&place.0).into_iter().flatten().filter(|a| **a != key.0) {
+            if let Some(s) = scores.get(&(anchor.clone(), key.1.clone())).and_then(|by_case| by_case.get(place)) {
+                others.entry(place.clone()).or_default().extend(s);
+            }
+        }
+    }
+    let diff = paired_diff(&others, own)?;
+    let half = student_t(ALPHA, diff.groups as f64 - 1.0) * diff.se;
+    let half = if half.is_finite() { half } else { 2.0 };
+    let interval = Interval { lo: (diff.mean - half).max(-1.0), hi: (diff.mean + half).min(1.0) };
+    Some(Gap { mean: diff.mean, interval, cases: diff.groups as u64 })
+}
+
+type FaultCounts = BTreeMap<Key, BTreeMap<String, u64>>;
+
+fn fault_counts(pages: &[AttemptColumns]) -> (FaultCounts, FaultCounts) {
+    let (mut primary, mut secondary) = (FaultCounts::new(), FaultCounts::new());
+    for page in pages {
+        for i in 0..page.len() {
+            let key = || (page.endpoint[i].clone(), page.suite[i].clone());
+            if let Some(fault) = page.fault[i] {
+                *primary.entry(key()).or_default().entry(fault.name().to_owned()).or_default() += 1;
+            }
+            for fault in &page.secondary[i] {
+                *secondary.entry(key()).or_default().entry(fault.name().to_owned()).or_default() += 1;
+            }
+        }
+    }
+    (primary, secondary)
+}

@@ -1,0 +1,112 @@
+//! Scorecards as CSV and Markdown, attempts as Parquet.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::Path;
+
+use polars::prelude::DataFrame;
+use polars_io::parquet::write::ParquetWriter;
+
+use super::ReportError;
+use crate::domain::{Scorecard, SuiteCard};
+
+const COLUMNS: [&str; 24] = [
+    "model",
+    "endpoint",
+    "standing",
+    "suite",
+    "attempts",
+    "pass",
+    "fail",
+    "unscored",
+    "rate",
+    "rate_lo",
+    "rate_hi",
+    "gap",
+    "gap_lo",
+    "gap_hi",
+    "first_try_ok",
+    "delivered",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "ttft_p50_ms",
+    "ttft_p99_ms",
+    "tokens_in",
+    "tokens_out",
+    "cost_usd",
+    "faults",
+];
+
+fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 24] {
+    let number = |n: Option<f64>| n.map(|n| format!("{n:.5}")).unwrap_or_default();
+    let ms = |us: Option<i64>| us.map(|us| format!("{:.1}", us as f64 / 1e3)).unwrap_or_default();
+    let faults = suite.faults.iter().map(|(f, n)| format!("{f} {n}")).collect::<Vec<_>>().join("; ");
+    [
+        card.model.to_string(),
+        card.endpoint.to_string(),
+        card.standing.to_string(),
+        suite.suite.to_string(),
+        suite.attempts.to_string(),
+        suite.pass.to_string(),
+        suite.fail.to_string(),
+        suite.unscored.to_string(),
+        number(suite.rate),
+        number(suite.interval.map(|i| i.lo)),
+        number(suite.interval.map(|i| i.hi)),
+        number(suite.gap.map(|g| g.mean)),
+        number(suite.gap.map(|g| g.interval.lo)),
+        number(suite.gap.map(|g| g.interval.hi)),
+        suite.first_try_ok.to_string(),
+        suite.delivered.to_string(),
+        ms(suite.latency.map(|q| q.p50_us)),
+        ms(suite.latency.map(|q| q.p99_us)),
+        ms(suite.ttft.map(|q| q.p50_us)),
+        ms(suite.ttft.map(|q| q.p99_us)),
+        suite.tokens_in.to_string(),
+        suite.tokens_out.to_string(),
+        format!("{:.6}", suite.cost_usd),
+        faults,
+    ]
+}
+
+/// Comma-separated values with a header (RFC 4180), one row per endpoint and suite.
+#[must_use]
+pub fn csv(cards: &[Scorecard]) -> String {
+    let mut out = COLUMNS.join(",");
+    out.push_str("\r\n");
+    for card in cards {
+        for suite in &card.suites {
+            let row: Vec<String> = cells(card, suite).iter().map(|c| csv_cell(c)).collect();
+            out.push_str(&row.join(","));
+            out.push_str("\r\n");
+        }
+    }
+    out
+}
+
+fn csv_cell(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+/// A Markdown table, one row per endpoint and suite.
+#[must_use]
+pub fn markdown(cards: &[Scorecard]) -> String {
+    let mut out = format!("| {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
+    for card in cards {
+        for suite in &card.suites {
+            let row: Vec<String> = cells(card, suite).iter().map(|c| c.replace('|', "\\|")).collect();
+            let _ = writeln!(out, "| {} |", row.join(" | "));
+        }
+    }
+    out
+}
+
+/// Writes a frame as Parquet.
+///
+/// # Errors
+/// [`ReportError::Output`] when the file cannot be made, [`ReportError::Frame`] when it cannot be written.
+pub fn parquet(frame: &mut DataFrame, path: &Path) -> Result<(), ReportError> {
+    let file = File::create(path)?;
+    ParquetWriter::new(file).finish(frame)?;
+    Ok(())
+}

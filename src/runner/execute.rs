@@ -1,0 +1,311 @@
+//! Executes a planned sweep: asks, judges, stores.
+//!
+//! Per endpoint a few workers (its concurrency) walk through the plan in order; all endpoints go at once, so that a case
+//! reaches all of them within minutes. Nothing is kept in memory but the attempts in flight.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::ids::Ids;
+use super::prepared::{Prepared, PreparedCases, Slot};
+use crate::clock::Clock;
+use crate::domain::{
+    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Judgement, SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage,
+};
+use crate::metrics::Metrics;
+use crate::progress::SweepProgress;
+use crate::provider::{Client, EndpointLimiter, Reply};
+use crate::scoring::{Judge, judge_delivery};
+use crate::store::{BatchWriter, StoreError, WriterClosed};
+use crate::suites::Drawer;
+
+/// Workers over all endpoints of a sweep, at most.
+pub const WORKERS_MAX: usize = 1024;
+/// Bytes per token, to estimate the cost of an answer that reports no usage.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// One endpoint and the way to it.
+#[derive(Clone)]
+pub struct Lane {
+    /// What is judged.
+    pub endpoint: Endpoint,
+    /// The provider's client.
+    pub client: Arc<Client>,
+    /// Its limits, shared by all sweeps.
+    pub limiter: EndpointLimiter,
+    /// Requests in flight at once.
+    pub concurrency: u32,
+}
+
+/// Why a sweep could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store refuses to take outcomes.
+    #[error("failed to store outcomes: {0}")]
+    Store(#[from] StoreError),
+    /// The writer has ended.
+    #[error("failed to store outcomes: {0}")]
+    Writer(#[from] WriterClosed),
+    /// The plan names what the configuration does not have (any more).
+    #[error("the plan names {what}, which is not loaded")]
+    Gone {
+        /// What is missing.
+        what: String,
+    },
+    /// A worker broke.
+    #[error("a worker of the sweep failed: {0}")]
+    Worker(String),
+}
+
+/// What an execution works with.
+pub struct Execution {
+    /// The plan.
+    pub plan: Arc<SweepPlan>,
+    /// By endpoint.
+    pub lanes: BTreeMap<EndpointId, Lane>,
+    /// By suite.
+    pub drawers: BTreeMap<SuiteName, Arc<Drawer>>,
+    /// Compiles scorers.
+    pub judge: Arc<Judge>,
+    /// Stored already (a resumed sweep).
+    pub done: HashSet<AttemptKey>,
+    /// Takes the outcomes.
+    pub writer: BatchWriter,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: Arc<Ids>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// For onlookers.
+    pub progress: Arc<SweepProgress>,
+    /// The calls are spread over this much time.
+    pub spread: Duration,
+    /// Raises the first-byte limit, per suite (interfaces 6.6).
+    pub first_byte_min: BTreeMap<SuiteName, Duration>,
+    /// Cancelled: take no new attempts.
+    pub stop: CancellationToken,
+    /// Cancelled: give up the attempts in flight (nothing of them is stored).
+    pub abort: CancellationToken,
+}
+
+#[derive(Debug, Clone)]
+struct Item {
+    slot: Slot,
+    suite: SuiteName,
+    case: CaseId,
+}
+
+struct Shared {
+    run: Execution,
+    prepared: PreparedCases,
+    started: Instant,
+    positions: u32,
+}
+
+/// Runs what the plan holds and the store does not. Returns true when the sweep is complete, false when it was stopped.
+///
+/// # Errors
+/// [`RunError`]: the store takes nothing any more, or the plan names what is not loaded.
+pub async fn execute(run: Execution) -> Result<bool, RunError> {
+    let lists = work_lists(&run)?;
+    let mut uses: HashMap<Slot, u32> = HashMap::new();
+    for items in lists.values() {
+        for item in items {
+            *uses.entry(item.slot).or_default() += 1;
+        }
+    }
+    let positions = lists.values().flatten().map(|i| i.slot.1 + 1).max().unwrap_or(0);
+    let prepared = PreparedCases::new(Arc::clone(&run.judge), run.plan.seed.clone(), uses);
+    let writer = run.writer.clone();
+    let shared = Arc::new(Shared { run, prepared, started: Instant::now(), positions });
+    let finished = run_workers(&shared, lists).await;
+    // Also when a worker failed: what was paid for is stored.
+    writer.flush().await?;
+    finished?;
+    Ok(!shared.run.stop.is_cancelled() && !shared.run.abort.is_cancelled())
+}
+
+async fn run_workers(shared: &Arc<Shared>, lists: BTreeMap<EndpointId, Vec<Item>>) -> Result<(), RunError> {
+    let per_lane_max = (WORKERS_MAX / lists.len().max(1)).max(1);
+    let mut workers = JoinSet::new();
+    for (id, items) in lists {
+        let Some(lane) = shared.run.lanes.get(&id) else { continue };
+        let lane = Arc::new(lane.clone());
+        let items = Arc::new(items);
+        let next = Arc::new(AtomicUsize::new(0));
+        let count = (lane.concurrency as usize).clamp(1, per_lane_max).min(items.len());
+        for _ in 0..count {
+            workers.spawn(worker(Arc::clone(shared), Arc::clone(&lane), Arc::clone(&items), Arc::clone(&next)));
+        }
+    }
+    let mut first_error = None;
+    while let Some(joined) = workers.join_next().await {
+        let result = joined.unwrap_or_else(|e| Err(RunError::Worker(e.to_string())));
+        if let Err(error) = result {
+            // No further paid requests once outcomes cannot be stored.
+            shared.run.stop.cancel();
+            first_error.get_or_insert(error);
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// The attempts of each endpoint in plan order: place by place, over all suites, so that the suites advance together.
+fn work_lists(run: &Execution) -> Result<BTreeMap<EndpointId, Vec<Item>>, RunError> {
+    let mut lists: BTreeMap<EndpointId, Vec<Item>> = BTreeMap::new();
+    for (index, part) in run.plan.suites.iter().enumerate() {
+        if !run.drawers.contains_key(&part.suite) {
+            return Err(RunError::Gone { what: format!("suite {}", part.suite) });
+        }
+        for endpoint in &part.endpoints {
+            if !run.lanes.contains_key(&endpoint.id) {
+                return Err(RunError::Gone { what: format!("endpoint {}", endpoint.id) });
+            }
+            let list = lists.entry(endpoint.id.clone()).or_default();
+            for epoch in 0..part.epochs {
+                for (place, case) in part.cases.iter().take(endpoint.cases as usize).enumerate() {
+                    let key = AttemptKey {
+                        sweep: run.plan.id,
+                        endpoint: endpoint.id.clone(),
+                        suite: part.suite.clone(),
+                        case: case.clone(),
+                        epoch,
+                    };
+                    if !run.done.contains(&key) {
+                        let slot = (index as u32, place as u32, epoch);
+                        list.push(Item { slot, suite: part.suite.clone(), case: case.clone() });
+                    }
+                }
+            }
+        }
+    }
+    for list in lists.values_mut() {
+        list.sort_by_key(|i| (i.slot.2, i.slot.1, i.slot.0));
+    }
+    lists.retain(|_, list| !list.is_empty());
+    Ok(lists)
+}
+
+async fn worker(
+    shared: Arc<Shared>,
+    lane: Arc<Lane>,
+    items: Arc<Vec<Item>>,
+    next: Arc<AtomicUsize>,
+) -> Result<(), RunError> {
+    let run = &shared.run;
+    loop {
+        let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+        if !wait_for_turn(&shared, item).await {
+            return Ok(());
+        }
+        let Some(attempt) = attempt(&shared, &lane, item).await else { return Ok(()) };
+        run.metrics.attempt_ended(&run.plan.model, &attempt);
+        run.progress.ended(&attempt.key.endpoint, attempt.judgement.verdict);
+        run.writer.append(attempt).await?;
+    }
+}
+
+/// Waits until the item's place in the spread-out sweep; false when the sweep stops first.
+async fn wait_for_turn(shared: &Shared, item: &Item) -> bool {
+    let run = &shared.run;
+    // While outcomes cannot be stored nothing more is asked for.
+    let healthy = tokio::select! {
+        healthy = run.writer.healthy() => healthy.is_ok(),
+        () = run.stop.cancelled() => false,
+    };
+    if !healthy || run.stop.is_cancelled() {
+        return false;
+    }
+    if run.spread.is_zero() || shared.positions == 0 {
+        return true;
+    }
+    let due = shared.started + run.spread.mul_f64(f64::from(item.slot.1) / f64::from(shared.positions));
+    tokio::select! {
+        () = tokio::time::sleep_until(due) => true,
+        () = run.stop.cancelled() => false,
+    }
+}
+
+/// Asks and judges; `None` when the attempt was given up in flight.
+async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Option<Attempt> {
+    let run = &shared.run;
+    let drawer = run.drawers.get(&item.suite)?;
+    let prepared = match shared.prepared.get(item.slot, drawer, &item.case) {
+        Ok(prepared) => prepared,
+        Err(reason) => return Some(broken_case(run, lane, item, reason)),
+    };
+    let first_byte_min = run.first_byte_min.get(&item.suite).copied();
+    let reply = lane
+        .client
+        .attempt(&lane.endpoint.upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort)
+        .await;
+    (!reply.cancelled).then(|| judged(run, lane, item, &prepared, reply))
+}
+
+fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
+    AttemptKey {
+        sweep: run.plan.id,
+        endpoint: lane.endpoint.id.clone(),
+        suite: item.suite.clone(),
+        case: item.case.clone(),
+        epoch: item.slot.2,
+    }
+}
+
+fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply: Reply) -> Attempt {
+    let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
+    let (judgement, usage, finish_reason) = match outcome {
+        Ok(completion) => (prepared.judge.judge(&completion), completion.usage, completion.finish_reason),
+        Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
+    };
+    Attempt {
+        id: run.ids.attempt(started_at_us),
+        key: key_of(run, lane, item),
+        cost_nanousd: cost_of(lane, &usage, &transcript, &judgement),
+        judgement,
+        tries,
+        started_at_us,
+        ttft_us,
+        total_us,
+        usage,
+        finish_reason,
+        draw: prepared.instance.draw.clone(),
+        transcript: Some(transcript),
+    }
+}
+
+/// Cost by reported usage; by bytes where an answer reports none, so that no paid answer counts as free.
+fn cost_of(lane: &Lane, usage: &Usage, transcript: &Transcript, judgement: &Judgement) -> i64 {
+    let Some(price) = lane.endpoint.price else { return 0 };
+    if judgement.score.is_none() && usage.tokens_in.is_none() {
+        return 0;
+    }
+    let tokens_in = usage.tokens_in.unwrap_or(transcript.request.len() as u64 / BYTES_PER_TOKEN);
+    let tokens_out = usage.tokens_out.unwrap_or(transcript.response.len() as u64 / BYTES_PER_TOKEN);
+    price.cost_nanousd(tokens_in, tokens_out)
+}
+
+fn broken_case(run: &Execution, lane: &Lane, item: &Item, reason: String) -> Attempt {
+    let now_us = run.clock.now_us();
+    Attempt {
+        id: run.ids.attempt(now_us),
+        key: key_of(run, lane, item),
+        judgement: Judgement::unscored(UnscoredWhy::Ours, reason),
+        tries: Vec::new(),
+        started_at_us: now_us,
+        ttft_us: None,
+        total_us: 0,
+        usage: Usage::default(),
+        cost_nanousd: 0,
+        finish_reason: None,
+        draw: None,
+        transcript: None,
+    }
+}

@@ -1,0 +1,237 @@
+//! Plans a sweep: pure. Everything that a sweep does is fixed here, before its first call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::domain::{
+    BudgetedEndpoint, Case, CaseId, EndpointId, Fault, Micros, ModelId, Outcome, Price, Suite, SuiteDigest, SuitePlan,
+    SweepId, SweepKind, SweepPlan, UnscoredWhy, Verdict, canonical,
+};
+
+/// Answer tokens assumed for a case that sets no `max_tokens`.
+pub const ANSWER_TOKENS_DEFAULT: u64 = 4096;
+/// Bytes of request JSON per prompt token, at least: the worst case of the reservation.
+pub const BYTES_PER_TOKEN_MIN: u64 = 2;
+
+/// One suite with its budgets.
+#[derive(Debug, Clone)]
+pub struct SuiteBudget {
+    /// The suite.
+    pub suite: Arc<Suite>,
+    /// Cases per endpoint; zero leaves an endpoint out.
+    pub cases: Vec<BudgetedEndpoint>,
+    /// Take only these cases (by hand: `--limit`); `None`: all.
+    pub only: Option<Vec<CaseId>>,
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone)]
+pub struct PlanInput {
+    /// The sweep's id.
+    pub id: SweepId,
+    /// The model.
+    pub model: ModelId,
+    /// Who asked.
+    pub kind: SweepKind,
+    /// Place among the model's sweeps.
+    pub ordinal: u64,
+    /// 32 hexadecimal digits.
+    pub seed: String,
+    /// Now.
+    pub planned_at_us: Micros,
+    /// Frozen anchors.
+    pub anchors: Vec<EndpointId>,
+    /// Suites and budgets.
+    pub suites: Vec<SuiteBudget>,
+    /// Repeats.
+    pub epochs: u32,
+    /// Whether the outcomes become evidence.
+    pub gives_evidence: bool,
+}
+
+/// Makes the plan: one permutation per suite, prefixes per endpoint.
+#[must_use]
+pub fn build_plan(input: PlanInput) -> SweepPlan {
+    let suites = input.suites.into_iter().filter_map(|s| suite_plan(&input.seed, input.epochs, s)).collect();
+    SweepPlan {
+        id: input.id,
+        model: input.model,
+        kind: input.kind,
+        ordinal: input.ordinal,
+        seed: input.seed,
+        planned_at_us: input.planned_at_us,
+        anchors: input.anchors,
+        suites,
+        reserved_nanousd: 0,
+        gives_evidence: input.gives_evidence,
+    }
+}
+
+fn suite_plan(seed: &str, epochs: u32, budget: SuiteBudget) -> Option<SuitePlan> {
+    let all: Vec<CaseId> = match budget.only {
+        Some(only) => only,
+        None => budget.suite.cases.iter().map(|c| c.id.clone()).collect(),
+    };
+    let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let endpoints: Vec<BudgetedEndpoint> = budget
+        .cases
+        .into_iter()
+        .map(|b| BudgetedEndpoint { cases: b.cases.min(count), id: b.id })
+        .filter(|b| b.cases > 0)
+        .collect();
+    let largest = endpoints.iter().map(|e| e.cases).max()?;
+    let cases = permutation(seed, &budget.suite.digest, &all, largest as usize);
+    Some(SuitePlan { suite: budget.suite.name.clone(), digest: budget.suite.digest.clone(), cases, epochs, endpoints })
+}
+
+/// The first `take` of a random permutation (Fisher-Yates, ChaCha8 seeded by seed and digest; version 1).
+#[must_use]
+pub fn permutation(seed: &str, digest: &SuiteDigest, cases: &[CaseId], take: usize) -> Vec<CaseId> {
+    let key = canonical::sha256_parts(&[b"exactod-permutation-v1", seed.as_bytes(), digest.as_str().as_bytes()]);
+    let mut rng = ChaCha8Rng::from_seed(key);
+    let mut order: Vec<&CaseId> = cases.iter().collect();
+    let take = take.min(order.len());
+    for i in 0..take {
+        let j = i + below(&mut rng, (order.len() - i) as u64) as usize;
+        order.swap(i, j);
+    }
+    order.into_iter().take(take).cloned().collect()
+}
+
+/// A uniform number below `n` by rejection, so that every permutation is equally likely.
+fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
+    let zone = u64::MAX - u64::MAX % n;
+    loop {
+        let x = rng.next_u64();
+        if x < zone {
+            return x % n;
+        }
+    }
+}
+
+/// The most that a sweep can cost, in billionths of a US dollar: all cases, maximal tokens.
+#[must_use]
+pub fn worst_case_nanousd(
+    plan: &SweepPlan,
+    suites: &BTreeMap<&str, Arc<Suite>>,
+    prices: &BTreeMap<EndpointId, Price>,
+) -> i64 {
+    let mut total = 0i64;
+    for part in &plan.suites {
+        let Some(suite) = suites.get(part.suite.as_str()) else { continue };
+        let by_id: BTreeMap<&CaseId, &Arc<Case>> = suite.cases.iter().map(|c| (&c.id, c)).collect();
+        let tokens: Vec<(u64, u64)> =
+            part.cases.iter().map(|id| by_id.get(id).map_or((0, 0), |c| worst_case_tokens(c))).collect();
+        for endpoint in &part.endpoints {
+            let Some(price) = prices.get(&endpoint.id) else { continue };
+            for (tokens_in, tokens_out) in tokens.iter().take(endpoint.cases as usize) {
+                total += price.cost_nanousd(*tokens_in, *tokens_out) * i64::from(part.epochs);
+            }
+        }
+    }
+    total
+}
+
+fn worst_case_tokens(case: &Case) -> (u64, u64) {
+    let bytes: u64 = case.messages.iter().map(|m| m.to_string().len() as u64).sum::<u64>()
+        + case.tools.iter().flatten().map(|t| t.to_string().len() as u64).sum::<u64>();
+    let answer = case
+        .request
+        .get("max_tokens")
+        .or_else(|| case.request.get("max_completion_tokens"))
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(ANSWER_TOKENS_DEFAULT);
+    (bytes / BYTES_PER_TOKEN_MIN + 1, answer)
+}
+
+/// Shrinks every budget of a plan by the same factor, so that a sweep fits its money; `None` when an endpoint would
+/// be left with nothing.
+#[must_use]
+pub fn shrink_to(mut plan: SweepPlan, factor: f64) -> Option<SweepPlan> {
+    for part in &mut plan.suites {
+        for endpoint in &mut part.endpoints {
+            endpoint.cases = (f64::from(endpoint.cases) * factor).floor() as u32;
+            if endpoint.cases == 0 {
+                return None;
+            }
+        }
+        let largest = part.endpoints.iter().map(|e| e.cases).max().unwrap_or(0);
+        part.cases.truncate(largest as usize);
+    }
+    Some(plan)
+}
+
+/// What a verdict means for evidence (interfaces, section 5). `graded`: the weighted score instead of 1/0.
+#[must_use]
+pub fn outcome_of(verdict: Verdict, fault: Option<Fault>, score: Option<f64>, graded: bool) -> Outcome {
+    match verdict {
+        Verdict::Pass if graded => graded_outcome(score),
+        Verdict::Fail(_) if graded => graded_outcome(score),
+        Verdict::Pass => Outcome::Scored(1.0),
+        Verdict::Fail(_) => Outcome::Scored(0.0),
+        Verdict::Unscored(UnscoredWhy::Provider) => {
+            debug_assert!(fault.is_some(), "an undelivered attempt names its fault");
+            Outcome::Missing
+        }
+        Verdict::Unscored(UnscoredWhy::Ours) => Outcome::Skipped { provenance: false },
+        Verdict::Unscored(UnscoredWhy::Provenance) => Outcome::Skipped { provenance: true },
+    }
+}
+
+/// A score that is no number in [0,1] is a grader error: it counts nowhere (statistics, section 8).
+fn graded_outcome(score: Option<f64>) -> Outcome {
+    match score {
+        Some(s) if (0.0..=1.0).contains(&s) => Outcome::Scored(s),
+        _ => Outcome::Skipped { provenance: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn ids(n: usize) -> Vec<CaseId> {
+        (0..n).map(|i| CaseId::new(&format!("c{i}")).unwrap()).collect()
+    }
+
+    fn digest() -> SuiteDigest {
+        SuiteDigest::new("ab").unwrap()
+    }
+
+    #[test]
+    fn a_permutation_is_a_prefix_of_the_longer_one_and_repeats_nothing() {
+        let cases = ids(50);
+        let long = permutation("00", &digest(), &cases, 50);
+        let short = permutation("00", &digest(), &cases, 20);
+        assert_eq!(long[..20], short[..]);
+        assert_eq!(long.iter().collect::<BTreeSet<_>>().len(), 50);
+        assert_ne!(long, permutation("01", &digest(), &cases, 50));
+        assert!(permutation("00", &digest(), &[], 3).is_empty());
+    }
+
+    #[test]
+    fn every_case_comes_first_equally_often() {
+        let cases = ids(5);
+        let mut first = BTreeMap::new();
+        for seed in 0..5000 {
+            let order = permutation(&format!("{seed:032x}"), &digest(), &cases, 1);
+            *first.entry(order[0].clone()).or_insert(0u32) += 1;
+        }
+        // Binomial(5000, 0.2): standard deviation 28; five of them leave a wrong alarm at 1e-6.
+        for count in first.values() {
+            assert!((1000 - 141..=1000 + 141).contains(count), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn a_score_outside_the_unit_interval_counts_nowhere() {
+        assert_eq!(outcome_of(Verdict::Pass, None, Some(f64::NAN), true), Outcome::Skipped { provenance: false });
+        assert_eq!(outcome_of(Verdict::Pass, None, Some(0.5), true), Outcome::Scored(0.5));
+        assert_eq!(outcome_of(Verdict::Fail(Fault::WrongAnswer), None, Some(0.5), false), Outcome::Scored(0.0));
+    }
+}

@@ -1,0 +1,4 @@
+//! Expected values and laws of the formulas.
+
+mod laws;
+mod vectors;

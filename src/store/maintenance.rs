@@ -1,0 +1,134 @@
+//! Maintenance: check and prune.
+
+use std::collections::BTreeMap;
+
+use super::error::Result;
+use super::pool::Arg;
+use super::rows::{count, id_floor};
+use super::{Store, statements};
+use crate::domain::Micros;
+
+/// Rows deleted in one transaction: short enough that a writer beside it hardly notices.
+const PRUNE_ROWS: i64 = 2_000;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// `SQLite 3.x` or `PostgreSQL x`.
+    pub database: String,
+    /// Version of the last applied migration.
+    pub schema: i64,
+    /// Version that this program knows.
+    pub schema_known: i64,
+    /// Rows of each table.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Size of the database in bytes.
+    pub size_bytes: i64,
+    /// What is wrong, one sentence each; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// What is older than these times is deleted; `None` keeps all. Sweeps, decisions and allowlists stay for ever.
+///
+/// Age goes by the time in an attempt's id (version 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Transcripts before this time.
+    pub transcripts_before_us: Option<Micros>,
+    /// Attempts before this time, with their transcripts, and the plans of their sweeps. Attempts of running sweeps
+    /// stay.
+    pub attempts_before_us: Option<Micros>,
+}
+
+/// What was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Transcripts, without those that went with their attempts.
+    pub transcripts: u64,
+    /// Attempts.
+    pub attempts: u64,
+    /// Plans of finished sweeps.
+    pub plans: u64,
+}
+
+impl Store {
+    /// Looks for damage: the database's own integrity check, rows that refer to nothing, and the schema's version.
+    /// Reads everything; on a large store that takes a while, and others go on beside it.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) when the database cannot be read at all.
+    pub async fn check(&self) -> Result<CheckReport> {
+        let schema = self.schema().await?;
+        let mut report = CheckReport {
+            database: self.pool.product().await?,
+            schema: schema.found,
+            schema_known: schema.known,
+            rows: BTreeMap::new(),
+            size_bytes: self.pool.size_bytes().await?,
+            problems: self.pool.integrity().await?,
+        };
+        if schema.found < schema.known {
+            let text = "the schema is older than this program: run `exactod db migrate`";
+            report.problems.push(text.to_owned());
+            return Ok(report);
+        }
+        for (table, statement) in statements::COUNTS {
+            report.rows.insert(table, self.count(statement).await?);
+        }
+        for (statement, what) in ORPHANS {
+            match self.count(statement).await? {
+                0 => {}
+                n => report.problems.push(format!("{n} {what}")),
+            }
+        }
+        Ok(report)
+    }
+
+    async fn count(&self, statement: &'static str) -> Result<u64> {
+        Ok(self.pool.read_one(statement, &[], |row| count(row, 0)).await?.unwrap_or_default())
+    }
+
+    /// Deletes what is older than the retention, in short transactions, and gives the space back.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) of the database; what was deleted before stays deleted.
+    pub async fn prune(&self, retention: &Retention) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        if let Some(before_us) = retention.attempts_before_us {
+            pruned.attempts = self.delete_before(statements::PRUNE_ATTEMPTS, before_us).await?;
+            let mut tx = self.pool.begin().await?;
+            pruned.plans = tx.execute(statements::PRUNE_PLANS, &[id_floor(before_us).as_str().into()]).await?;
+            tx.commit().await?;
+        }
+        if let Some(before_us) = retention.transcripts_before_us {
+            pruned.transcripts = self.delete_before(statements::PRUNE_TRANSCRIPTS, before_us).await?;
+        }
+        self.pool.reclaim().await?;
+        Ok(pruned)
+    }
+
+    async fn delete_before(&self, statement: &'static str, before_us: Micros) -> Result<u64> {
+        let floor = id_floor(before_us);
+        let args: [Arg<'_>; 2] = [floor.as_str().into(), PRUNE_ROWS.into()];
+        let mut deleted = 0;
+        loop {
+            let mut tx = self.pool.begin().await?;
+            let rows = tx.execute(statement, &args).await?;
+            tx.commit().await?;
+            deleted += rows;
+            if rows < PRUNE_ROWS.unsigned_abs() {
+                return Ok(deleted);
+            }
+            self.pool.reclaim().await?;
+        }
+    }
+}
+
+/// Rows that should be impossible.
+const ORPHANS: &[(&str, &str)] = &[
+    (statements::ORPHAN_TRANSCRIPTS, "transcripts belong to no attempt"),
+    (statements::ORPHAN_ATTEMPTS, "attempts belong to no sweep"),
+    (statements::ORPHAN_DECISIONS, "decisions name a sweep that is missing"),
+    (statements::SWEEPS_UNFINISHED, "sweeps have ended without a time"),
+    (statements::PLANS_MISSING, "running sweeps have no plan and cannot be finished"),
+];

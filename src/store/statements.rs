@@ -1,0 +1,274 @@
+//! Every statement of the store, each one text for both databases; a contract test prepares them all on both.
+
+use std::sync::LazyLock;
+
+/// Sorts after every id (ids begin with a hexadecimal digit): the cursor of a first page.
+pub(super) const AFTER_EVERY_ID: &str = "g";
+
+macro_rules! attempt_columns {
+    () => {
+        "id, sweep, endpoint, suite, case_id, epoch, model, verdict, why, score, fault, secondary, error_type, \
+         explanation, tries, first_try_ok, delivered, started_at_us, ttft_us, total_us, tokens_in, tokens_out, \
+         tokens_reasoning, cost_nanousd, finish_reason, draw"
+    };
+}
+
+/// What scorecards and evidence need of an attempt, without its long texts.
+macro_rules! measure_columns {
+    () => {
+        "id, sweep, endpoint, suite, case_id, epoch, verdict, why, score, fault, secondary, first_try_ok, delivered, \
+         started_at_us, ttft_us, total_us, tokens_in, tokens_out, cost_nanousd"
+    };
+}
+
+macro_rules! sweep_columns {
+    () => {
+        "id, model, ordinal, kind, state, planned_at_us, finished_at_us, reserved_nanousd, spent_nanousd, \
+         lease_owner, lease_until_us, fence, note"
+    };
+}
+
+macro_rules! allowlist_columns {
+    () => {
+        "model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep"
+    };
+}
+
+macro_rules! alarm_columns {
+    () => {
+        "id, model, endpoint, kind, text, opened_at_us, closed_at_us"
+    };
+}
+
+/// Declares the statements, and [`FIXED`] with all of them.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
+        $($(#[$doc])* pub(super) const $name: &str = $text;)+
+        const FIXED: &[&str] = &[$($text),+];
+    };
+}
+
+statements! {
+    SCHEMA_VERSION = "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations";
+    META_GET = "SELECT value FROM meta WHERE key = $1";
+    META_SET = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+    SUITE_GET = "SELECT digest, case_hashes FROM suites WHERE name = $1 AND revision = $2";
+    SUITE_SEEN = "UPDATE suites SET seen_at_us = $3 WHERE name = $1 AND revision = $2 AND seen_at_us < $3";
+    SUITE_ADD = "INSERT INTO suites (name, revision, digest, seen_at_us, case_hashes) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT DO NOTHING";
+
+    FIRE_ADD = "INSERT INTO fires (schedule, fire_at_us, model, sweep, note) VALUES ($1, $2, $3, $4, $5) \
+                ON CONFLICT DO NOTHING";
+    FIRE_LAST = "SELECT fire_at_us FROM fires WHERE schedule = $1 AND model = $2 ORDER BY fire_at_us DESC LIMIT 1";
+
+    SWEEP_ADD = "INSERT INTO sweeps (id, model, ordinal, kind, state, plan, planned_at_us, finished_at_us, \
+                 reserved_nanousd, spent_nanousd, lease_owner, lease_until_us, fence, note) \
+                 VALUES ($1, $2, $3, $4, 'running', $5, $6, NULL, $7, 0, NULL, NULL, 0, '') ON CONFLICT DO NOTHING";
+    SWEEP_NEXT_ORDINAL = "SELECT CAST(COALESCE(MAX(ordinal), 0) AS BIGINT) + 1 FROM sweeps WHERE model = $1";
+    SWEEP_CLAIM = "UPDATE sweeps SET lease_owner = $2, lease_until_us = $3, fence = fence + 1 \
+                   WHERE id = $1 AND state = 'running' \
+                   AND (lease_owner IS NULL OR lease_owner = $2 OR lease_until_us <= $4) RETURNING fence";
+    SWEEP_RENEW = "UPDATE sweeps SET lease_until_us = $3 WHERE id = $1 AND fence = $2 AND state = 'running'";
+    SWEEP_RELEASE = "UPDATE sweeps SET lease_owner = NULL, lease_until_us = NULL WHERE id = $1 AND fence = $2";
+    SWEEP_FENCE = "SELECT fence, state FROM sweeps WHERE id = $1";
+    /// Changes nothing and locks the row until the transaction ends, so that the sweep cannot end meanwhile.
+    SWEEP_HOLD = "UPDATE sweeps SET fence = fence WHERE id = $1 AND state = 'running' RETURNING model";
+    SWEEP_END = "UPDATE sweeps SET state = $3, finished_at_us = $4, note = $5, lease_owner = NULL, \
+                 lease_until_us = NULL, spent_nanousd = (SELECT CAST(COALESCE(SUM(a.cost_nanousd), 0) AS BIGINT) \
+                 FROM attempts a WHERE a.sweep = $1) WHERE id = $1 AND fence = $2 AND state = 'running'";
+    SWEEP_GET = concat!("SELECT ", sweep_columns!(), ", plan FROM sweeps WHERE id = $1");
+    SWEEPS_RUNNING = concat!("SELECT ", sweep_columns!(), ", plan FROM sweeps WHERE state = 'running' \
+                     AND (CAST($1 AS TEXT) IS NULL OR model = $1) ORDER BY id");
+    SWEEPS_LIST = concat!("SELECT ", sweep_columns!(), " FROM sweeps WHERE id < $1 \
+                  AND (CAST($2 AS TEXT) IS NULL OR model = $2) AND (CAST($3 AS TEXT) IS NULL OR state = $3) \
+                  ORDER BY id DESC LIMIT $4");
+    SWEEP_PROGRESS = "SELECT endpoint, verdict, COUNT(*) FROM attempts WHERE sweep = $1 GROUP BY endpoint, verdict";
+
+    /// By model, because the index on time begins with the model.
+    SPENT_SINCE = "SELECT CAST(COALESCE(SUM(a.cost_nanousd), 0) AS BIGINT) FROM (SELECT DISTINCT model FROM sweeps) m \
+                   JOIN attempts a ON a.model = m.model AND a.started_at_us >= $1";
+    RESERVATIONS = "SELECT s.reserved_nanousd, CAST(COALESCE((SELECT SUM(a.cost_nanousd) FROM attempts a \
+                    WHERE a.sweep = s.id), 0) AS BIGINT) FROM sweeps s WHERE s.state = 'running'";
+
+    ATTEMPT_KNOWN = "SELECT id FROM attempts WHERE id = $1";
+    ATTEMPT_GET = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
+    ATTEMPT_KEYS = "SELECT endpoint, suite, case_id, epoch FROM attempts WHERE sweep = $1";
+    ATTEMPTS_OF_SWEEP = concat!("SELECT ", measure_columns!(), " FROM attempts WHERE sweep = $1");
+    ATTEMPTS_LIST = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id < $1 \
+                    AND (CAST($2 AS TEXT) IS NULL OR model = $2) AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
+                    AND (CAST($4 AS TEXT) IS NULL OR suite = $4) AND (CAST($5 AS TEXT) IS NULL OR verdict = $5) \
+                    AND (CAST($6 AS TEXT) IS NULL OR fault = $6) AND started_at_us >= $7 \
+                    ORDER BY id DESC LIMIT $8");
+    ATTEMPTS_LIST_OF_SWEEP = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id < $1 \
+                    AND (CAST($2 AS TEXT) IS NULL OR model = $2) AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
+                    AND (CAST($4 AS TEXT) IS NULL OR suite = $4) AND (CAST($5 AS TEXT) IS NULL OR verdict = $5) \
+                    AND (CAST($6 AS TEXT) IS NULL OR fault = $6) AND started_at_us >= $7 \
+                    AND sweep = $9 ORDER BY id DESC LIMIT $8");
+    ATTEMPTS_WINDOW = concat!("SELECT ", measure_columns!(), " FROM attempts \
+                      WHERE model = $1 AND started_at_us >= $2 AND started_at_us < $3 \
+                      AND (started_at_us > $2 OR id > $4) ORDER BY started_at_us, id LIMIT $5");
+    TRANSCRIPT_GET = "SELECT codec, bytes FROM transcripts WHERE attempt = $1";
+
+    STATE_NEWEST = "SELECT seq, sweep, at_us, bytes FROM states WHERE model = $1 ORDER BY seq DESC LIMIT 1";
+    STATE_BEFORE = "SELECT seq, sweep, at_us, bytes FROM states WHERE model = $1 AND seq < $2 ORDER BY seq DESC LIMIT 1";
+    STATE_SEQ = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) FROM states WHERE model = $1";
+    STATE_ADD = "INSERT INTO states (model, seq, sweep, at_us, bytes) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT DO NOTHING";
+    STATE_FORGET = "DELETE FROM states WHERE model = $1 AND seq < $2";
+
+    DECISION_ADD = "INSERT INTO decisions (id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, \
+                    reason, evidence) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    DECISIONS_LIST = "SELECT id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, evidence \
+                      FROM decisions WHERE model = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
+                      ORDER BY id DESC LIMIT $4";
+    DECISIONS_OF_ALL = "SELECT id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, \
+                        evidence FROM decisions WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR endpoint = $2) \
+                        ORDER BY id DESC LIMIT $3";
+
+    ALLOWLIST_ADD = "INSERT INTO allowlists (model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep) \
+                     SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), \
+                     CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS TEXT), CAST($8 AS TEXT) \
+                     WHERE NOT EXISTS (SELECT 1 FROM allowlists WHERE model = $1 AND revision >= $2) \
+                     ON CONFLICT DO NOTHING";
+    ALLOWLISTS_CURRENT = concat!("SELECT ", allowlist_columns!(), " FROM allowlists a WHERE revision = \
+                         (SELECT MAX(b.revision) FROM allowlists b WHERE b.model = a.model) ORDER BY model");
+    ALLOWLIST_GET = concat!("SELECT ", allowlist_columns!(), " FROM allowlists WHERE model = $1 AND revision = $2");
+    ALLOWLIST_NEWEST = concat!("SELECT ", allowlist_columns!(), " FROM allowlists WHERE model = $1 \
+                       ORDER BY revision DESC LIMIT 1");
+
+    ALARM_OPEN = "INSERT INTO alarms (id, model, endpoint, kind, text, opened_at_us, closed_at_us) \
+                  VALUES ($1, $2, $3, $4, $5, $6, NULL) ON CONFLICT DO NOTHING";
+    ALARM_CLOSE = "UPDATE alarms SET closed_at_us = $4 WHERE model = $1 AND endpoint = $2 AND kind = $3 \
+                   AND closed_at_us IS NULL";
+    ALARMS_OPEN = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE closed_at_us IS NULL ORDER BY id");
+    ALARMS_LIST = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE id < $1 \
+                  AND (CAST($2 AS TEXT) IS NULL OR model = $2) ORDER BY id DESC LIMIT $3");
+
+    /// Ids of version 7 sort by time, so retention needs no index of its own.
+    PRUNE_TRANSCRIPTS = "DELETE FROM transcripts WHERE attempt IN \
+                         (SELECT attempt FROM transcripts WHERE attempt < $1 ORDER BY attempt LIMIT $2)";
+    PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.id < $1 \
+                      AND a.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') ORDER BY a.id LIMIT $2)";
+    PRUNE_PLANS = "UPDATE sweeps SET plan = NULL WHERE id < $1 AND state <> 'running' AND plan IS NOT NULL";
+
+    ORPHAN_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts t WHERE NOT EXISTS \
+                          (SELECT 1 FROM attempts a WHERE a.id = t.attempt)";
+    ORPHAN_ATTEMPTS = "SELECT COUNT(*) FROM attempts a WHERE NOT EXISTS (SELECT 1 FROM sweeps s WHERE s.id = a.sweep)";
+    ORPHAN_DECISIONS = "SELECT COUNT(*) FROM decisions d WHERE d.sweep IS NOT NULL AND NOT EXISTS \
+                        (SELECT 1 FROM sweeps s WHERE s.id = d.sweep)";
+    SWEEPS_UNFINISHED = "SELECT COUNT(*) FROM sweeps WHERE state <> 'running' AND finished_at_us IS NULL";
+    PLANS_MISSING = "SELECT COUNT(*) FROM sweeps WHERE state = 'running' AND plan IS NULL";
+
+    COUNT_SUITES = "SELECT COUNT(*) FROM suites";
+    COUNT_SWEEPS = "SELECT COUNT(*) FROM sweeps";
+    COUNT_FIRES = "SELECT COUNT(*) FROM fires";
+    COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempts";
+    COUNT_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts";
+    COUNT_STATES = "SELECT COUNT(*) FROM states";
+    COUNT_DECISIONS = "SELECT COUNT(*) FROM decisions";
+    COUNT_ALLOWLISTS = "SELECT COUNT(*) FROM allowlists";
+    COUNT_ALARMS = "SELECT COUNT(*) FROM alarms";
+}
+
+/// The tables that are counted, with their statements.
+pub(super) const COUNTS: &[(&str, &str)] = &[
+    ("suites", COUNT_SUITES),
+    ("sweeps", COUNT_SWEEPS),
+    ("fires", COUNT_FIRES),
+    ("attempts", COUNT_ATTEMPTS),
+    ("transcripts", COUNT_TRANSCRIPTS),
+    ("states", COUNT_STATES),
+    ("decisions", COUNT_DECISIONS),
+    ("allowlists", COUNT_ALLOWLISTS),
+    ("alarms", COUNT_ALARMS),
+];
+
+/// Columns of an attempt.
+pub(super) const ATTEMPT_COLUMNS: usize = 26;
+/// Columns of a transcript.
+pub(super) const TRANSCRIPT_COLUMNS: usize = 3;
+
+/// Inserts of several rows come in these sizes only, largest first, so that few statements stay prepared.
+/// The largest binds 64 * 26 = 1,664 values; SQLite allows 32,766 and PostgreSQL 65,535.
+const INSERT_ROWS: [usize; 3] = [64, 8, 1];
+
+/// The texts of one insert in the sizes of [`INSERT_ROWS`], with both kinds of placeholders: to SQLite a numbered one
+/// is a name, and it searches the list of all names for each value, which made up most of the cost of a large insert.
+pub(super) struct Inserts {
+    numbered: [String; INSERT_ROWS.len()],
+    positional: [String; INSERT_ROWS.len()],
+}
+
+/// How the values of a statement are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placeholders {
+    /// `$1, $2, ..`: understood by both databases.
+    Numbered,
+    /// `?`: SQLite, for large inserts.
+    Positional,
+}
+
+impl Inserts {
+    fn new(into: &str, columns: usize) -> Self {
+        let texts = |placeholders: Placeholders| {
+            INSERT_ROWS.map(|rows| {
+                let value = |at: usize| match placeholders {
+                    Placeholders::Numbered => format!("${}", at + 1),
+                    Placeholders::Positional => "?".to_owned(),
+                };
+                let row = |r: usize| {
+                    let values: Vec<String> = (0..columns).map(|c| value(r * columns + c)).collect();
+                    format!("({})", values.join(", "))
+                };
+                let all: Vec<String> = (0..rows).map(row).collect();
+                format!("INSERT INTO {into} VALUES {} ON CONFLICT DO NOTHING", all.join(", "))
+            })
+        };
+        Inserts { numbered: texts(Placeholders::Numbered), positional: texts(Placeholders::Positional) }
+    }
+
+    fn texts(&'static self, placeholders: Placeholders) -> &'static [String; INSERT_ROWS.len()] {
+        match placeholders {
+            Placeholders::Numbered => &self.numbered,
+            Placeholders::Positional => &self.positional,
+        }
+    }
+
+    /// The largest insert for at most this many rows (at least 1), and its size.
+    pub fn for_rows(&'static self, rows: usize, placeholders: Placeholders) -> (&'static str, usize) {
+        let at = INSERT_ROWS.iter().position(|size| *size <= rows).unwrap_or(INSERT_ROWS.len() - 1);
+        (&self.texts(placeholders)[at], INSERT_ROWS[at])
+    }
+}
+
+/// Adds attempts; those whose id or key exists are left as they are.
+pub(super) static ATTEMPTS_ADD: LazyLock<Inserts> =
+    LazyLock::new(|| Inserts::new(concat!("attempts (", attempt_columns!(), ")"), ATTEMPT_COLUMNS));
+/// Adds transcripts.
+pub(super) static TRANSCRIPTS_ADD: LazyLock<Inserts> =
+    LazyLock::new(|| Inserts::new("transcripts (attempt, codec, bytes)", TRANSCRIPT_COLUMNS));
+
+/// Every statement of the store, as a database with these placeholders gets it.
+pub(super) fn all(placeholders: Placeholders) -> Vec<&'static str> {
+    let inserts = [&*ATTEMPTS_ADD, &*TRANSCRIPTS_ADD];
+    let generated = inserts.into_iter().flat_map(|inserts| inserts.texts(placeholders)).map(String::as_str);
+    FIXED.iter().copied().chain(generated).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_insert_never_takes_more_rows_than_there_are() {
+        for (rows, placeholders) in (1..200).flat_map(|n| [(n, Placeholders::Numbered), (n, Placeholders::Positional)])
+        {
+            let (text, size) = ATTEMPTS_ADD.for_rows(rows, placeholders);
+            assert!(size <= rows);
+            assert_eq!(text.matches("), (").count() + 1, size);
+        }
+        let (text, _) = ATTEMPTS_ADD.for_rows(1, Placeholders::Numbered);
+        assert!(text.contains("$26)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
+    }
+}

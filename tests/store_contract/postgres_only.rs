@@ -1,0 +1,41 @@
+//! What only a server can do wrong.
+
+use std::time::Duration;
+
+use exactod::store::{Store, StoreError, StoreOptions};
+
+use crate::kit::{Database, attempts, sweep};
+
+#[tokio::test]
+async fn no_space_left_is_told_apart() {
+    let db = Database::postgres().await;
+    let store = db.store().await;
+    let id = sweep(&store, 1).await;
+    db.raw(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$; \
+         CREATE TRIGGER full_disk BEFORE INSERT ON transcripts EXECUTE FUNCTION full_disk()",
+    )
+    .await;
+    let error = store.append_attempts(attempts(id, 0..2)).await.unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    assert_eq!(store.done_keys(id).await.unwrap().len(), 0, "attempts and transcripts are one transaction");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("postgres://exactod:hush@localhost/x?host={}", folder.path().display());
+    let options = StoreOptions { busy_timeout: Duration::from_millis(50), ..StoreOptions::default() };
+    let error = Store::open(&url, &options).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(_) | StoreError::Locked(_)), "{error:?}");
+    assert!(!error.to_string().contains("hush"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told() {
+    let db = Database::postgres().await;
+    let url = db.url.replacen("exactod_test", "no_such_database", 1);
+    let error = Store::open(&url, &StoreOptions::default()).await.unwrap_err();
+    assert!(error.to_string().contains("does not exist"), "{error}");
+}

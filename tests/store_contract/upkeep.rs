@@ -1,0 +1,142 @@
+//! Schema, check, prune.
+
+use exactod::domain::SweepState;
+use exactod::store::{Pruned, Retention, SCHEMA_VERSION, Schema, Store, StoreError, StoreOptions, SweepEnd};
+
+use crate::kit::{Database, SECOND, T0, attempt, attempts, model, sweep};
+
+pub async fn every_statement_prepares(db: Database) {
+    let store = db.store().await;
+    let statements = store.statements();
+    assert!(statements.len() > 50);
+    for statement in statements {
+        store.prepare(statement).await.unwrap_or_else(|error| panic!("{error}\n{statement}"));
+    }
+}
+
+pub async fn migrating_again_changes_nothing(db: Database) {
+    let empty = db.empty().await;
+    let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
+    assert_eq!(store.schema().await.unwrap(), Schema { found: 0, known: SCHEMA_VERSION });
+    assert!(!store.check().await.unwrap().problems.is_empty(), "an empty database must be migrated first");
+    let done = Schema { found: SCHEMA_VERSION, known: SCHEMA_VERSION };
+    assert_eq!(store.migrate().await.unwrap(), done);
+    let layout = store.layout().await.unwrap();
+    assert_eq!(store.migrate().await.unwrap(), done);
+    assert_eq!(store.layout().await.unwrap(), layout);
+}
+
+pub async fn two_daemons_may_migrate_at_once(db: Database) {
+    let empty = db.empty().await;
+    let options = StoreOptions::default();
+    let (one, other) = tokio::join!(Store::open(&empty.url, &options), Store::open(&empty.url, &options));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let (a, b) = tokio::join!(one.migrate(), other.migrate());
+    assert_eq!((a.unwrap().found, b.unwrap().found), (SCHEMA_VERSION, SCHEMA_VERSION));
+}
+
+pub async fn a_newer_schema_is_refused(db: Database) {
+    let store = db.store().await;
+    db.raw(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         SELECT 9000, 'from the future', success, checksum, 0 FROM _sqlx_migrations",
+    )
+    .await;
+    let error = Store::open(&db.url, &StoreOptions::default()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::NewerVersion { found: 9000, known: SCHEMA_VERSION, .. }), "{error}");
+    assert!(error.to_string().contains("update exactod"), "{error}");
+    assert!(matches!(store.migrate().await, Err(StoreError::NewerVersion { found: 9000, .. })));
+}
+
+pub async fn an_altered_migration_is_refused(db: Database) {
+    let store = db.store().await;
+    db.raw("UPDATE _sqlx_migrations SET checksum = substr(checksum, 2)").await;
+    let error = store.migrate().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Migration(_)), "{error}");
+}
+
+pub async fn foreign_tables_are_refused(db: Database) {
+    let empty = db.empty().await;
+    empty.raw("CREATE TABLE sweeps (chimney TEXT)").await;
+    let error = Store::open(&empty.url, &StoreOptions::default()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Foreign { .. }), "{error}");
+    let other = db.empty().await;
+    other.raw("CREATE TABLE _sqlx_migrations (version BIGINT); CREATE TABLE meta (key TEXT, value TEXT)").await;
+    let error = Store::open(&other.url, &StoreOptions::default()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Foreign { .. }), "{error}");
+}
+
+pub async fn check_finds_nothing_wrong(db: Database) {
+    let store = db.store().await;
+    let sweep = sweep(&store, 1).await;
+    store.append_attempts(attempts(sweep, 0..12)).await.unwrap();
+    let report = store.check().await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!((report.schema, report.schema_known), (SCHEMA_VERSION, SCHEMA_VERSION));
+    assert_eq!((report.rows["attempts"], report.rows["sweeps"], report.rows["allowlists"]), (12, 1, 0));
+    assert!(report.database.starts_with(if db.is_sqlite() { "SQLite 3." } else { "PostgreSQL " }));
+    assert!(report.size_bytes > 10_000);
+}
+
+pub async fn check_finds_orphans(db: Database) {
+    let store = db.store().await;
+    let sweep = sweep(&store, 1).await;
+    store.append_attempts(attempts(sweep, 0..3)).await.unwrap();
+    db.raw(if db.is_sqlite() {
+        "PRAGMA foreign_keys = OFF; DELETE FROM attempts WHERE id IN (SELECT MIN(id) FROM attempts); \
+         UPDATE sweeps SET plan = NULL"
+    } else {
+        "SET session_replication_role = replica; DELETE FROM attempts WHERE id IN (SELECT MIN(id) FROM attempts); \
+         UPDATE sweeps SET plan = NULL"
+    })
+    .await;
+    let problems = store.check().await.unwrap().problems.join("\n");
+    assert!(problems.contains("1 transcripts belong to no attempt"), "{problems}");
+    assert!(problems.contains("1 running sweeps have no plan"), "{problems}");
+}
+
+pub async fn pruning_keeps_what_it_should(db: Database) {
+    let store = db.store().await;
+    let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
+    store.append_attempts(attempts(done, 0..30)).await.unwrap();
+    store.append_attempts(attempts(running, 30..32)).await.unwrap();
+    let mut old = attempts(running, 32..33);
+    old[0].id = exactod::domain::AttemptId(crate::kit::id_at(T0 - SECOND, 1));
+    store.append_attempts(old).await.unwrap();
+    let fence = store.claim_sweep(done, "a", T0 + 10, T0).await.unwrap().unwrap();
+    let end = SweepEnd {
+        sweep: done,
+        model: model(),
+        fence,
+        state: SweepState::Done,
+        at_us: T0 + 5,
+        note: String::new(),
+        curation: Default::default(),
+    };
+    store.commit_sweep_end(&end).await.unwrap();
+
+    assert_eq!(store.prune(&Retention::default()).await.unwrap(), Pruned::default());
+    let retention =
+        Retention { transcripts_before_us: Some(T0 + 20 * SECOND), attempts_before_us: Some(T0 + 10 * SECOND) };
+    let pruned = store.prune(&retention).await.unwrap();
+    assert_eq!(pruned, Pruned { transcripts: 11, attempts: 10, plans: 1 });
+    assert_eq!(store.prune(&retention).await.unwrap(), Pruned::default());
+    let kept = store.attempt(attempt(done, 15).id).await.unwrap().unwrap();
+    assert_eq!(kept.attempt.transcript, None);
+    let whole = store.attempt(attempt(done, 25).id).await.unwrap().unwrap();
+    assert!(whole.attempt.transcript.is_some());
+    assert_eq!(store.done_keys(running).await.unwrap().len(), 3, "a running sweep keeps its attempts");
+    assert_eq!(store.sweep(done).await.unwrap().unwrap().plan, None);
+    assert!(store.sweep(running).await.unwrap().unwrap().plan.is_some());
+    let report = store.check().await.unwrap();
+    assert_eq!((report.problems, report.rows["transcripts"]), (vec![], 12));
+}
+
+pub async fn facts_are_kept(db: Database) {
+    let store = db.store().await;
+    assert_eq!(store.fact("application").await.unwrap().as_deref(), Some("exactod"));
+    assert_eq!(store.fact("instance").await.unwrap(), None);
+    store.set_fact("instance", "one").await.unwrap();
+    store.set_fact("instance", "two").await.unwrap();
+    assert_eq!(db.store().await.fact("instance").await.unwrap().as_deref(), Some("two"));
+}
