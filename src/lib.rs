@@ -1,6 +1,7 @@
 //! exactod measures every provider endpoint that serves a model and publishes error-controlled allowlists.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod curation;

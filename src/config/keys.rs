@@ -406,12 +406,6 @@ pub static SCHEDULE: Section = Section {
             Default("\"0s\""),
             "A start is delayed by up to this much, the same for the same tick everywhere.",
         ),
-        key(
-            "spread",
-            TIME_OR_ZERO,
-            Default("\"0s\""),
-            "The requests of a sweep are spread over this much time; 0: as fast as the limits allow. Shorter than `deadline`.",
-        ),
         key("models", Texts, Default("[\"*\"]"), "Ids or aliases of models; `*` stands for any characters."),
         key("suites", Texts, Optional("every loaded suite"), "Names of suites."),
         key(
@@ -419,6 +413,12 @@ pub static SCHEDULE: Section = Section {
             TIME,
             Default("\"2h\""),
             "An interrupted sweep older than this is closed as it is instead of being resumed.",
+        ),
+        key(
+            "spread",
+            TIME_OR_ZERO,
+            Default("\"10m\""),
+            "The calls of a sweep are spread over this much time, so that one bad minute of an endpoint does not fill a sweep. Shorter than `deadline`; 0: as fast as the limits allow.",
         ),
     ],
 };

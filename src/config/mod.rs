@@ -186,7 +186,7 @@ pub struct ScheduleConfig {
     pub models: Vec<String>,
     /// Suites; empty: every loaded one.
     pub suites: Vec<SuiteName>,
-    /// The requests of a sweep are spread over this much time; zero: as fast as the limits allow.
+    /// The calls of a sweep are spread over this much time; zero: as fast as the limits allow.
     pub spread: Duration,
     /// An interrupted sweep older than this is closed as it is.
     pub deadline: Duration,

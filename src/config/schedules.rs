@@ -15,6 +15,7 @@ use super::models::Models;
 use super::reader::{Span, View};
 use super::{ModelConfig, NamedSuite, ScheduleConfig};
 
+const SPREAD: Duration = Duration::from_secs(10 * 60);
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many ticks are looked at for the shortest time between two.
 const TICKS_LOOKED_AT: usize = 24;
@@ -60,12 +61,8 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
         if let (Some((_, cron)), Some(zone)) = (&cron, timezone) {
             check_jitter(&view, cron, zone, jitter);
         }
-        let spread = view.duration("spread").unwrap_or(Duration::ZERO);
         let deadline = view.duration("deadline").unwrap_or(DEADLINE);
-        if spread >= deadline && !spread.is_zero() {
-            let message = "the sweep is spread over no less than its deadline";
-            view.reader.problem(&view.span_of("spread"), message, "spread < deadline, which is \"2h\" when absent");
-        }
+        let spread = spread(&view, deadline);
         let patterns = view.texts("models").unwrap_or_else(|| vec![("*", view.span())]);
         check_patterns(&view, &patterns, models);
         let suites = suites(&view, named_suites);
@@ -95,6 +92,16 @@ fn name(view: &View<'_>, n: usize, lines: &mut BTreeMap<String, usize>) -> Strin
         view.reader.problem(&span, message, format!("the first stands in line {line}"));
     }
     name
+}
+
+/// The default is never more than half of a short deadline.
+fn spread(view: &View<'_>, deadline: Duration) -> Duration {
+    let Some(spread) = view.duration("spread") else { return SPREAD.min(deadline / 2) };
+    if spread >= deadline && !spread.is_zero() {
+        let hint = "choose a shorter one; the deadline is \"2h\" when absent";
+        view.reader.problem(&view.span_of("spread"), "the sweep is spread over no less than its deadline", hint);
+    }
+    spread
 }
 
 fn time_zone(view: &View<'_>, text: &str, span: &Span) -> Option<Tz> {

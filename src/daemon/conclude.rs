@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{SweepError, Sweeper};
+use crate::config::ModelConfig;
 use crate::curation::{self, AlarmNote, Draft, Figures, ModelState, NewDecision};
 use crate::domain::{
     Allowlist, Decision, EndpointId, Micros, ModelId, OutcomeRow, Standing, SuiteDigest, SuiteName, SweepId, SweepPlan,
@@ -15,7 +16,7 @@ use crate::domain::{
 };
 use crate::metrics::{ModelLabels, ModelWordLabels, StandingLabels};
 use crate::publish::{Published, etag_of};
-use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, StoreError, SweepEnd};
+use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
 
 /// Alarm kinds that a fold sets and clears; others (budget, writer) have owners of their own.
 const FOLD_ALARMS: [&str; 4] = ["common", "provenance", "reference", "frozen"];
@@ -26,8 +27,8 @@ pub(super) struct Base {
     pub(super) state: ModelState,
 }
 
-pub(super) async fn load(sweeper: &Sweeper, model: &ModelId) -> Result<Base, SweepError> {
-    match sweeper.store.state(model).await? {
+pub(super) async fn load(store: &Store, model: &ModelId) -> Result<Base, SweepError> {
+    match store.state(model).await? {
         None => Ok(Base { seq: 0, state: ModelState::default() }),
         Some(stored) => {
             let state = curation::decode(&stored.bytes)
@@ -44,7 +45,7 @@ pub(super) async fn synced_state(
     model: &ModelRuntime,
     now_us: Micros,
 ) -> Result<ModelState, SweepError> {
-    let base = load(sweeper, &model.config.id).await?;
+    let base = load(&sweeper.store, &model.config.id).await?;
     let (next, decisions) = synced(runtime, model, &base.state, now_us);
     let figures = figures(sweeper, model, now_us).await?;
     let draft = draft(sweeper, model, &next, &figures, now_us).await?;
@@ -63,10 +64,14 @@ pub(super) async fn synced_state(
     Ok(next)
 }
 
-fn synced(runtime: &Runtime, model: &ModelRuntime, state: &ModelState, now_us: Micros) -> (ModelState, Vec<NewDecision>) {
+fn synced(
+    runtime: &Runtime,
+    model: &ModelRuntime,
+    state: &ModelState,
+    now_us: Micros,
+) -> (ModelState, Vec<NewDecision>) {
     let configured: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-    let (state, mut decisions) =
-        curation::sync_endpoints(state, &configured, model.config.reference.as_ref(), now_us);
+    let (state, mut decisions) = curation::sync_endpoints(state, &configured, model.config.reference.as_ref(), now_us);
     let (state, more) = curation::sync_suites(&state, &digests(runtime, model), now_us);
     decisions.extend(more);
     (state, decisions)
@@ -90,18 +95,18 @@ pub(super) async fn fold(
 ) -> Result<(), SweepError> {
     let now_us = sweeper.clock.now_us();
     let policy = &model.config.policy;
-    let base = load(sweeper, &plan.model).await?;
+    let base = load(&sweeper.store, &plan.model).await?;
     let (state, mut decisions) = synced(runtime, model, &base.state, now_us);
     let rows: Vec<OutcomeRow> =
         sweeper.store.sweep_rows(plan.id).await?.iter().map(|row| row.outcome(policy.graded)).collect();
-    let suites = digests(runtime, model);
-    let record = curation::SweepRecord { plan, suites: &suites, rows: &rows, ended_at_us: now_us };
+    let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, now_us)).filter(|n| *n > 0.0);
+    let record = curation::SweepRecord { plan, rows: &rows, ended_at_us: now_us, sweeps_per_year };
     let folded = curation::fold_sweep(&state, policy, &record);
     decisions.extend(folded.decisions);
     let figures = figures(sweeper, model, now_us).await?;
     let draft = draft(sweeper, model, &folded.state, &figures, now_us).await?;
     let mut alarms = folded.alarms;
-    alarms.extend(draft.as_ref().and_then(curation::frozen_alarm));
+    alarms.extend(draft.as_ref().and_then(|d| curation::frozen_alarm(&folded.state, &d.allowlist)));
     let (open, close) = alarm_changes(sweeper, &plan.model, &alarms, now_us).await?;
     let decisions = identified(sweeper, &plan.model, decisions);
     let end = SweepEnd {
@@ -158,7 +163,7 @@ pub(super) async fn close(
 /// [`SweepError`].
 pub async fn refresh(sweeper: &Sweeper, model: &ModelRuntime) -> Result<(), SweepError> {
     let now_us = sweeper.clock.now_us();
-    let base = load(sweeper, &model.config.id).await?;
+    let base = load(&sweeper.store, &model.config.id).await?;
     if base.seq == 0 {
         return Ok(());
     }
@@ -186,7 +191,7 @@ async fn draft(
         })?),
     };
     let endpoints = &model.config.endpoints;
-    Ok(curation::allowlist(state, &model.config.policy, &model.config.id, endpoints, previous.as_ref(), figures, now_us))
+    Ok(curation::allowlist(state, &model.config.policy, endpoints, previous.as_ref(), now_us, figures))
 }
 
 /// What `rank_by` may order by: price from the configuration, latency and throughput from the stored attempts.
@@ -199,8 +204,7 @@ async fn figures(
     let figure = |e: &crate::domain::Endpoint| {
         let speed = measured.endpoints.get(&e.id);
         let figures = Figures {
-            price: e.price,
-            latency_us: speed.and_then(|s| s.latency_us),
+            latency_us: speed.and_then(|s| s.latency_us).map(|us| us as f64),
             tokens_per_second: speed.and_then(|s| s.tokens_per_second),
         };
         (e.id.clone(), figures)
@@ -209,19 +213,31 @@ async fn figures(
 }
 
 fn identified(sweeper: &Sweeper, model: &ModelId, decisions: Vec<NewDecision>) -> Vec<Decision> {
-    decisions.into_iter().map(|d| { let id = sweeper.ids.uuid(d.at_us); d.into_decision(id, model.clone()) }).collect()
+    decisions
+        .into_iter()
+        .map(|d| {
+            let id = sweeper.ids.uuid(d.at_us);
+            d.into_decision(id, model.clone())
+        })
+        .collect()
 }
 
 fn new_allowlist(draft: &Draft) -> NewAllowlist {
-    let document = curation::render(&draft.list);
+    let document = curation::render(&draft.allowlist);
+    let Draft { allowlist, changed: _ } = draft;
     NewAllowlist {
-        revision: draft.list.version,
-        issued_at_us: draft.issued_at_us,
-        expires_at_us: draft.expires_at_us,
-        mode: draft.list.mode,
+        revision: allowlist.version,
+        issued_at_us: time_of(&allowlist.issued_at),
+        expires_at_us: time_of(&allowlist.expires_at),
+        mode: allowlist.mode,
         etag: etag_of(document.as_bytes()),
         document,
     }
+}
+
+/// A time of the document. Drafts hold times that curation wrote itself.
+fn time_of(text: &str) -> Micros {
+    chrono::DateTime::parse_from_rfc3339(text).map_or(0, |t| t.timestamp_micros())
 }
 
 /// Tells the log, the metrics and the board what was committed.
@@ -240,8 +256,8 @@ fn announce(sweeper: &Sweeper, model: &ModelId, state: &ModelState, decisions: &
     }
     if let Some(draft) = draft {
         let list = new_allowlist(&draft);
-        info!(%model, revision = list.revision, listed = draft.list.providers.len(), "allowlist published");
-        put_up(sweeper, model, list, draft.list.providers.len());
+        info!(%model, revision = list.revision, listed = draft.allowlist.providers.len(), "allowlist published");
+        put_up(sweeper, model, list, draft.allowlist.providers.len());
     }
 }
 
@@ -317,6 +333,19 @@ pub(super) async fn clear(sweeper: &Sweeper, model: &ModelId, kind: &str) -> Res
 /// # Errors
 /// [`SweepError`].
 pub async fn standings(sweeper: &Sweeper, model: &ModelId) -> Result<BTreeMap<EndpointId, Standing>, SweepError> {
-    let base = load(sweeper, model).await?;
+    let base = load(&sweeper.store, model).await?;
     Ok(base.state.endpoints.iter().filter(|(_, e)| e.configured).map(|(id, e)| (id.clone(), e.standing)).collect())
+}
+
+/// The stored standings of the endpoints that a model is configured with; those never seen are Unknown.
+///
+/// # Errors
+/// [`SweepError`].
+pub async fn stored_standings(
+    store: &Store,
+    model: &ModelConfig,
+) -> Result<BTreeMap<EndpointId, Standing>, SweepError> {
+    let base = load(store, &model.id).await?;
+    let standing = |id: &EndpointId| base.state.endpoints.get(id).map_or(Standing::Unknown, |e| e.standing);
+    Ok(model.endpoints.iter().map(|e| (e.id.clone(), standing(&e.id))).collect())
 }

@@ -15,9 +15,9 @@ mod views;
 mod waits;
 mod workers;
 
-pub use conclude::standings;
+pub use conclude::{standings, stored_standings};
 pub use runtime::{ModelRuntime, Runtime, RuntimeError};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
-pub use upkeep::cutoffs;
 pub use sweeper::{Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
+pub use upkeep::cutoffs;

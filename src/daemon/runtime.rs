@@ -91,9 +91,8 @@ impl Runtime {
             .schedules
             .iter()
             .map(|s| {
-                let cron = s
-                    .evaluator()
-                    .map_err(|e| RuntimeError::Cron { name: s.name.clone(), reason: e.to_string() })?;
+                let cron =
+                    s.evaluator().map_err(|e| RuntimeError::Cron { name: s.name.clone(), reason: e.to_string() })?;
                 let timetable = Timetable::new(&s.name, cron, s.timezone, s.jitter);
                 Ok(ScheduleRuntime { config: s.clone(), timetable })
             })
@@ -150,7 +149,7 @@ fn model_runtime(model: &ModelConfig, clock: &Arc<dyn Clock>) -> Result<ModelRun
         let lane = Lane {
             endpoint: endpoint.clone(),
             client: Arc::new(client),
-            limiter: EndpointLimiter::new(&provider.limits),
+            limiter: EndpointLimiter::new(provider.limits),
             concurrency: provider.limits.concurrency,
         };
         lanes.insert(endpoint.id.clone(), lane);

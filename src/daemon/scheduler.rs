@@ -14,7 +14,6 @@ use super::schedule::Fire as Tick;
 use super::sweeper::{Signals, SweepRequest, Sweeper};
 use super::waits;
 use super::workers::{Handed, Workers};
-use crate::clock::Clock;
 use crate::domain::{Micros, ModelId, SweepKind};
 use crate::store::{Fire, StoreError};
 

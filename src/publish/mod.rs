@@ -2,4 +2,4 @@
 
 mod board;
 
-pub use board::{Board, Published};
+pub use board::{Board, Published, etag_of};

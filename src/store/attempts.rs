@@ -21,7 +21,8 @@ pub struct Appended {
     pub new: u64,
     /// Already stored (the same key, or the same id): left as they were.
     pub known: u64,
-    /// Came after their sweep had ended: not stored, for its decisions have been made.
+    /// Came after their sweep had ended (or name a sweep that is not stored): not stored, for its decisions have been
+    /// made.
     pub late: u64,
 }
 
@@ -199,7 +200,7 @@ impl Store {
         done.late = (rows.len() - taken.len()) as u64;
         let mut rest = taken.as_slice();
         while !rest.is_empty() {
-            let (text, size) = statements::ATTEMPTS_ADD.for_rows(rest.len());
+            let (text, size) = statements::ATTEMPTS_ADD.for_rows(rest.len(), tx.placeholders());
             let (chunk, after) = rest.split_at(size);
             let new = insert(&mut tx, text, chunk).await?;
             done.new += new;
@@ -313,7 +314,7 @@ async fn insert_transcripts(tx: &mut Tx, rows: &[&Prepared]) -> Result<()> {
         rows.iter().filter_map(|row| row.transcript.as_ref().map(|packed| (row.attempt.id, packed))).collect();
     let mut rest = with.as_slice();
     while !rest.is_empty() {
-        let (text, size) = statements::TRANSCRIPTS_ADD.for_rows(rest.len());
+        let (text, size) = statements::TRANSCRIPTS_ADD.for_rows(rest.len(), tx.placeholders());
         let (chunk, after) = rest.split_at(size);
         let mut args = Vec::with_capacity(size * statements::TRANSCRIPT_COLUMNS);
         for (id, packed) in chunk {

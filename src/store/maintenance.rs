@@ -103,9 +103,7 @@ impl Store {
         if let Some(before_us) = retention.transcripts_before_us {
             pruned.transcripts = self.delete_before(statements::PRUNE_TRANSCRIPTS, before_us).await?;
         }
-        if pruned != Pruned::default() {
-            self.pool.reclaim().await?;
-        }
+        self.pool.reclaim().await?;
         Ok(pruned)
     }
 

@@ -6,7 +6,7 @@
 //!
 //! | use | leave aside |
 //! |---|---|
-//! | `$n` placeholders | `?` |
+//! | `$n` placeholders | `?` (but in the generated large inserts, for SQLite's sake: see `statements.rs`) |
 //! | ids made by the application (UUIDv7: they sort by time) | autoincrement, identity, sequences |
 //! | times as BIGINT, unix microseconds, UTC | timestamps, `now()`, `CURRENT_TIMESTAMP`, `datetime()` |
 //! | JSON as TEXT; enums as TEXT with CHECK; blobs as BYTEA columns | JSON operators, native enums |
@@ -15,7 +15,8 @@
 //! | optional filters as `CAST($1 AS TEXT) IS NULL OR ...` | statements put together at run time |
 //! | order by ids and numbers | order by names (the databases collate differently; sort in Rust) |
 //!
-//! Every statement stands in `statements.rs`; everything that differs between the databases stands in `pool.rs`.
+//! Every statement stands in `statements.rs`; everything that differs between the databases stands in `pool.rs`
+//! and `pool/open.rs`.
 //!
 //! # What is promised
 //!
@@ -130,10 +131,10 @@ impl Store {
         tx.commit().await
     }
 
-    /// Every statement of the store, for the contract test that prepares them on both databases.
+    /// Every statement as this database gets it, for the contract test that prepares them all.
     #[must_use]
-    pub fn statements() -> Vec<&'static str> {
-        statements::all()
+    pub fn statements(&self) -> Vec<&'static str> {
+        self.pool.statements()
     }
 
     /// Parses and plans a statement without running it.

@@ -1,53 +1,27 @@
-//! The two databases behind one face. Everything that differs between them is in this file and nowhere else.
+//! The two databases behind one face. Everything that differs between them is here (opening them: `pool/open.rs`).
 //!
 //! `on_pool!` and `on_tx!` expand one body for both concrete drivers. They are used in this file only: statements come
 //! with their values as [`Arg`]s and rows are read through [`Row`], so every other file is written, and compiled, once,
 //! and functions can take part in a transaction without naming its driver.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
+mod open;
 
 use futures_util::TryStreamExt;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
 use uuid::Uuid;
 
-use super::error::{Result, StoreError};
+use super::error::Result;
+use super::statements::{self, Placeholders};
 
-/// How a store is opened. The defaults are right for the daemon.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// How long to wait for another program's lock, or for a free connection.
-    pub busy_timeout: Duration,
-    /// Connections that read (SQLite), or connections in all (PostgreSQL). At least 1.
-    pub connections: u32,
-    /// Largest size of a SQLite file in pages of 4 KiB; `None`: the disk is the limit. Tests fill a disk with it.
-    pub max_pages: Option<u32>,
-    /// Make the SQLite file, and its folder, when they are missing.
-    pub create: bool,
-}
+pub(super) use open::open;
+pub use open::{BUSY_TIMEOUT, CONNECTIONS, StoreOptions};
 
-impl Default for StoreOptions {
-    fn default() -> Self {
-        StoreOptions { busy_timeout: BUSY_TIMEOUT, connections: CONNECTIONS, max_pages: None, create: true }
-    }
-}
-
-/// Default of [`StoreOptions::busy_timeout`].
-pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default of [`StoreOptions::connections`].
-pub const CONNECTIONS: u32 = 4;
 /// Written into the header of every SQLite file of ours (`exac`), so that a foreign file is known before it is touched.
 pub const SQLITE_APPLICATION_ID: i64 = 0x6578_6163;
-/// Rows that a SQLite worker reads ahead.
-const SQLITE_ROWS_AHEAD: usize = 512;
 /// Key of the advisory lock under which PostgreSQL migrates and plans (`exactod`).
 const POSTGRES_LOCK: i64 = 0x65_7861_6374_6f64;
 
@@ -348,6 +322,14 @@ impl Pool {
         Ok(())
     }
 
+    /// Every statement as this database gets it.
+    pub fn statements(&self) -> Vec<&'static str> {
+        statements::all(match self {
+            Pool::Sqlite { .. } => Placeholders::Positional,
+            Pool::Postgres(_) => Placeholders::Numbered,
+        })
+    }
+
     /// Parses and plans a statement without running it.
     pub async fn prepare(&self, sql: &'static str) -> Result<()> {
         use sqlx::{Executor, SqlSafeStr};
@@ -414,6 +396,14 @@ impl Tx {
         Ok(())
     }
 
+    /// How the values of large inserts are marked.
+    pub fn placeholders(&self) -> Placeholders {
+        match self {
+            Tx::Sqlite(_) => Placeholders::Positional,
+            Tx::Postgres(_) => Placeholders::Numbered,
+        }
+    }
+
     /// Keeps every other daemon from planning (or migrating) until this transaction ends. SQLite's one writer does that
     /// by itself. (A lock of the transaction, not of the session: it also works behind a connection pooler.)
     pub async fn exclude_others(&mut self) -> Result<()> {
@@ -421,154 +411,5 @@ impl Tx {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(POSTGRES_LOCK).execute(&mut **tx).await?;
         }
         Ok(())
-    }
-}
-
-/// Opens the database that a URL names; also gives its place as it may be shown (without a password).
-pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<(Pool, String)> {
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return open_sqlite(path, options).await.map_err(|e| e.while_opening(path)).map(|pool| (pool, path.to_owned()));
-    }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let place = without_password(url);
-        return open_postgres(url, &place, options)
-            .await
-            .map_err(|e| e.while_opening(&place))
-            .map(|pool| (pool, place));
-    }
-    Err(StoreError::BadUrl {
-        url: without_password(url),
-        why: "write sqlite://path/to/file.db or postgres://user:password@host/database".to_owned(),
-    })
-}
-
-async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
-    let bad = |why: &str| StoreError::BadUrl { url: format!("sqlite://{path}"), why: why.to_owned() };
-    if path.is_empty() || path.contains(":memory:") {
-        return Err(bad("it must name a file: every connection would have a memory of its own"));
-    }
-    if path.contains('?') {
-        return Err(bad("parameters are not known here: write sqlite://path/to/file.db alone"));
-    }
-    let file = PathBuf::from(path);
-    let exists = std::fs::metadata(&file).is_ok_and(|found| found.len() > 0);
-    if exists {
-        refuse_foreign_file(&file, options).await?;
-    } else if options.create {
-        make_parent(&file)?;
-    } else {
-        return Err(StoreError::CannotOpen { place: path.to_owned(), why: "there is no such file".to_owned() });
-    }
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .test_before_acquire(false)
-        .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
-        .connect_with(sqlite_writer(&file, options))
-        .await?;
-    let reader = SqliteConnectOptions::new()
-        .filename(&file)
-        .read_only(true)
-        .busy_timeout(options.busy_timeout)
-        .row_buffer_size(SQLITE_ROWS_AHEAD)
-        .disable_statement_logging();
-    let read = SqlitePoolOptions::new()
-        .max_connections(options.connections.max(1))
-        .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
-        .connect_lazy_with(reader);
-    Ok(Pool::Sqlite { write, read })
-}
-
-/// WAL lets readers go on beside the writer. With it, `synchronous=NORMAL` cannot damage the file, and nothing
-/// committed is lost when the process is killed; a power cut may take the last moments' commits. That costs at most
-/// those few requests again (an attempt is unique by its key), and FULL would cost an fsync per batch.
-fn sqlite_writer(file: &Path, options: &StoreOptions) -> SqliteConnectOptions {
-    let writer = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(options.create)
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
-        .foreign_keys(true)
-        .busy_timeout(options.busy_timeout)
-        .row_buffer_size(SQLITE_ROWS_AHEAD)
-        .disable_statement_logging();
-    match options.max_pages {
-        Some(pages) => writer.pragma("max_page_count", pages.to_string()),
-        None => writer,
-    }
-}
-
-fn make_parent(file: &Path) -> Result<()> {
-    let Some(parent) = file.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(parent).map_err(|error| StoreError::CannotOpen {
-        place: file.display().to_string(),
-        why: format!("its folder cannot be made: {error}"),
-    })
-}
-
-/// Looks at a file through a connection that cannot change it: switching to WAL alone would rewrite its header.
-async fn refuse_foreign_file(file: &Path, options: &StoreOptions) -> Result<()> {
-    let mut probe = SqliteConnectOptions::new()
-        .filename(file)
-        .read_only(true)
-        .busy_timeout(options.busy_timeout)
-        .disable_statement_logging()
-        .connect()
-        .await?;
-    let sql = "SELECT (SELECT CAST(application_id AS BIGINT) FROM pragma_application_id()), \
-               (SELECT COUNT(*) FROM sqlite_master)";
-    let row = sqlx::query::<Sqlite>(sql).fetch_one(&mut probe).await?;
-    let (id, objects): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    probe.close().await?;
-    if id == SQLITE_APPLICATION_ID || (id == 0 && objects == 0) {
-        return Ok(());
-    }
-    let why = format!("it is a SQLite file of another program (application id {id:#x}, {objects} tables and indexes)");
-    Err(StoreError::Foreign { place: file.display().to_string(), why })
-}
-
-async fn open_postgres(url: &str, place: &str, options: &StoreOptions) -> Result<Pool> {
-    let connect = PgConnectOptions::from_str(url)
-        .map_err(|error| StoreError::BadUrl { url: place.to_owned(), why: error.to_string() })?
-        .application_name("exactod")
-        .disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections.max(1))
-        .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
-        .connect_with(connect)
-        .await?;
-    Ok(Pool::Postgres(pool))
-}
-
-/// A URL as it may be shown.
-fn without_password(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) => {
-            if parsed.password().is_some() && parsed.set_password(Some("***")).is_err() {
-                return "(a URL with a password)".to_owned();
-            }
-            let pairs: Vec<(String, String)> = parsed
-                .query_pairs()
-                .map(|(k, v)| (k.to_string(), if k == "password" { "***".to_owned() } else { v.to_string() }))
-                .collect();
-            if !pairs.is_empty() {
-                parsed.query_pairs_mut().clear().extend_pairs(pairs);
-            }
-            parsed.to_string()
-        }
-        Err(_) => "(not a URL)".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_never_show() {
-        assert_eq!(without_password("postgres://u:secret@h/db"), "postgres://u:***@h/db");
-        assert!(!without_password("postgres://h/db?user=u&password=secret").contains("secret"));
-        assert_eq!(without_password("nonsense secret"), "(not a URL)");
     }
 }

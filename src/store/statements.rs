@@ -193,25 +193,52 @@ pub(super) const TRANSCRIPT_COLUMNS: usize = 3;
 /// The largest binds 64 * 26 = 1,664 values; SQLite allows 32,766 and PostgreSQL 65,535.
 const INSERT_ROWS: [usize; 3] = [64, 8, 1];
 
-/// The texts of one insert in the sizes of [`INSERT_ROWS`].
-pub(super) struct Inserts([String; INSERT_ROWS.len()]);
+/// The texts of one insert in the sizes of [`INSERT_ROWS`], with both kinds of placeholders: to SQLite a numbered one
+/// is a name, and it searches the list of all names for each value, which made up most of the cost of a large insert.
+pub(super) struct Inserts {
+    numbered: [String; INSERT_ROWS.len()],
+    positional: [String; INSERT_ROWS.len()],
+}
+
+/// How the values of a statement are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placeholders {
+    /// `$1, $2, ..`: understood by both databases.
+    Numbered,
+    /// `?`: SQLite, for large inserts.
+    Positional,
+}
 
 impl Inserts {
     fn new(into: &str, columns: usize) -> Self {
-        Inserts(INSERT_ROWS.map(|rows| {
-            let row = |r: usize| {
-                let values: Vec<String> = (1..=columns).map(|c| format!("${}", r * columns + c)).collect();
-                format!("({})", values.join(", "))
-            };
-            let all: Vec<String> = (0..rows).map(row).collect();
-            format!("INSERT INTO {into} VALUES {} ON CONFLICT DO NOTHING", all.join(", "))
-        }))
+        let texts = |placeholders: Placeholders| {
+            INSERT_ROWS.map(|rows| {
+                let value = |at: usize| match placeholders {
+                    Placeholders::Numbered => format!("${}", at + 1),
+                    Placeholders::Positional => "?".to_owned(),
+                };
+                let row = |r: usize| {
+                    let values: Vec<String> = (0..columns).map(|c| value(r * columns + c)).collect();
+                    format!("({})", values.join(", "))
+                };
+                let all: Vec<String> = (0..rows).map(row).collect();
+                format!("INSERT INTO {into} VALUES {} ON CONFLICT DO NOTHING", all.join(", "))
+            })
+        };
+        Inserts { numbered: texts(Placeholders::Numbered), positional: texts(Placeholders::Positional) }
+    }
+
+    fn texts(&'static self, placeholders: Placeholders) -> &'static [String; INSERT_ROWS.len()] {
+        match placeholders {
+            Placeholders::Numbered => &self.numbered,
+            Placeholders::Positional => &self.positional,
+        }
     }
 
     /// The largest insert for at most this many rows (at least 1), and its size.
-    pub fn for_rows(&'static self, rows: usize) -> (&'static str, usize) {
+    pub fn for_rows(&'static self, rows: usize, placeholders: Placeholders) -> (&'static str, usize) {
         let at = INSERT_ROWS.iter().position(|size| *size <= rows).unwrap_or(INSERT_ROWS.len() - 1);
-        (&self.0[at], INSERT_ROWS[at])
+        (&self.texts(placeholders)[at], INSERT_ROWS[at])
     }
 }
 
@@ -222,9 +249,10 @@ pub(super) static ATTEMPTS_ADD: LazyLock<Inserts> =
 pub(super) static TRANSCRIPTS_ADD: LazyLock<Inserts> =
     LazyLock::new(|| Inserts::new("transcripts (attempt, codec, bytes)", TRANSCRIPT_COLUMNS));
 
-/// Every statement of the store.
-pub(super) fn all() -> Vec<&'static str> {
-    let generated = [&*ATTEMPTS_ADD, &*TRANSCRIPTS_ADD].into_iter().flat_map(|inserts| &inserts.0).map(String::as_str);
+/// Every statement of the store, as a database with these placeholders gets it.
+pub(super) fn all(placeholders: Placeholders) -> Vec<&'static str> {
+    let inserts = [&*ATTEMPTS_ADD, &*TRANSCRIPTS_ADD];
+    let generated = inserts.into_iter().flat_map(|inserts| inserts.texts(placeholders)).map(String::as_str);
     FIXED.iter().copied().chain(generated).collect()
 }
 
@@ -234,11 +262,13 @@ mod tests {
 
     #[test]
     fn an_insert_never_takes_more_rows_than_there_are() {
-        for rows in 1..200 {
-            let (text, size) = ATTEMPTS_ADD.for_rows(rows);
+        for (rows, placeholders) in (1..200).flat_map(|n| [(n, Placeholders::Numbered), (n, Placeholders::Positional)])
+        {
+            let (text, size) = ATTEMPTS_ADD.for_rows(rows, placeholders);
             assert!(size <= rows);
             assert_eq!(text.matches("), (").count() + 1, size);
         }
-        assert!(ATTEMPTS_ADD.for_rows(1).0.contains("$26)") && attempt_columns!().split(',').count() == 26);
+        let (text, _) = ATTEMPTS_ADD.for_rows(1, Placeholders::Numbered);
+        assert!(text.contains("$26)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
     }
 }

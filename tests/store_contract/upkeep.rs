@@ -7,7 +7,7 @@ use crate::kit::{Database, SECOND, T0, attempt, attempts, model, sweep};
 
 pub async fn every_statement_prepares(db: Database) {
     let store = db.store().await;
-    let statements = Store::statements();
+    let statements = store.statements();
     assert!(statements.len() > 50);
     for statement in statements {
         store.prepare(statement).await.unwrap_or_else(|error| panic!("{error}\n{statement}"));

@@ -149,7 +149,7 @@ spread = "2h""#), @r#"
       |
     3 | spread = "2h"
       |          ^^^^
-      hint: spread < deadline, which is "2h" when absent
+      hint: choose a shorter one; the deadline is "2h" when absent
 
     1 error
     "#);

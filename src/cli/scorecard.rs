@@ -1,0 +1,156 @@
+//! `scorecard`: rates, intervals, faults, latency and cost per endpoint and suite.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::{CardFormat, Cli, ScorecardArgs};
+use super::output::{self, CliError, Exit};
+use super::setup;
+use crate::config::{Config, ModelConfig, durations};
+use crate::domain::{Micros, Scorecard};
+use crate::report;
+use crate::store::Store;
+
+/// Runs it.
+pub async fn run(cli: &Cli, args: &ScorecardArgs) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let since = durations::parse(&args.since).map_err(|e| CliError::Usage(format!("--since {:?}: {e}", args.since)))?;
+    let models: Vec<ModelConfig> = match &args.model {
+        Some(name) => vec![setup::model(&config, Some(name))?.clone()],
+        None => config.models.clone(),
+    };
+    let to_us = setup::clock().now_us();
+    let from_us = to_us - i64::try_from(since.as_micros()).unwrap_or(to_us);
+    let store = setup::store(&config).await?;
+    let result = write_all(cli, args, &config, &store, &models, (from_us, to_us)).await;
+    store.close().await;
+    result
+}
+
+async fn write_all(
+    cli: &Cli,
+    args: &ScorecardArgs,
+    config: &Config,
+    store: &Store,
+    models: &[ModelConfig],
+    (from_us, to_us): (Micros, Micros),
+) -> Result<Exit, CliError> {
+    let format = if cli.json { CardFormat::Json } else { args.format };
+    if format == CardFormat::Parquet {
+        let mut written = Vec::new();
+        for model in models {
+            let pages = report::read_window(store, &model.id, from_us, to_us).await.map_err(CliError::failed)?;
+            let mut frame = report::attempt_frame(&pages).map_err(CliError::failed)?;
+            let path = target(args, config, &format!("attempts-{}", file_name(model.id.as_str())), "parquet")?;
+            report::parquet(&mut frame, &path).map_err(CliError::failed)?;
+            written.push(path);
+        }
+        return told(&written);
+    }
+    let mut cards = Vec::new();
+    for model in models {
+        let standings = crate::daemon::stored_standings(store, model).await.map_err(CliError::failed)?;
+        let of_model = report::scorecards(store, &model.id, &standings, from_us, to_us).await;
+        cards.extend(of_model.map_err(CliError::failed)?);
+    }
+    let text = match format {
+        CardFormat::Table => return table(&cards).map(|()| Exit::Yes),
+        CardFormat::Json if args.out.is_none() => return output::json(&json!({"items": cards})).map(|()| Exit::Yes),
+        CardFormat::Json => serde_json::to_string_pretty(&json!({"items": cards})).map_err(CliError::failed)?,
+        CardFormat::Csv => report::csv(&cards),
+        CardFormat::Md | CardFormat::Parquet => report::markdown(&cards),
+    };
+    if args.out.as_deref() == Some(Path::new("-")) {
+        return output::raw(text.as_bytes()).map(|()| Exit::Yes);
+    }
+    let extension = match format {
+        CardFormat::Csv => "csv",
+        CardFormat::Json => "json",
+        _ => "md",
+    };
+    let path = target(args, config, "scorecards", extension)?;
+    std::fs::write(&path, text).map_err(|e| CliError::Failed(format!("failed to write {}: {e}", path.display())))?;
+    told(&[path])
+}
+
+/// `--out`, or a file under `reports/` beside the config.
+fn target(args: &ScorecardArgs, config: &Config, name: &str, extension: &str) -> Result<PathBuf, CliError> {
+    if let Some(out) = &args.out {
+        return Ok(out.clone());
+    }
+    let folder = config.path.parent().unwrap_or(Path::new("")).join("reports");
+    std::fs::create_dir_all(&folder)
+        .map_err(|e| CliError::Failed(format!("failed to make {}: {e}", folder.display())))?;
+    Ok(folder.join(format!("{name}.{extension}")))
+}
+
+fn file_name(model: &str) -> String {
+    model.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') { c } else { '_' }).collect()
+}
+
+fn told(paths: &[PathBuf]) -> Result<Exit, CliError> {
+    for path in paths {
+        output::line(&path.display().to_string())?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn table(cards: &[Scorecard]) -> Result<(), CliError> {
+    let mut by_model: BTreeMap<&str, Vec<&Scorecard>> = BTreeMap::new();
+    for card in cards {
+        by_model.entry(card.model.as_str()).or_default().push(card);
+    }
+    for (model, cards) in by_model {
+        let mut table = output::table(&[
+            "endpoint",
+            "standing",
+            "suite",
+            "n",
+            "rate % [95 %]",
+            "gap to anchors, points",
+            "first try %",
+            "p50 / p99 ms",
+            "$",
+            "faults",
+        ]);
+        for card in cards {
+            if card.suites.is_empty() {
+                table.add_row([card.endpoint.as_str(), card.standing.name(), "no attempts in the window"]);
+            }
+            for s in &card.suites {
+                let rate = match (s.rate, s.interval) {
+                    (Some(r), Some(i)) => format!("{:.1} [{:.1}, {:.1}]", r * 100.0, i.lo * 100.0, i.hi * 100.0),
+                    _ => "-".to_owned(),
+                };
+                let gap = s.gap.map_or_else(
+                    || "-".to_owned(),
+                    |g| {
+                        format!("{:+.1} [{:+.1}, {:+.1}]", g.mean * 100.0, g.interval.lo * 100.0, g.interval.hi * 100.0)
+                    },
+                );
+                let first = if s.attempts == 0 { 0.0 } else { s.first_try_ok as f64 * 100.0 / s.attempts as f64 };
+                let latency = s.latency.map_or_else(
+                    || "-".to_owned(),
+                    |q| format!("{:.0} / {:.0}", q.p50_us as f64 / 1e3, q.p99_us as f64 / 1e3),
+                );
+                let faults = s.faults.iter().map(|(f, n)| format!("{f} {n}")).collect::<Vec<_>>().join(", ");
+                table.add_row([
+                    card.endpoint.to_string(),
+                    card.standing.to_string(),
+                    s.suite.to_string(),
+                    s.attempts.to_string(),
+                    rate,
+                    gap,
+                    format!("{first:.1}"),
+                    latency,
+                    format!("{:.4}", s.cost_usd),
+                    faults,
+                ]);
+            }
+        }
+        output::line(&format!("{model}\n{table}"))?;
+    }
+    Ok(())
+}
