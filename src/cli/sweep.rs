@@ -32,6 +32,8 @@ struct EndpointRow {
     tokens_in: u64,
     tokens_out: u64,
     cost_usd: f64,
+    #[serde(skip)]
+    cost_nanousd: i64,
 }
 
 /// The document of one model.
@@ -155,7 +157,8 @@ async fn sweep_model(
     let request = SweepRequest { deadline: service.deadline_of(&model.id), ..request.clone() };
     let mut ended = Ended { sweeps: Vec::new(), interrupted: false, note: None };
     for _ in 0..SWEEPS_MAX {
-        match service.sweeper.run(&runtime, lanes, &request, &service.signals).await.map_err(CliError::failed)? {
+        let outcome = service.sweeper.run_in_turn(&runtime, lanes, &request, &service.signals).await;
+        match outcome.map_err(CliError::failed)? {
             SweepOutcome::Done { sweep, resumed } => {
                 ended.sweeps.push(sweep);
                 // A single sweep that was interrupted is the sweep that was asked for.
@@ -172,6 +175,7 @@ async fn sweep_model(
                 break;
             }
             SweepOutcome::NotStarted { why } => {
+                ended.interrupted = service.signals.stop.is_cancelled();
                 ended.note = Some(why);
                 break;
             }
@@ -226,7 +230,8 @@ impl EndpointRow {
         self.first_try_ok += u64::from(measured.first_try_ok);
         self.tokens_in += measured.tokens_in.unwrap_or(0);
         self.tokens_out += measured.tokens_out.unwrap_or(0);
-        self.cost_usd += measured.cost_nanousd as f64 / 1e9;
+        self.cost_nanousd += measured.cost_nanousd;
+        self.cost_usd = self.cost_nanousd as f64 / 1e9;
     }
 }
 

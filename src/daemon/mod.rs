@@ -3,6 +3,7 @@
 
 mod budget;
 mod conclude;
+pub mod owner;
 mod reload;
 mod runtime;
 pub mod schedule;

@@ -107,7 +107,7 @@ impl Worker {
         loop {
             let runtime = self.runtime.load_full();
             let Some(model) = runtime.models.get(&self.model) else { return };
-            match Box::pin(self.sweeper.run(&runtime, model, request, &self.signals)).await {
+            match Box::pin(self.sweeper.run_in_turn(&runtime, model, request, &self.signals)).await {
                 Ok(SweepOutcome::Done { sweep, resumed: true }) => {
                     info!(model = %self.model, %sweep, "interrupted sweep finished");
                 }
