@@ -1,6 +1,8 @@
 //! Behaviour through the front doors: the command line, the HTTP API, real servers on loopback.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "../support/daemon.rs"]
+mod daemon;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/postgres.rs"]
@@ -14,4 +16,5 @@ mod architecture;
 mod eval_suites;
 mod restart;
 mod schedule;
+mod serve;
 mod sweep;

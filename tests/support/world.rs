@@ -2,7 +2,6 @@
 //! real program run on them.
 
 use std::fmt::Write as _;
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -267,7 +266,7 @@ impl From<Output> for Ran {
 }
 
 /// Waits for a condition: asks until it holds, and gives what it gives.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = ask().await {
