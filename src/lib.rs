@@ -28,7 +28,7 @@
 //! * Provider never judges; it repairs nothing.
 //! * Store never computes a rate; ids and times come from its callers.
 //! * Api never writes a verdict.
-//! * Nobody asks the time or draws a random number but [`clock`] and [`runner::Ids`].
+//! * Nobody asks the system for the time of day or for random bytes but [`clock`] and [`runner::Ids`].
 //! * An attempt is unique by (sweep, endpoint, suite, case, epoch): whatever is killed is finished by the next start, and
 //!   nothing is counted twice.
 //! * A list is never empty.
