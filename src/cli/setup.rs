@@ -11,7 +11,7 @@ use super::args::{Cli, Command};
 use super::output::{CliError, is_watched};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ModelConfig};
-use crate::daemon::{Service, ServiceError, ServiceOptions, owner};
+use crate::daemon::{Service, ServiceError, ServiceOptions};
 use crate::runner::Ids;
 use crate::store::{Store, StoreOptions};
 
@@ -70,7 +70,7 @@ pub fn clock() -> Arc<dyn Clock> {
 pub async fn service(config: Config) -> Result<Service, CliError> {
     let ids = Arc::new(Ids::from_system().map_err(CliError::failed)?);
     let clock = clock();
-    let owner = owner::this_process(&ids.uuid(clock.now_us()).to_string());
+    let owner = crate::daemon::this_process(ids.uuid(clock.now_us()));
     Service::open(config, ServiceOptions { clock, ids, owner }).await.map_err(service_error)
 }
 

@@ -22,11 +22,9 @@ use crate::scoring::Judge;
 use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep};
 
 /// How long a claim on a sweep holds without renewal, in seconds of the machine.
-pub const LEASE_SECONDS: f64 = 30.0;
+pub const LEASE_SECONDS: f64 = 60.0;
 /// How often a claim is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// How often a sweep that another process works on is looked at.
-const BUSY_LOOK_EVERY: Duration = Duration::from_secs(1);
+const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// Plans that lose the race for their ordinal are made anew this often at most.
 const PLAN_TRIES_MAX: u32 = 5;
 /// Microseconds in a day.
@@ -163,36 +161,6 @@ impl Sweeper {
         }
     }
 
-    /// As [`Sweeper::run`]; while another process sweeps the model, waits until that is over or its lease has ended.
-    ///
-    /// # Errors
-    /// [`SweepError`], never [`SweepError::Busy`].
-    pub async fn run_in_turn(
-        &self,
-        runtime: &Runtime,
-        model: &ModelRuntime,
-        request: &SweepRequest,
-        signals: &Signals,
-    ) -> Result<SweepOutcome, SweepError> {
-        let mut waits = false;
-        loop {
-            match self.run(runtime, model, request, signals).await {
-                Err(busy @ SweepError::Busy { .. }) => {
-                    if !std::mem::replace(&mut waits, true) {
-                        warn!("{busy}: waiting for its end");
-                    }
-                    tokio::select! {
-                        () = tokio::time::sleep(BUSY_LOOK_EVERY) => {}
-                        () = signals.stop.cancelled() => {
-                            return Ok(SweepOutcome::NotStarted { why: "stopped while another process swept".to_owned() });
-                        }
-                    }
-                }
-                other => return other,
-            }
-        }
-    }
-
     /// Finishes what an earlier run left; `None` when there is nothing.
     ///
     /// # Errors
@@ -230,22 +198,23 @@ impl Sweeper {
         conclude::close(self, model, sweep, fence, why).await
     }
 
-    /// Claims a sweep; what a process that is gone has left is taken over at once. `None`: it is in other hands.
+    /// Claims a sweep, also from an owner that has ended without giving it back.
     async fn claim(&self, sweep: SweepId) -> Result<Option<i64>, StoreError> {
         let now_us = self.clock.now_us();
-        let until_us = now_us + self.lease_us();
-        let fence = self.store.claim_sweep(sweep, &self.owner, until_us, now_us).await?;
-        if fence.is_some() {
-            return Ok(fence);
+        let claim = || self.store.claim_sweep(sweep, &self.owner, now_us + self.lease_us(), now_us);
+        if let Some(fence) = claim().await? {
+            return Ok(Some(fence));
         }
-        let Some(held) = self.store.sweep(sweep).await?.map(|stored| stored.record) else { return Ok(None) };
-        if !held.lease_owner.as_deref().is_some_and(owner::is_gone) {
-            return Ok(None);
+        let holder = self.store.sweep(sweep).await?.and_then(|s| s.record.lease_owner);
+        match holder {
+            Some(holder) if owner::has_ended(&holder) => {
+                info!(%sweep, "its owner was killed: taking the sweep over");
+                // In the dead owner's name the lease is cut short; of several heirs one gets it.
+                self.store.claim_sweep(sweep, &holder, now_us, now_us).await?;
+                claim().await
+            }
+            _ => Ok(None),
         }
-        info!(%sweep, owner = held.lease_owner, "the process that worked on this sweep is gone: taking it over");
-        // With its own number: should somebody else have been faster, nothing happens.
-        self.store.release_sweep(sweep, held.fence).await?;
-        self.store.claim_sweep(sweep, &self.owner, until_us, now_us).await
     }
 
     fn lease_us(&self) -> i64 {
