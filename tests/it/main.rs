@@ -15,6 +15,7 @@ mod suites;
 mod world;
 
 mod architecture;
+mod bad_input;
 mod budget;
 mod eval_suites;
 mod odd_answers;

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use exactod::provider::STREAM_BYTES_MAX;
+use exactod::provider::{BODY_BYTES_MAX, STREAM_BYTES_MAX};
 use serde_json::{Value, json};
 
 use crate::odd_server::{Asked, http, http_until_close, serve};
-use crate::suites::CASES;
+use crate::suites::TEXT_CASES;
 use crate::world::{Settings, World, good};
 
 /// What may come in beyond a limit before it is noticed.
 const EVENT_BYTES: usize = 4 << 20;
+/// As many cases of each suite as the smaller one has, twice.
+const CASES: usize = 2 * TEXT_CASES;
 
 /// Bytes that look random and are the same in every run (xorshift).
 fn noise(seed: usize, length: usize) -> Vec<u8> {
@@ -75,39 +77,37 @@ fn shape_server(asked: &Asked) -> Vec<u8> {
     }
 }
 
-/// More than anyone asked for: endless texts, headers and lines.
+/// More than anyone takes: a body, an event, a header.
 fn huge_server(asked: &Asked) -> Vec<u8> {
     match asked.number % 3 {
-        0 => http("200 OK", "application/json", &vec![b' '; 40 << 20]),
-        1 => {
-            let delta = json!({"choices": [{"index": 0, "delta": {"content": "x".repeat(64 * 1024)}}]});
-            http_until_close("text/event-stream", format!("data: {delta}\n\n").repeat(600).as_bytes())
-        }
+        0 => http("200 OK", "application/json", &vec![b' '; BODY_BYTES_MAX + 1]),
+        1 => http_until_close("text/event-stream", format!("data: {}\n\n", "x".repeat(EVENT_BYTES + 1)).as_bytes()),
         _ => format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "y".repeat(2 << 20)).into_bytes(),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn noise_gets_a_verdict() {
-    every_attempt_gets_a_verdict(serve(noise_server).await).await;
+    every_attempt_gets_a_verdict(serve(noise_server).await, CASES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_cut_anywhere_gets_a_verdict() {
-    every_attempt_gets_a_verdict(serve(cut_server).await).await;
+    every_attempt_gets_a_verdict(serve(cut_server).await, CASES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_of_any_shape_gets_a_verdict() {
-    every_attempt_gets_a_verdict(serve(shape_server).await).await;
+    every_attempt_gets_a_verdict(serve(shape_server).await, CASES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_end_gets_a_verdict() {
-    every_attempt_gets_a_verdict(serve(huge_server).await).await;
+    // Two suites: four attempts, each with two tries, see every kind.
+    every_attempt_gets_a_verdict(serve(huge_server).await, 4).await;
 }
 
-async fn every_attempt_gets_a_verdict(odd: String) {
+async fn every_attempt_gets_a_verdict(odd: String, cases: usize) {
     let world = World::new(vec![good("alder")]).await;
     let providers = [("alder".to_owned(), world.fleet.base_url("alder").unwrap()), ("odd".to_owned(), odd)];
     let settings = Settings {
@@ -115,16 +115,17 @@ async fn every_attempt_gets_a_verdict(odd: String) {
         ..Settings::default()
     };
     world.configure_for(&providers, &settings);
-    let said = world.json(&["sweep", "--full", "--json"]).await;
+    let said = world.json(&["sweep", "--full", "--limit", &(cases / 2).to_string(), "--json"]).await;
+    let cases = cases as u64;
     let count = |row: &Value, key: &str| row[key].as_u64().unwrap();
     for row in said["endpoints"].as_array().unwrap() {
         let judged = count(row, "pass") + count(row, "fail") + count(row, "unscored");
-        assert_eq!((count(row, "attempts"), judged), (CASES as u64, CASES as u64), "{row}");
+        assert_eq!((count(row, "attempts"), judged), (cases, cases), "{row}");
         let faults: BTreeMap<String, u64> = serde_json::from_value(row["faults"].clone()).unwrap();
         // Each verdict but a pass has its fault: it was the provider, not us.
-        assert_eq!(faults.values().sum::<u64>(), CASES as u64 - count(row, "pass"), "{row}");
+        assert_eq!(faults.values().sum::<u64>(), cases - count(row, "pass"), "{row}");
         let is_good = row["id"] == json!("alder");
-        assert_eq!(count(row, "pass"), if is_good { CASES as u64 } else { 0 }, "{row}");
+        assert_eq!(count(row, "pass"), if is_good { cases } else { 0 }, "{row}");
     }
     // What is said of it is for people to read, and what is kept of it is bounded.
     for stored in world.attempts().await {

@@ -85,7 +85,7 @@ async fn a_key_is_never_kept_or_shown_even_when_the_provider_echoes_it() {
     }
     let attempts = world.attempts().await;
     let echoed = attempts.iter().filter(|a| a.attempt.key.endpoint.as_str() == "echo").count();
-    assert!(echoed > 28, "{echoed} of {}", attempts.len());
+    assert!(echoed >= 28, "{echoed} of {}", attempts.len());
     // Decompressed and decoded, as anything that reads the store gets them.
     for stored in &attempts {
         assert_clean("an attempt", format!("{:?}", stored.attempt).as_bytes());

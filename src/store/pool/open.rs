@@ -65,6 +65,10 @@ async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
         return Err(bad("parameters are not known here: write sqlite://path/to/file.db alone"));
     }
     let file = PathBuf::from(path);
+    if file.is_dir() {
+        let why = "it is a folder: name a file in it".to_owned();
+        return Err(StoreError::CannotOpen { place: path.to_owned(), why });
+    }
     let exists = std::fs::metadata(&file).is_ok_and(|found| found.len() > 0);
     if exists {
         refuse_foreign_file(&file, options).await?;
