@@ -165,9 +165,7 @@ async fn cases_that_changed_under_the_same_label_are_refused_by_name() {
     std::fs::write(&cases, text).unwrap();
     let ran = world.run(&["sweep"]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
-    insta::assert_snapshot!(told(&world, &ran), @r#"
-    error: suite output-quality still calls itself revision "1" but 1 case(s) changed (capital): give it a new revision, so that results of different contents are never pooled
-    "#);
+    insta::assert_snapshot!(told(&world, &ran), @r#"error: suite output-quality still calls itself revision "1" but 1 case(s) changed (capital): give it a new revision, so that results of different contents are never pooled"#);
 }
 
 /// A world whose database is an SQLite file that something else has made; what a sweep says to it.
@@ -188,9 +186,7 @@ async fn on_foreign_database(prepare: &str) -> (World, Ran) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_of_another_program_is_left_alone() {
     let (world, ran) = on_foreign_database("CREATE TABLE songs (title TEXT); INSERT INTO songs VALUES ('x')").await;
-    insta::assert_snapshot!(told(&world, &ran), @r#"
-    error: DIR/store.db is not exactod's: it is a SQLite file of another program (application id 0x0, 1 tables and indexes); nothing was changed, give the store another place ([store] url)
-    "#);
+    insta::assert_snapshot!(told(&world, &ran), @"error: DIR/store.db is not exactod's: it is a SQLite file of another program (application id 0x0, 1 tables and indexes); nothing was changed, give the store another place ([store] url)");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,17 +216,13 @@ async fn what_is_no_database_is_told() {
     std::fs::create_dir(world.path("store.db")).unwrap();
     let ran = world.run(&["sweep"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    insta::assert_snapshot!(told(&world, &ran), @r#"
-    error: cannot open the database DIR/store.db: it is a folder: name a file in it
-    "#);
+    insta::assert_snapshot!(told(&world, &ran), @"error: cannot open the database DIR/store.db: it is a folder: name a file in it");
 
     let world = World::new(vec![good("alder")]).await;
     std::fs::write(world.path("store.db"), "This is a letter, not a database. ".repeat(100)).unwrap();
     let ran = world.run(&["sweep"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    insta::assert_snapshot!(told(&world, &ran), @r#"
-    error: DIR/store.db is not exactod's: file is not a database; nothing was changed, give the store another place ([store] url)
-    "#);
+    insta::assert_snapshot!(told(&world, &ran), @"error: DIR/store.db is not exactod's: file is not a database; nothing was changed, give the store another place ([store] url)");
 }
 
 #[tokio::test(flavor = "multi_thread")]

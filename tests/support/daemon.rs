@@ -41,11 +41,11 @@ impl Answer {
 impl Daemon {
     /// Starts it and waits until it says where it listens.
     pub async fn start(world: &World) -> Daemon {
-        Daemon::of(&mut world.exactod(&["serve"])).await
+        Daemon::saying(&mut world.exactod(&["serve"]), "exactod is up", "address=").await
     }
 
-    /// Starts a prepared command.
-    pub async fn of(command: &mut Command) -> Daemon {
+    /// Starts a command; in the line with `word` its address follows `before`.
+    pub async fn saying(command: &mut Command, word: &str, before: &str) -> Daemon {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -60,9 +60,11 @@ impl Daemon {
             }
         });
         let mut daemon = Daemon { child, log, http: gate::client(), base: String::new() };
-        daemon.says("exactod is up").await;
+        daemon.says(word).await;
         let log = daemon.log();
-        let address = log.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+        let line = log.lines().find(|line| line.contains(word)).unwrap_or_default();
+        let address = line.split(before).nth(1).and_then(|rest| rest.split(['/', ' ']).next()).unwrap_or_default();
+        assert!(!address.is_empty(), "{line}");
         daemon.base = format!("http://{address}");
         daemon
     }

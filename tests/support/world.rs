@@ -13,7 +13,6 @@ use exactod::config::Config;
 use exactod::daemon::{Service, ServiceOptions};
 use exactod::domain::{EndpointId, ModelId};
 use exactod::runner::Ids;
-use exactod::sim::spec::Latency;
 use exactod::sim::{self, EndpointSpec, Injection, RunningSim, SimSpec};
 use exactod::store::{AttemptFilter, Store, StoreOptions, StoredAttempt};
 use serde_json::Value;
@@ -44,11 +43,6 @@ pub fn weak(name: &str, base: f64) -> EndpointSpec {
 pub fn broken(name: &str, defects: &[(&str, f64)]) -> EndpointSpec {
     let injections = defects.iter().map(|(defect, prevalence)| Injection::new(defect, *prevalence)).collect();
     EndpointSpec { injections, ..good(name) }
-}
-
-/// The same endpoint, taking its time.
-pub fn slow(endpoint: EndpointSpec, ms: f64) -> EndpointSpec {
-    EndpointSpec { latency: Latency { base_ms: ms, ..Latency::default() }, ..endpoint }
 }
 
 /// Parts of a config, as TOML lines, that a test wants different.
@@ -245,7 +239,12 @@ pub struct Ran {
 impl Ran {
     /// Runs a command to its end.
     pub async fn of(command: &mut Command) -> Ran {
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the program ends").unwrap();
+        Ran::within(command, PATIENCE).await
+    }
+
+    /// Runs a command to its end, which comes within a time.
+    pub async fn within(command: &mut Command, patience: Duration) -> Ran {
+        let output = tokio::time::timeout(patience, command.output()).await.expect("the program ends").unwrap();
         Ran::from(output)
     }
 
