@@ -1,1 +1,25 @@
-//! Placeholder until the first slice lands.
+//! The HTTP edge: allowlists, what stands behind them, sweeps by hand, health, metrics and a page for people.
+//!
+//! It reads the store, the board and what the daemon shows of its state; *it never writes a verdict*.
+//!
+//! * One route table (`routes`): the router and the OpenAPI document are both made from it.
+//! * One handler file per resource.
+//! * One error type, [`Problem`]: what a client did wrong is a 4xx that says what to do; what went wrong here is logged
+//!   once with its cause and becomes a 500 or 503 that does not show it.
+//! * The allowlist route is free of layers: a lookup, a comparison, pre-rendered bytes.
+
+mod base64;
+mod curl;
+mod limits;
+mod problem;
+mod routes;
+mod serve;
+mod state;
+pub mod views;
+
+pub use problem::Problem;
+pub use routes::router;
+pub use serve::{ApiError, serve};
+pub use state::{
+    ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, SweepReply,
+};

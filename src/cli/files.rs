@@ -44,18 +44,13 @@ pub fn token(cli: &Cli, command: &TokenCommand) -> Result<Exit, CliError> {
     let TokenCommand::New { role, name } = command;
     let role: Role = role.parse().map_err(|e| CliError::Usage(format!("--role: {e}")))?;
     let ids = Ids::from_system().map_err(CliError::failed)?;
-    let token = config::new_token(role, |bytes| ids.fill(bytes));
+    let token = config::new_token(role, &mut ids.secret_rng());
     if cli.json {
-        output::json(&json!({"name": name, "role": role.name(), "token": token.text(), "sha256": token.sha256}))?;
+        output::json(&json!({"name": name, "role": role.name(), "token": token.expose(), "sha256": token.sha256}))?;
         return Ok(Exit::Yes);
     }
-    output::note("The token is shown once; keep it as a secret. Put these lines into the config:");
-    output::line(&format!(
-        "[[server.token]]\nname = {name:?}\nrole = \"{}\"\nsha256 = \"{}\"\n\n# token: {}",
-        role.name(),
-        token.sha256,
-        token.text()
-    ))?;
+    output::note("The token is shown once; keep it as a secret. Put the other lines into the config:");
+    output::line(&format!("{}\n# token: {}", token.toml(name), token.expose()))?;
     Ok(Exit::Yes)
 }
 
@@ -79,9 +74,9 @@ async fn db_command(
         DbCommand::Migrate => {
             let schema = store.migrate().await.map_err(CliError::failed)?;
             if cli.json {
-                output::json(&json!({"database": store.place(), "schema": schema.version, "applied": schema.applied}))?;
+                output::json(&json!({"database": store.place(), "schema": schema.found, "schema_known": schema.known}))?;
             } else {
-                output::line(&format!("{}: schema {}, {} migration(s) applied", store.place(), schema.version, schema.applied))?;
+                output::line(&format!("{}: schema {} of {}", store.place(), schema.found, schema.known))?;
             }
             Ok(Exit::Yes)
         }

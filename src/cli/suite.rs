@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::SuiteCommand;
 use super::output::{self, CliError, Exit};
-use crate::domain::{CaseId, CaseInstance, Fault, Judgement, Suite, Verdict};
+use crate::domain::{CaseId, CaseInstance, Fault, Judgement, Suite, SuiteName, Verdict};
 use crate::provider::completion_from_message;
 use crate::runner::Ids;
 use crate::scoring::Judge;
@@ -28,10 +28,7 @@ fn load(dirs: &[PathBuf]) -> Result<Vec<Arc<Suite>>, CliError> {
     if dirs.is_empty() {
         return Ok(suites::shipped()?);
     }
-    let loaded = suites::load_paths(dirs)?;
-    if loaded.is_empty() {
-        return Err(CliError::Usage(format!("no suite found: none of the folders given holds a suite.toml ({dirs:?})")));
-    }
+    let loaded = suites::load_given(dirs)?;
     Ok(loaded)
 }
 
@@ -229,7 +226,10 @@ fn instance_json(instance: &CaseInstance) -> Value {
 }
 
 fn new(dir: &Path, as_json: bool) -> Result<Exit, CliError> {
-    suites::new_suite(dir)?;
+    let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let name = SuiteName::new(name).map_err(|e| CliError::Usage(format!("{}: {e}", dir.display())))?;
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = suites::new_suite(parent, &name).map_err(CliError::failed)?;
     if as_json {
         output::json(&json!({"created": dir}))?;
     } else {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
 use crate::domain::canonical::{canonical_json, sha256_hex};
-use crate::domain::{EndpointId, Policy, Standing, SuiteName};
+use crate::domain::{EndpointId, Micros, Policy, Standing, SuiteName};
 use crate::stats::clustered::from_clusters;
 use crate::stats::num::exp;
 use crate::stats::{Bounds, Clustered, Z95, diff_cs, wilson_clustered};
@@ -34,7 +34,7 @@ pub struct Context<'a> {
     pub state: &'a ModelState,
     /// The rules in force.
     pub policy: &'a Policy,
-    /// The anchors of the sweep.
+    /// The anchors that the endpoint was compared with in the sweep.
     pub anchors: &'a [EndpointId],
     /// Its place among the model's sweeps.
     pub ordinal: u64,
@@ -69,14 +69,17 @@ pub(super) fn decision_sentence(context: &Context<'_>, endpoint: &EndpointState,
         e_number(step.log_value),
         trimmed(step.threshold),
         attempts_behind(endpoint, step),
-        &rfc3339(endpoint.evidence_since_us)[..DATE_BYTES],
+        day(endpoint.evidence_since_us),
         guarantee_phrase(context, step),
     );
     out.push_str(&provenance_phrase(context, step));
     out
 }
 
-const DATE_BYTES: usize = "2026-01-31".len();
+/// The UTC day of a time: `2026-01-31`.
+fn day(at_us: Micros) -> String {
+    rfc3339(at_us).split('T').next().unwrap_or_default().to_owned()
+}
 
 fn headline(step: &Move, from: Standing) -> &'static str {
     match (step.rule, from) {

@@ -177,7 +177,8 @@ impl<'a> Fold<'a> {
 
     fn finish(mut self) -> Folded {
         self.state.last_sweep = Some(self.record.plan.id);
-        self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence);
+        let ranked = self.tallies.values().any(|t| t.answered > 0);
+        self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence && ranked);
         self.alarms.extend(standing_alarms(&self.state));
         Folded { state: self.state, decisions: self.decisions, alarms: self.alarms }
     }
@@ -187,7 +188,7 @@ impl<'a> Fold<'a> {
         let context = Context {
             state: &self.state,
             policy: self.policy,
-            anchors: &self.record.plan.anchors,
+            anchors: self.tallies.get(id).map_or(&self.record.plan.anchors, |t| &t.anchors),
             ordinal: self.record.plan.ordinal,
             sweeps_per_year: self.record.sweeps_per_year,
         };

@@ -12,6 +12,8 @@ use super::state::{CLUSTERS, Cluster, ModelState, cluster_of};
 pub struct Tally {
     /// By suite.
     pub suites: BTreeMap<SuiteName, SuiteTally>,
+    /// Whom it was compared with.
+    pub anchors: Vec<EndpointId>,
     /// Differences of the `usable` test: anchors' answer rate minus 1 or 0.
     pub usable: Vec<f64>,
     /// Sum of the anchors' answer rates behind `usable`.
@@ -189,11 +191,12 @@ pub fn tally(
         let table = Table::new(suite, rows);
         let asked: Vec<EndpointId> = suite.endpoints.iter().map(|e| e.id.clone()).collect();
         for (index, endpoint) in asked.iter().enumerate() {
-            let anchors: Vec<usize> = comparison(state, policy, &plan.anchors, &asked, endpoint)
-                .iter()
-                .filter_map(|anchor| asked.iter().position(|id| id == anchor))
-                .collect();
-            table.tally(index, &anchors, tallies.entry(endpoint.clone()).or_default());
+            let anchors = comparison(state, policy, &plan.anchors, &asked, endpoint);
+            let places: Vec<usize> =
+                anchors.iter().filter_map(|anchor| asked.iter().position(|id| id == anchor)).collect();
+            let out = tallies.entry(endpoint.clone()).or_default();
+            out.anchors.extend(anchors.into_iter().filter(|a| !out.anchors.contains(a)).collect::<Vec<_>>());
+            table.tally(index, &places, out);
         }
     }
     tallies

@@ -26,7 +26,7 @@ pub const CLUSTERS: usize = 32;
 /// Everything curation remembers of a model. Plain data; [`super::codec`] writes it exactly.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelState {
-    /// Evidence-giving sweeps folded.
+    /// Evidence-giving sweeps folded in which somebody answered: 0 while no ranking is known.
     pub sweeps_folded: u64,
     /// The last sweep folded: folding it again changes nothing.
     pub last_sweep: Option<SweepId>,

@@ -345,11 +345,13 @@ mod tests {
         limiter.acquire(4_500).await.settle(Outcome::Answered { tokens: Some(5_400) });
         assert_eq!(start.elapsed(), Duration::ZERO);
         limiter.acquire(900).await.settle(REFUSED);
-        assert_eq!(start.elapsed().as_millis(), 2000, "900 of debt, then 900 more");
+        // The runtime's timers tick in milliseconds.
+        let near = |expected: u128| (expected..expected + 3).contains(&start.elapsed().as_millis());
+        assert!(near(2000), "900 of debt, then 900 more: {:?}", start.elapsed());
         limiter.acquire(900).await.settle(ANSWERED);
-        assert_eq!(start.elapsed().as_millis(), 2000, "a refused request costs nothing");
+        assert!(near(2000), "a refused request costs nothing: {:?}", start.elapsed());
         limiter.acquire(1_000_000).await.settle(ANSWERED);
-        assert_eq!(start.elapsed().as_millis(), 2000 + 6667, "larger than the bucket: the whole bucket");
+        assert!(near(8667), "larger than the bucket: the whole bucket: {:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

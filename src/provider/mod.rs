@@ -26,6 +26,11 @@ pub mod scrub;
 pub mod sse;
 mod transport;
 
+#[cfg(test)]
+mod test_kit;
+#[cfg(test)]
+mod tests;
+
 pub use chat_completions::{Delivery, Parsed, completion_from_message};
 pub use client::{Client, ClientError, Reply};
 pub use limiter::EndpointLimiter;

@@ -47,8 +47,9 @@ impl Jitter {
 /// first failure (`elapsed` ago) for that reason.
 #[must_use]
 pub fn wait_before_next(retry: Retry, failed: u32, unit: f64, asked: Option<Duration>, elapsed: Duration) -> Duration {
-    let exponent = failed.min(retry.attempts.saturating_sub(1));
-    let share = 2f64.powf(f64::from(exponent)) / (2f64.powf(f64::from(retry.attempts)) - 1.0).max(1.0);
+    // 2^i / (2^n - 1), both divided by 2^n so that no number of tries overflows.
+    let tries = f64::from(retry.attempts.max(1));
+    let share = 2f64.powf(f64::from(failed).min(tries - 1.0) - tries) / (1.0 - 2f64.powf(-tries));
     let backoff = retry.over.mul_f64((share * (0.5 + unit)).clamp(0.0, 1.5));
     let asked = asked.unwrap_or_default().min(retry.over.saturating_sub(elapsed));
     backoff.max(asked)

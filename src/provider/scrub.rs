@@ -51,6 +51,7 @@ impl Scrubber {
             secrets.extend(value.split_once(' ').map(|(_, rest)| rest.trim().to_owned()));
         }
         for url in std::iter::once(&provider.base_url).chain(provider.proxy.as_ref()) {
+            secrets.push(url.username().to_owned());
             secrets.extend(url.password().map(str::to_owned));
             secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         }

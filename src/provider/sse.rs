@@ -66,6 +66,9 @@ impl SseParser {
                 return Ok(());
             };
             let (head, rest) = bytes.split_at(end);
+            if self.line.len() + head.len() > EVENT_BYTES_MAX {
+                return Err(EventTooLong);
+            }
             self.after_cr = rest[0] == b'\r';
             bytes = &rest[1..];
             if self.line.is_empty() {
@@ -183,6 +186,8 @@ mod tests {
     fn limits_hold_for_lines_and_for_events() {
         let long = vec![b'x'; EVENT_BYTES_MAX + 1];
         assert_eq!(SseParser::new().push(&long, |_| ()), Err(EventTooLong));
+        let whole_line = [b":".as_slice(), &long, b"\n"].concat();
+        assert_eq!(SseParser::new().push(&whole_line, |_| ()), Err(EventTooLong), "in one piece as in many");
         let mut parser = SseParser::new();
         let half = [b"data: ".as_slice(), &long[..EVENT_BYTES_MAX / 2 + 1], b"\n"].concat();
         assert_eq!(parser.push(&half, |_| ()), Ok(()));

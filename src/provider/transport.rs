@@ -276,14 +276,14 @@ impl Reader {
             Raw::One(bytes) => bytes,
             Raw::Many(bytes) => bytes,
         };
-        if !self.is_form_sure {
-            if let Some(first) = all.trim_ascii_start().first() {
-                self.is_form_sure = true;
-                if matches!(first, b'{' | b'[') {
-                    self.form = Form::Plain;
-                }
-                piece = all;
+        if !self.is_form_sure
+            && let Some(first) = all.trim_ascii_start().first()
+        {
+            self.is_form_sure = true;
+            if matches!(first, b'{' | b'[') {
+                self.form = Form::Plain;
             }
+            piece = all;
         }
         let max = if self.form == Form::Stream { STREAM_BYTES_MAX } else { self.plain_max };
         if self.form == Form::Plain {
@@ -524,3 +524,6 @@ fn kept_headers(headers: &HeaderMap, scrubber: &Scrubber) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use rand_chacha::ChaCha8Rng;
+use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use uuid::{Builder, Uuid};
 
@@ -46,6 +46,14 @@ impl Ids {
     pub fn fill(&self, bytes: &mut [u8]) {
         let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         rng.fill_bytes(bytes);
+    }
+
+    /// A generator of its own for secrets, seeded from this one.
+    #[must_use]
+    pub fn secret_rng(&self) -> ChaCha20Rng {
+        let mut seed = [0u8; 32];
+        self.fill(&mut seed);
+        ChaCha20Rng::from_seed(seed)
     }
 
     /// A UUIDv7 of a time.

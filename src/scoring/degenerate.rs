@@ -49,8 +49,10 @@ fn find_word_loop(text: &str) -> Option<(String, usize)> {
         return None;
     }
     let words = words.split_off(words.len().saturating_sub(WORDS_MAX));
-    // Hashes side by side: the comparison below is the only part of a judgement that grows with text times unit.
     let hashes: Vec<u64> = words.iter().map(|w| fnv(w)).collect();
+    if !may_loop(&hashes) {
+        return None;
+    }
     for period in 1..=UNIT_WORDS_MAX.min(words.len() / 2) {
         let needed = repeats_needed(period);
         let mut run = 0;
@@ -71,6 +73,26 @@ fn find_word_loop(text: &str) -> Option<(String, usize)> {
         }
     }
     None
+}
+
+/// Whether a loop is possible at all, in one pass: inside a loop every word after the first unit was there at most one
+/// unit ago, so at least 19 words in a row were seen within the longest unit. Words that share a bucket look equal,
+/// which can only let more texts through.
+fn may_loop(hashes: &[u64]) -> bool {
+    const BUCKETS: usize = 1_024;
+    const RUN_MIN: usize = 19;
+    let mut last_seen = [0_u32; BUCKETS];
+    let mut run = 0;
+    for (place, hash) in (1_u32..).zip(hashes) {
+        let bucket = &mut last_seen[*hash as usize % BUCKETS];
+        let recent = *bucket != 0 && place - *bucket <= UNIT_WORDS_MAX as u32;
+        *bucket = place;
+        run = if recent { run + 1 } else { 0 };
+        if run >= RUN_MIN {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether enough repeats of a unit are a loop, given what the unit looks like.
@@ -140,6 +162,17 @@ mod tests {
             assert!(find_loop(&text).is_some(), "{text}");
         }
         assert_eq!(find_loop(&"na na hey ".repeat(10)), Some(("na na hey".to_owned(), 10)));
+    }
+
+    #[test]
+    fn every_least_loop_of_the_table_is_found() {
+        for period in 1..=UNIT_WORDS_MAX {
+            let unit: String = (0..period).map(|n| format!("w{n} ")).collect();
+            let needed = repeats_needed(period);
+            let ends = |times: usize| format!("It begins. {}", unit.repeat(times));
+            assert!(find_loop(&ends(needed)).is_some(), "{period}");
+            assert_eq!(find_loop(&ends(needed - 1)), None, "{period}");
+        }
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub(super) struct Marker {
 
 /// Calls a function for each marker, first to last, until it returns true.
 fn scan(text: &str, mut stop: impl FnMut(Marker) -> bool) {
-    for (at, _) in text.match_indices(['<', '[', '◁']) {
+    // Bytes, not characters: this runs over every answer and every prompt. 0xE2 begins ◁ and other signs.
+    for at in text.bytes().enumerate().filter(|(_, b)| matches!(b, b'<' | b'[' | 0xE2)).map(|(at, _)| at) {
         if let Some(marker) = marker_at(&text[at..])
             && stop(marker)
         {

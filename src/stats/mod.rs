@@ -8,7 +8,7 @@
 //! | [`bets`] | six constant bets, payoffs, the e-process | the first decision |
 //! | [`detector`] | the e-Shiryaev-Roberts detector | every later decision |
 //! | [`intervals`] | anytime-valid and fixed-sample intervals | display |
-//! | [`clustered`] | standard errors of repeats, effective-n Wilson | display |
+//! | [`mod@clustered`] | standard errors of repeats, effective-n Wilson | display |
 //! | [`paired`], [`mantel_haenszel`], [`mcnemar`] | two endpoints compared | display |
 //! | [`eb_beta`] | shrinkage of many rates | display |
 //! | [`e_bh`] | a statement about a whole list | display |

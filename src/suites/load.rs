@@ -46,8 +46,35 @@ pub fn load_suite(dir: &Path) -> Result<Suite, Diagnostics> {
 /// Everything that is wrong in all of them; two suites of one name; a path without any suite.
 pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
     let mut problems = Vec::new();
+    let mut suites = load_folders(paths, &mut problems);
+    match shipped::shipped() {
+        Ok(shipped) => {
+            for suite in shipped {
+                if !suites.iter().any(|other| other.name == suite.name) {
+                    suites.push(suite);
+                }
+            }
+        }
+        Err(found) => problems.extend(found.0),
+    }
+    suites.sort_by(|a, b| a.name.cmp(&b.name));
+    Diagnostics(problems).into_result(suites)
+}
+
+/// As [`load_all`], without the shipped suites.
+///
+/// # Errors
+/// As [`load_all`].
+pub fn load_given(paths: &[PathBuf]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
+    let mut problems = Vec::new();
+    let mut suites = load_folders(paths, &mut problems);
+    suites.sort_by(|a, b| a.name.cmp(&b.name));
+    Diagnostics(problems).into_result(suites)
+}
+
+fn load_folders(paths: &[PathBuf], problems: &mut Vec<Diagnostic>) -> Vec<Arc<Suite>> {
     let mut loaded: Vec<(PathBuf, Arc<Suite>)> = Vec::new();
-    for dir in paths.iter().flat_map(|path| suite_folders(path, &mut problems)).collect::<Vec<_>>() {
+    for dir in paths.iter().flat_map(|path| suite_folders(path, problems)).collect::<Vec<_>>() {
         match load_suite(&dir) {
             Ok(suite) => match loaded.iter().find(|(_, other)| other.name == suite.name) {
                 Some((first, _)) => {
@@ -59,19 +86,7 @@ pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
             Err(found) => problems.extend(found.0),
         }
     }
-    match shipped::shipped() {
-        Ok(suites) => {
-            for suite in suites {
-                if !loaded.iter().any(|(_, other)| other.name == suite.name) {
-                    loaded.push((PathBuf::new(), suite));
-                }
-            }
-        }
-        Err(found) => problems.extend(found.0),
-    }
-    let mut suites: Vec<Arc<Suite>> = loaded.into_iter().map(|(_, suite)| suite).collect();
-    suites.sort_by(|a, b| a.name.cmp(&b.name));
-    Diagnostics(problems).into_result(suites)
+    loaded.into_iter().map(|(_, suite)| suite).collect()
 }
 
 fn suite_folders(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {

@@ -35,7 +35,7 @@ mod toml_doc;
 
 pub use drawer::{DrawError, Drawer};
 pub use header::FORMAT_VERSION;
-pub use load::{CASES_FILE, HEADER_FILE, load_all, load_suite, parse_suite};
+pub use load::{CASES_FILE, HEADER_FILE, load_all, load_given, load_suite, parse_suite};
 pub use params::GENERATOR;
 pub use scaffold::{ScaffoldError, new_suite};
 pub use schema::{case_schema, header_schema, schema};

@@ -62,21 +62,21 @@ fn cold_start(seed: u64, cases: u32, sweeps: usize, setup: fn(&mut World)) -> Co
         for d in folded.decisions.iter().filter(|d| d.to.is_decided()) {
             first[usize::from(d.endpoint.as_str().as_bytes()[1] - b'0')].get_or_insert(d.to);
         }
-        if (0..10).all(|i| first[i].is_some() || !fleet.bad[i]) {
+        if fleet.bad.iter().zip(first).all(|(bad, first)| first.is_some() || !bad) {
             break;
         }
     }
     let mut count = Count { requests: world.requests, ..Count::default() };
-    for i in 0..10 {
-        match (fleet.bad[i], first[i]) {
+    for (bad, first) in fleet.bad.iter().zip(first) {
+        match (bad, first) {
             (true, Some(Standing::Admitted)) => count.wrongly_admitted += 1,
             (true, None) => count.open_bad += 1,
             (false, Some(Standing::Excluded)) => count.wrongly_excluded += 1,
             (false, Some(_)) => count.admitted += 1,
             _ => {}
         }
-        count.bad += u32::from(fleet.bad[i]);
-        count.good += u32::from(!fleet.bad[i]);
+        count.bad += u32::from(*bad);
+        count.good += u32::from(!bad);
     }
     count
 }

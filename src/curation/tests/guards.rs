@@ -13,7 +13,7 @@ fn admitted(ids: &[&str]) -> World {
 #[test]
 fn the_first_sweep_of_a_model_speaks_for_nobody_but_may_speak_against() {
     let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
-    let tenth = |ask: &Ask<'_>, _: &mut Dice| scored(ask.endpoint != "d" || ask.case % 10 != 0);
+    let tenth = |ask: &Ask<'_>, _: &mut Dice| scored(ask.endpoint != "d" || !ask.case.is_multiple_of(10));
     world.sweep(tenth);
     let log_e = |world: &World, id: &str| {
         let evidence = &world.state.endpoints[&endpoint(id)].suites[&suite("tool-use")];
@@ -23,6 +23,16 @@ fn the_first_sweep_of_a_model_speaks_for_nobody_but_may_speak_against() {
     assert!(log_e(&world, "d").0 > 0.0);
     world.sweep(tenth);
     assert!(log_e(&world, "a").1 > 0.0, "the second sweep has ranked anchors");
+}
+
+#[test]
+fn a_sweep_that_nobody_answered_ranks_nobody_and_leaves_the_model_cold() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    world.sweep(|_, _| Outcome::Missing);
+    world.sweep(|_, _| PASS);
+    assert_eq!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(), 0.0);
+    world.sweep(|_, _| PASS);
+    assert!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad() > 0.0);
 }
 
 #[test]
@@ -105,7 +115,9 @@ fn evidence_against_the_reference_is_an_alarm_and_it_stays() {
     let mut world = admitted(&["a", "b", "c", "d"]);
     world.sync(Some("d"));
     let mut held = 0;
+    let mut reasons = Vec::new();
     let folded = world.sweep_until(40, fails("d", 0.3), |_, f| {
+        reasons.extend(f.decisions.iter().map(|d| d.reason.clone()));
         held += f.decisions.iter().filter(|d| d.kind == DecisionKind::Held).count();
         f.alarms.iter().any(|a| a.kind == AlarmKind::Reference)
     });
@@ -115,6 +127,11 @@ fn evidence_against_the_reference_is_an_alarm_and_it_stays() {
         held += folded.decisions.len();
         assert_eq!(folded.alarms[0].kind, AlarmKind::Reference, "the alarm stays open");
     }
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].contains("held (the reference stays") && reasons[0].contains("anchors a b c of sweep"),
+        "{reasons:?}"
+    );
     assert_eq!((held, world.standing("d")), (1, Standing::Admitted), "held once, not at every sweep");
 }
 

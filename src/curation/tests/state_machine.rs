@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::world::*;
-use crate::curation::{Folded, NewDecision, return_early, sync_endpoints, sync_suites};
+use crate::curation::{Folded, NewDecision, read, return_early, sync_endpoints, sync_suites};
+use crate::domain::policy::SuitePolicy;
 use crate::domain::{DecisionKind, Outcome, Standing};
 
 fn of<'a>(folded: &'a Folded, id: &str) -> &'a NewDecision {
@@ -236,6 +237,24 @@ fn a_failure_in_one_suite_cannot_hide_behind_the_others() {
     let folded = world.sweep_until(40, answer, |w, _| w.standing("d") != Standing::Unknown);
     let decision = of(&folded, "d");
     assert_eq!((decision.to, decision.suite.as_ref()), (Standing::Excluded, Some(&suite("two"))));
+}
+
+#[test]
+fn several_suites_speak_against_an_endpoint_by_the_weighted_mean_of_their_scores() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("one", 100), ("two", 100)]);
+    world.decide_nothing();
+    world.sweep(fails("d", 0.3));
+    let alone = |world: &World, name: &str| {
+        let evidence = &world.state.endpoints[&endpoint("d")].suites[&suite(name)];
+        (evidence.log_e_ex().exp(), evidence.log_e_ad())
+    };
+    let together = |world: &World| read(&world.state, &world.policy, &world.state.endpoints[&endpoint("d")]);
+    let (one, two) = (alone(&world, "one"), alone(&world, "two"));
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
+    assert!(close(together(&world).log_e_ex.exp(), (one.0 + two.0) / 2.0));
+    assert_eq!(together(&world).log_e_ad, one.1.min(two.1));
+    world.policy.suites.insert(suite("one"), SuitePolicy { margin: None, weight: Some(3.0) });
+    assert!(close(together(&world).log_e_ex.exp(), (3.0 * one.0 + two.0) / 4.0));
 }
 
 #[test]

@@ -91,10 +91,10 @@ pub(super) fn usage(slot: Slot<WireUsage<'_>>, notes: &mut Notes) -> Option<Usag
     let total = count(wire.total, "total_tokens", false);
     let detailed = wire.details.is().and_then(|details| details.reasoning);
     let tokens_reasoning = count(detailed.or(wire.reasoning), "reasoning_tokens", false);
-    if let (Some(tokens_in), Some(tokens_out), Some(total)) = (tokens_in, tokens_out, total) {
-        if tokens_in.checked_add(tokens_out) != Some(total) {
-            notes.add(Fault::BadUsage, "total_tokens is not the sum of prompt and completion tokens");
-        }
+    if let (Some(tokens_in), Some(tokens_out), Some(total)) = (tokens_in, tokens_out, total)
+        && tokens_in.checked_add(tokens_out) != Some(total)
+    {
+        notes.add(Fault::BadUsage, "total_tokens is not the sum of prompt and completion tokens");
     }
     Some(Usage { tokens_in, tokens_out, tokens_reasoning })
 }
@@ -137,10 +137,11 @@ fn check_usage(completion: &Completion, notes: &mut Notes) {
     }
     if tokens_out == Some(0) && visible + reasoning > 0 {
         notes.add(Fault::BadUsage, "completion_tokens is 0 though something was produced");
-    } else if let Some(tokens_out) = tokens_out {
-        if visible >= BILLED_TEXT_BYTES_MIN && visible / BYTES_PER_TOKEN_MAX > tokens_out {
-            notes.add(Fault::BadUsage, "completion_tokens is too small for the text");
-        }
+    } else if let Some(tokens_out) = tokens_out
+        && visible >= BILLED_TEXT_BYTES_MIN
+        && visible / BYTES_PER_TOKEN_MAX > tokens_out
+    {
+        notes.add(Fault::BadUsage, "completion_tokens is too small for the text");
     }
     if reasoning > 0 && tokens_reasoning.unwrap_or(0) == 0 {
         notes.add(Fault::BadUsage, "reasoning is present and its tokens are not counted");

@@ -372,10 +372,10 @@ pub(super) fn with_body<R>(bytes: &[u8], then: impl FnOnce(Result<Body<'_>, Unde
         Err(_) => (String::from_utf8_lossy(bytes), true),
     };
     let body = decode(&text);
-    if let Err(Undecodable::Syntax) = body {
-        if let Some(repaired) = without_lone_surrogates(&text) {
-            return then(decode(&repaired), true);
-        }
+    if let Err(Undecodable::Syntax) = body
+        && let Some(repaired) = without_lone_surrogates(&text)
+    {
+        return then(decode(&repaired), true);
     }
     then(body, corrupt)
 }

@@ -39,9 +39,9 @@ pub fn completion_from_message(message: &Value) -> Completion {
 fn fill_call(number: usize, call: &mut Map<String, Value>) {
     call.entry("id").or_insert_with(|| json!(format!("call_{number}")));
     call.entry("type").or_insert_with(|| json!("function"));
-    if let Some(arguments) = call.get_mut("function").and_then(|function| function.get_mut("arguments")) {
-        if !matches!(arguments, Value::String(_) | Value::Null) {
-            *arguments = Value::String(arguments.to_string());
-        }
+    if let Some(arguments) = call.get_mut("function").and_then(|function| function.get_mut("arguments"))
+        && !matches!(arguments, Value::String(_) | Value::Null)
+    {
+        *arguments = Value::String(arguments.to_string());
     }
 }

@@ -51,3 +51,6 @@ impl Delivery {
 
 /// An answer, or why there is none.
 pub type Parsed = Result<Completion, Delivery>;
+
+#[cfg(test)]
+mod tests;

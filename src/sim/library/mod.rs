@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::draws::Hash64;
 use super::prompt::Prompt;
 use crate::domain::{Case, CaseId, CaseInstance, Suite, SuiteName};
+use crate::suites::Drawer;
 use pattern::Pattern;
 
 /// Different requests remembered, in each of two generations.
@@ -21,7 +22,7 @@ const CACHE_ENTRIES_MAX: usize = 512;
 /// Most ways to fill a template that are checked for one request.
 const CHECKS_MAX: u32 = 512;
 
-/// Where cases come from and how they are filled: [`Drawer`](crate::suites::Drawer) in practice.
+/// Where cases come from and how they are filled: [`Drawer`] in practice.
 pub trait Source: Send + Sync {
     /// The suite.
     fn suite(&self) -> &Arc<Suite>;
@@ -117,7 +118,24 @@ impl Generations {
     }
 }
 
+impl Source for Drawer {
+    fn suite(&self) -> &Arc<Suite> {
+        Drawer::suite(self)
+    }
+
+    fn instantiate(&self, case: &CaseId, params: &Map<String, Value>) -> Option<CaseInstance> {
+        // Guessed parameters that do not fit are no error here: the next guess is tried.
+        Drawer::instantiate(self, case, params).ok()
+    }
+}
+
 impl Library {
+    /// Indexes the cases of some suites.
+    #[must_use]
+    pub fn new(drawers: Vec<Arc<Drawer>>) -> Self {
+        Library::from_sources(drawers.into_iter().map(|drawer| drawer as Arc<dyn Source>).collect())
+    }
+
     /// A library without cases: every request is answered as unmatched.
     #[must_use]
     pub fn empty() -> Self {

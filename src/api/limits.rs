@@ -1,0 +1,54 @@
+//! Every limit of the API.
+
+use std::time::Duration;
+
+/// Largest request body.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest path with query.
+pub const TARGET_BYTES_MAX: usize = 4096;
+/// Connections open at once; further ones wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to send a request's head, and how long an idle connection is kept.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest request head.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// How long a client may refuse to take more of an answer.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take altogether, its body included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests worked on at once, allowlists apart.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// What a refused client is told to wait, in seconds.
+pub const RETRY_AFTER_S: u64 = 1;
+/// How long `/readyz` waits for the store.
+pub const READY_STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long `POST /v1/sweeps` waits for the daemon's word.
+pub const SWEEP_REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed `accept`, so that a lack of file descriptors does not become a busy loop.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Items of a page of a list without `limit`.
+pub const PAGE_ITEMS_DEFAULT: usize = 50;
+/// Window of scorecards and series without `since`.
+pub const SINCE_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
+/// Longest window.
+pub const SINCE_MAX: Duration = Duration::from_secs(400 * 86_400);
+/// Buckets of a series without `step`.
+pub const SERIES_BUCKETS_DEFAULT: u64 = 28;
+/// Most buckets of a series.
+pub const SERIES_BUCKETS_MAX: u64 = 1000;
+/// Most repeats that a sweep by hand may ask for.
+pub const EPOCHS_MAX: u32 = 100;
+/// Most names in a hint.
+pub const HINT_NAMES_MAX: usize = 12;
+
+/// Decisions shown per model on the page.
+pub const PAGE_DECISIONS: usize = 8;
+/// Top faults shown per endpoint on the page.
+pub const PAGE_FAULTS: usize = 3;
+/// Youngest age at which the page's text is made anew.
+pub const PAGE_AGE_MIN: Duration = Duration::from_secs(1);
+/// Youngest age at which the page's scorecards are computed anew.
+pub const CARDS_AGE_MIN: Duration = Duration::from_secs(2);
+/// Scorecards are kept at least this many times as long as it took to compute them.
+pub const CARDS_AGE_PER_COST: u32 = 20;

@@ -1,0 +1,138 @@
+//! What the API is given: handles to read from and a channel for commands.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::config::{ModelConfig, Server};
+use crate::domain::{EndpointId, Micros, ModelId, Override, Scorecard, Standing, SuiteDigest, SuiteName};
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::publish::Board;
+use crate::store::Store;
+
+/// Everything the API reads, and where it sends commands.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Sweeps, attempts, decisions, alarms.
+    pub store: Store,
+    /// Current allowlists, ready to be sent.
+    pub board: Arc<Board>,
+    /// Metrics of the process.
+    pub metrics: Arc<Metrics>,
+    /// Sweeps in flight.
+    pub progress: Arc<Progress>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What the configuration says; swapped on reload.
+    pub setup: Arc<ArcSwap<ApiSetup>>,
+    /// Where the endpoints stand.
+    pub standings: Arc<dyn StandingsView>,
+    /// Scorecards over windows.
+    pub scorecards: Arc<dyn ScorecardSource>,
+    /// Sweeps asked for by hand.
+    pub sweeps: mpsc::Sender<SweepCommand>,
+    /// Whether the daemon has started up.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// The part of the configuration that the API shows or obeys.
+#[derive(Debug, Clone)]
+pub struct ApiSetup {
+    /// Models, in file order.
+    pub models: Vec<ModelConfig>,
+    /// Tokens and `public_read`.
+    pub server: Server,
+    /// Loaded suites.
+    pub suites: Vec<SuiteInfo>,
+}
+
+impl ApiSetup {
+    /// Finds a model by id or alias.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&ModelConfig> {
+        self.models.iter().find(|m| m.is_called(name))
+    }
+}
+
+/// A loaded suite, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuiteInfo {
+    /// Its name.
+    pub name: SuiteName,
+    /// Its label.
+    pub revision: String,
+    /// Its identity.
+    pub digest: SuiteDigest,
+    /// Number of cases.
+    pub cases: usize,
+}
+
+/// Where one endpoint stands, for display.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointView {
+    /// The endpoint.
+    pub id: EndpointId,
+    /// Its standing by evidence.
+    pub standing: Standing,
+    /// What an operator has set over it.
+    pub override_: Option<Override>,
+    /// Since when it has the standing.
+    pub since_us: Micros,
+    /// The sentence of its last decision, or why there is none yet.
+    pub reason: String,
+    /// Estimates, intervals, gaps, e-values and thresholds.
+    pub evidence: Value,
+}
+
+/// Gives the standings of a model's endpoints, in configuration order. The daemon implements it.
+pub trait StandingsView: Send + Sync {
+    /// The endpoints of a model.
+    ///
+    /// # Errors
+    /// A sentence about what cannot be read.
+    fn of(&self, model: ModelId) -> BoxFuture<'_, Result<Vec<EndpointView>, String>>;
+}
+
+/// Gives scorecards over a window. The daemon implements it.
+pub trait ScorecardSource: Send + Sync {
+    /// The scorecards of a model's endpoints over `[from_us, to_us)`.
+    ///
+    /// # Errors
+    /// A sentence about what cannot be computed.
+    fn of(&self, model: ModelId, from_us: Micros, to_us: Micros) -> BoxFuture<'_, Result<Vec<Scorecard>, String>>;
+}
+
+/// A sweep asked for by hand.
+#[derive(Debug)]
+pub struct SweepCommand {
+    /// The model.
+    pub model: ModelId,
+    /// Only these suites; empty: those of the model's schedules.
+    pub suites: Vec<SuiteName>,
+    /// Only these endpoints; empty: all.
+    pub endpoints: Vec<EndpointId>,
+    /// At most this many cases per suite.
+    pub limit: Option<u32>,
+    /// Every case.
+    pub full: bool,
+    /// Repeats per case, with `full`.
+    pub epochs: Option<u32>,
+    /// What became of it.
+    pub reply: oneshot::Sender<SweepReply>,
+}
+
+/// What became of a [`SweepCommand`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepReply {
+    /// It begins at once.
+    Queued,
+    /// A sweep of the model is in flight.
+    Overlaps,
+    /// The model is not configured (any more).
+    UnknownModel,
+}

@@ -1,0 +1,113 @@
+//! What the API shows of curation and report, which it may not reach itself.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use super::conclude;
+use super::runtime::Runtime;
+use super::sweeper::Sweeper;
+use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand};
+use crate::curation;
+use crate::domain::{Micros, ModelId, Scorecard};
+use crate::report;
+
+/// Reads standings and scorecards for the API.
+struct Views {
+    sweeper: Arc<Sweeper>,
+    runtime: Arc<ArcSwap<Runtime>>,
+}
+
+impl StandingsView for Views {
+    fn of(&self, model: ModelId) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
+        Box::pin(async move {
+            let runtime = self.runtime.load_full();
+            let Some(configured) = runtime.models.get(&model) else { return Ok(Vec::new()) };
+            let base = conclude::load(&self.sweeper.store, &model).await.map_err(|e| e.to_string())?;
+            let policy = &configured.config.policy;
+            let view = |(id, endpoint): (&crate::domain::EndpointId, &curation::EndpointState)| EndpointView {
+                id: id.clone(),
+                standing: endpoint.standing,
+                override_: endpoint.override_,
+                since_us: endpoint.since_us,
+                reason: reason(&base.state, policy, id, endpoint),
+                evidence: curation::evidence(&base.state, policy, endpoint),
+            };
+            Ok(base.state.endpoints.iter().filter(|(_, e)| e.configured).map(view).collect())
+        })
+    }
+}
+
+/// Why it stands where it stands: the sentence of its decision, or how far an undecided one is.
+fn reason(
+    state: &curation::ModelState,
+    policy: &crate::domain::Policy,
+    id: &crate::domain::EndpointId,
+    endpoint: &curation::EndpointState,
+) -> String {
+    let now = || curation::explain_now(state, policy, id);
+    if endpoint.standing.is_decided() {
+        endpoint.last_reason.clone()
+    } else {
+        now().unwrap_or_else(|| endpoint.last_reason.clone())
+    }
+}
+
+impl ScorecardSource for Views {
+    fn of(&self, model: ModelId, from_us: Micros, to_us: Micros) -> BoxFuture<'_, Result<Vec<Scorecard>, String>> {
+        Box::pin(async move {
+            let standings = conclude::standings(&self.sweeper, &model).await.map_err(|e| e.to_string())?;
+            report::scorecards(&self.sweeper.store, &model, &standings, from_us, to_us)
+                .await
+                .map_err(|e| e.to_string())
+        })
+    }
+}
+
+/// The API's state over a running service.
+pub(super) fn api_state(
+    sweeper: &Arc<Sweeper>,
+    runtime: &Arc<ArcSwap<Runtime>>,
+    mut reloaded: watch::Receiver<u64>,
+    sweeps: mpsc::Sender<SweepCommand>,
+) -> ApiState {
+    let setup = Arc::new(ArcSwap::from_pointee(api_setup(&runtime.load())));
+    let views = Arc::new(Views { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) });
+    tokio::spawn({
+        let (setup, runtime) = (Arc::clone(&setup), Arc::clone(runtime));
+        async move {
+            // Ends with the reloader, which holds the other side.
+            while reloaded.changed().await.is_ok() {
+                setup.store(Arc::new(api_setup(&runtime.load())));
+            }
+        }
+    });
+    ApiState {
+        store: sweeper.store.clone(),
+        board: Arc::clone(&sweeper.board),
+        metrics: Arc::clone(&sweeper.metrics),
+        progress: Arc::clone(&sweeper.progress),
+        clock: Arc::clone(&sweeper.clock),
+        setup,
+        standings: Arc::clone(&views) as Arc<dyn StandingsView>,
+        scorecards: views,
+        sweeps,
+        ready: watch::channel(true).1,
+    }
+}
+
+fn api_setup(runtime: &Runtime) -> ApiSetup {
+    let suite = |s: &Arc<crate::domain::Suite>| SuiteInfo {
+        name: s.name.clone(),
+        revision: s.revision.clone(),
+        digest: s.digest.clone(),
+        cases: s.cases.len(),
+    };
+    ApiSetup {
+        models: runtime.config.models.clone(),
+        server: runtime.config.server.clone(),
+        suites: runtime.suites().map(suite).collect(),
+    }
+}

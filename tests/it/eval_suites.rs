@@ -1,0 +1,65 @@
+//! Every shipped suite loads; under several draws each reference passes and each counter-example fails as stated.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use exactod::domain::{Suite, Verdict};
+use exactod::provider::completion_from_message;
+use exactod::scoring::Judge;
+use exactod::suites::{Drawer, load_suite, shipped};
+
+const DRAWS: u32 = 4;
+const CASES_MIN: usize = 150;
+
+fn prove(suite: Arc<Suite>) -> Vec<String> {
+    let drawer = Drawer::new(Arc::clone(&suite)).unwrap();
+    let judge = Judge::new();
+    let mut wrong = Vec::new();
+    for case in &suite.cases {
+        for round in 0..if case.is_template() { DRAWS } else { 1 } {
+            let instance = drawer.draw(&case.id, &format!("{round:032x}"), 0).unwrap();
+            let prepared = judge.prepare(&instance).unwrap();
+            let reference = instance.reference.as_ref().expect("a shipped case has a reference");
+            let judged = prepared.judge(&completion_from_message(reference));
+            if judged.verdict != Verdict::Pass {
+                wrong.push(format!("{}/{} reference: {} {}", suite.name, case.id, judged.verdict, judged.explanation));
+            }
+            let counter = instance.counterexample.as_ref().expect("a shipped case has a counter-example");
+            let judged = prepared.judge(&completion_from_message(&counter.message));
+            if judged.verdict != Verdict::Fail(counter.fault) {
+                let what = format!("{} instead of Fail({}): {}", judged.verdict, counter.fault, judged.explanation);
+                wrong.push(format!("{}/{} counter-example: {what}", suite.name, case.id));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_reference_passes_and_every_counter_example_fails_as_stated() {
+    let wrong: Vec<String> = shipped().unwrap().into_iter().flat_map(prove).collect();
+    assert!(wrong.is_empty(), "{} problems:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_shipped_suites_cover_what_they_promise() {
+    for suite in shipped().unwrap() {
+        assert!(suite.cases.len() >= CASES_MIN, "{} has {} cases", suite.name, suite.cases.len());
+        let templates = suite.cases.iter().filter(|c| c.is_template()).count();
+        assert!(templates * 2 > suite.cases.len(), "most cases of {} are drawn fresh", suite.name);
+        assert!(suite.cases.iter().any(|c| c.is_template() && c.fixed), "{} has a hold-out part", suite.name);
+        let streamed = suite.cases.iter().filter(|c| c.request.get("stream") == Some(&true.into())).count();
+        assert!(streamed >= 10, "{} has {streamed} streamed cases", suite.name);
+        let categories: BTreeSet<&str> = suite.cases.iter().filter_map(|c| c.category.as_deref()).collect();
+        assert!(categories.len() >= 6, "{}: {categories:?}", suite.name);
+    }
+}
+
+#[test]
+fn what_is_in_the_binary_is_what_is_in_the_folder() {
+    for suite in shipped().unwrap() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval_suites").join(suite.name.as_str());
+        assert_eq!(load_suite(&dir).unwrap().digest, suite.digest);
+    }
+}
