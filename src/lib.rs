@@ -1,12 +1,12 @@
 //! exactod measures every provider endpoint that serves a model and publishes error-controlled allowlists.
 
-//pub mod api;
+pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod curation;
 pub mod daemon;
 pub mod diagnostics;
-//pub mod cli;
 pub mod domain;
 pub mod metrics;
 pub mod progress;

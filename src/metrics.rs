@@ -152,12 +152,7 @@ impl Metrics {
         let faults = family!("faults", "Primary faults");
         let retries = family!("retries", "Transport tries after the first");
         let duration: DurationHistogram = Family::new_with_constructor(seconds_histogram);
-        registry.register_with_unit(
-            "attempt_duration",
-            "Duration of the last try",
-            Unit::Seconds,
-            duration.clone(),
-        );
+        registry.register_with_unit("attempt_duration", "Duration of the last try", Unit::Seconds, duration.clone());
         let first_token: DurationHistogram = Family::new_with_constructor(seconds_histogram);
         registry.register_with_unit("first_token", "Time to the first token", Unit::Seconds, first_token.clone());
         let tokens_in = family!("prompt_tokens", "Prompt tokens as reported");

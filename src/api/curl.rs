@@ -56,7 +56,8 @@ fn target(provider: &Provider) -> String {
 
 /// A shell variable's name made from another name.
 fn variable(kind: &str, name: &str) -> String {
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("{kind}_{name}")
 }
 

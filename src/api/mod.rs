@@ -8,13 +8,30 @@
 //!   once with its cause and becomes a 500 or 503 that does not show it.
 //! * The allowlist route is free of layers: a lookup, a comparison, pre-rendered bytes.
 
+mod access;
+mod alarms;
+mod allowlist;
+mod attempts;
 mod base64;
 mod curl;
+mod decisions;
+mod guard;
+mod health;
 mod limits;
+mod model_path;
+mod models;
+mod openapi;
+mod page;
+mod params;
 mod problem;
 mod routes;
+mod scorecards;
 mod serve;
+mod series;
 mod state;
+mod sweeps;
+#[cfg(test)]
+mod tests;
 pub mod views;
 
 pub use problem::Problem;

@@ -114,14 +114,16 @@ pub(super) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::BadCursor(_) => {
-                Problem::bad_request("bad-cursor", "bad cursor", error.to_string())
-                    .hint("pass the `next` of the page before, unchanged, or no cursor for the first page")
-            }
+            StoreError::BadCursor(_) => Problem::bad_request("bad-cursor", "bad cursor", error.to_string())
+                .hint("pass the `next` of the page before, unchanged, or no cursor for the first page"),
             StoreError::Locked(_) | StoreError::Unreachable(_) | StoreError::DiskFull(_) => {
                 error!(%error, "the store does not answer");
-                Problem::unavailable("store-unavailable", "store unavailable", "the store does not answer at the moment")
-                    .hint("try again; the cause is in the daemon's log")
+                Problem::unavailable(
+                    "store-unavailable",
+                    "store unavailable",
+                    "the store does not answer at the moment",
+                )
+                .hint("try again; the cause is in the daemon's log")
             }
             error => Problem::internal("reading the store", &error),
         }

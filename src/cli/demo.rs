@@ -74,7 +74,11 @@ pub async fn run(args: &DemoArgs, as_json: bool) -> Result<Exit, CliError> {
     let service = Service::open(config, ServiceOptions { clock, ids, owner: "demo".to_owned() })
         .await
         .map_err(setup::service_error)?;
-    output::note(&format!("exactod demo: a simulated fleet of {} endpoints of {MODEL}, seed {}", fleet.endpoints().count(), args.seed));
+    output::note(&format!(
+        "exactod demo: a simulated fleet of {} endpoints of {MODEL}, seed {}",
+        fleet.endpoints().count(),
+        args.seed
+    ));
     output::note(&format!("page       http://{address}/"));
     output::note(&format!("allowlist  http://{address}/v1/models/{MODEL}/allowlist"));
     output::note("sweeps run in fast motion: a day and a half of schedule passes every second");

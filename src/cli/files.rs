@@ -74,7 +74,9 @@ async fn db_command(
         DbCommand::Migrate => {
             let schema = store.migrate().await.map_err(CliError::failed)?;
             if cli.json {
-                output::json(&json!({"database": store.place(), "schema": schema.found, "schema_known": schema.known}))?;
+                output::json(
+                    &json!({"database": store.place(), "schema": schema.found, "schema_known": schema.known}),
+                )?;
             } else {
                 output::line(&format!("{}: schema {} of {}", store.place(), schema.found, schema.known))?;
             }
@@ -110,7 +112,9 @@ async fn db_command(
             let cutoffs = daemon::cutoffs(&runtime, setup::clock().now_us());
             let pruned = store.prune(&cutoffs).await.map_err(CliError::failed)?;
             if cli.json {
-                output::json(&json!({"transcripts": pruned.transcripts, "attempts": pruned.attempts, "plans": pruned.plans}))?;
+                output::json(
+                    &json!({"transcripts": pruned.transcripts, "attempts": pruned.attempts, "plans": pruned.plans}),
+                )?;
             } else {
                 output::line(&format!(
                     "pruned {} transcripts, {} attempts, {} plans",

@@ -110,7 +110,7 @@ pub fn is_watched() -> bool {
 #[must_use]
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     if !io::stdout().is_terminal() {
         // A pipe has no width: keep rows whole.
         table.set_content_arrangement(ContentArrangement::Disabled);

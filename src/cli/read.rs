@@ -56,7 +56,15 @@ pub async fn decisions(cli: &Cli, args: &DecisionsArgs) -> Result<Exit, CliError
         return Ok(Exit::Yes);
     }
     for d in &page.items {
-        output::line(&format!("{}  {}  {}  {} -> {}\n    {}", rfc3339(d.at_us), d.model, d.endpoint, d.from, d.to, d.reason))?;
+        output::line(&format!(
+            "{}  {}  {}  {} -> {}\n    {}",
+            rfc3339(d.at_us),
+            d.model,
+            d.endpoint,
+            d.from,
+            d.to,
+            d.reason
+        ))?;
     }
     Ok(Exit::Yes)
 }

@@ -81,7 +81,8 @@ fn target(args: &ScorecardArgs, config: &Config, name: &str, extension: &str) ->
         return Ok(out.clone());
     }
     let folder = config.path.parent().unwrap_or(Path::new("")).join("reports");
-    std::fs::create_dir_all(&folder).map_err(|e| CliError::Failed(format!("failed to make {}: {e}", folder.display())))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|e| CliError::Failed(format!("failed to make {}: {e}", folder.display())))?;
     Ok(folder.join(format!("{name}.{extension}")))
 }
 
@@ -103,7 +104,15 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
     }
     for (model, cards) in by_model {
         let mut table = output::table(&[
-            "endpoint", "standing", "suite", "n", "rate % [95 %]", "gap to anchors, points", "first try %", "p50 / p99 ms", "$",
+            "endpoint",
+            "standing",
+            "suite",
+            "n",
+            "rate % [95 %]",
+            "gap to anchors, points",
+            "first try %",
+            "p50 / p99 ms",
+            "$",
             "faults",
         ]);
         for card in cards {
@@ -117,7 +126,9 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
                 };
                 let gap = s.gap.map_or_else(
                     || "-".to_owned(),
-                    |g| format!("{:+.1} [{:+.1}, {:+.1}]", g.mean * 100.0, g.interval.lo * 100.0, g.interval.hi * 100.0),
+                    |g| {
+                        format!("{:+.1} [{:+.1}, {:+.1}]", g.mean * 100.0, g.interval.lo * 100.0, g.interval.hi * 100.0)
+                    },
                 );
                 let first = if s.attempts == 0 { 0.0 } else { s.first_try_ok as f64 * 100.0 / s.attempts as f64 };
                 let latency = s.latency.map_or_else(

@@ -92,9 +92,9 @@ pub async fn store(config: &Config) -> Result<Store, CliError> {
 pub fn model<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a ModelConfig, CliError> {
     let known = || config.models.iter().map(|m| m.id.as_str()).collect::<Vec<_>>().join(", ");
     match (name, config.models.as_slice()) {
-        (Some(name), _) => config
-            .model(name)
-            .ok_or_else(|| CliError::Usage(format!("no model {name:?} in {} (known: {})", config.path.display(), known()))),
+        (Some(name), _) => config.model(name).ok_or_else(|| {
+            CliError::Usage(format!("no model {name:?} in {} (known: {})", config.path.display(), known()))
+        }),
         (None, [only]) => Ok(only),
         (None, _) => Err(CliError::Usage(format!("say which model with --model (known: {})", known()))),
     }

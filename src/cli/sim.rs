@@ -34,7 +34,11 @@ pub async fn run(args: &SimArgs, as_json: bool) -> Result<Exit, CliError> {
         output::json(&json!({"model": spec.model, "seed": seed, "endpoints": endpoints}))?;
     } else {
         for e in &endpoints {
-            output::line(&format!("{}  {}", e["base_url"].as_str().unwrap_or_default(), e["id"].as_str().unwrap_or_default()))?;
+            output::line(&format!(
+                "{}  {}",
+                e["base_url"].as_str().unwrap_or_default(),
+                e["id"].as_str().unwrap_or_default()
+            ))?;
         }
     }
     output::note("simulating; interrupt to stop");

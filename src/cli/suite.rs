@@ -174,7 +174,9 @@ fn show_cases(suite: &Suite, cases: &[CaseId], as_json: bool) -> Result<Exit, Cl
             .iter()
             .map(|c| json!({"id": c.id, "category": c.category, "tags": c.tags, "template": c.is_template(), "fixed": c.fixed, "hash": c.hash}))
             .collect();
-        output::json(&json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases}))?;
+        output::json(
+            &json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases}),
+        )?;
         return Ok(Exit::Yes);
     }
     let mut table = output::table(&["case", "category", "tags", "drawn"]);
@@ -233,10 +235,7 @@ fn new(dir: &Path, as_json: bool) -> Result<Exit, CliError> {
     if as_json {
         output::json(&json!({"created": dir}))?;
     } else {
-        output::line(&format!(
-            "created {0}: edit cases.jsonl, then run `exactod suite check {0}`",
-            dir.display()
-        ))?;
+        output::line(&format!("created {0}: edit cases.jsonl, then run `exactod suite check {0}`", dir.display()))?;
     }
     Ok(Exit::Yes)
 }

@@ -65,7 +65,10 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
     let known: Vec<SuiteName> = service.runtime.load().drawers.keys().cloned().collect();
     if let Some(unknown) = request.suites.iter().flatten().find(|s| !known.contains(s)) {
         let names = known.iter().map(SuiteName::as_str).collect::<Vec<_>>().join(", ");
-        return Err(CliError::Usage(format!("no suite {unknown:?} is loaded (loaded: {names})", unknown = unknown.as_str())));
+        return Err(CliError::Usage(format!(
+            "no suite {unknown:?} is loaded (loaded: {names})",
+            unknown = unknown.as_str()
+        )));
     }
     let stop = service.signals.stop.clone();
     tokio::spawn(async move {
@@ -77,7 +80,10 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
     let (documents, interrupted) = result?;
     print(&documents, cli.json)?;
     if report.lost > 0 {
-        return Err(CliError::Failed(format!("{} attempts could not be stored: {:?}", report.lost, report.status.last_error)));
+        return Err(CliError::Failed(format!(
+            "{} attempts could not be stored: {:?}",
+            report.lost, report.status.last_error
+        )));
     }
     if interrupted {
         return Ok(Exit::Interrupted);
@@ -232,8 +238,17 @@ fn print(documents: &[Document], as_json: bool) -> Result<(), CliError> {
         };
     }
     for d in documents {
-        let mut table =
-            output::table(&["endpoint", "standing", "attempts", "pass", "fail", "unscored", "first try ok", "cost $", "faults"]);
+        let mut table = output::table(&[
+            "endpoint",
+            "standing",
+            "attempts",
+            "pass",
+            "fail",
+            "unscored",
+            "first try ok",
+            "cost $",
+            "faults",
+        ]);
         for e in &d.endpoints {
             let faults = e.faults.iter().map(|(f, n)| format!("{f} {n}")).collect::<Vec<_>>().join(", ");
             table.add_row([

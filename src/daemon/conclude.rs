@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{SweepError, Sweeper};
+use crate::config::ModelConfig;
 use crate::curation::{self, AlarmNote, Draft, Figures, ModelState, NewDecision};
 use crate::domain::{
     Allowlist, Decision, EndpointId, Micros, ModelId, OutcomeRow, Standing, SuiteDigest, SuiteName, SweepId, SweepPlan,
@@ -15,7 +16,6 @@ use crate::domain::{
 };
 use crate::metrics::{ModelLabels, ModelWordLabels, StandingLabels};
 use crate::publish::{Published, etag_of};
-use crate::config::ModelConfig;
 use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
 
 /// Alarm kinds that a fold sets and clears; others (budget, writer) have owners of their own.
@@ -64,10 +64,14 @@ pub(super) async fn synced_state(
     Ok(next)
 }
 
-fn synced(runtime: &Runtime, model: &ModelRuntime, state: &ModelState, now_us: Micros) -> (ModelState, Vec<NewDecision>) {
+fn synced(
+    runtime: &Runtime,
+    model: &ModelRuntime,
+    state: &ModelState,
+    now_us: Micros,
+) -> (ModelState, Vec<NewDecision>) {
     let configured: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-    let (state, mut decisions) =
-        curation::sync_endpoints(state, &configured, model.config.reference.as_ref(), now_us);
+    let (state, mut decisions) = curation::sync_endpoints(state, &configured, model.config.reference.as_ref(), now_us);
     let (state, more) = curation::sync_suites(&state, &digests(runtime, model), now_us);
     decisions.extend(more);
     (state, decisions)
@@ -209,7 +213,13 @@ async fn figures(
 }
 
 fn identified(sweeper: &Sweeper, model: &ModelId, decisions: Vec<NewDecision>) -> Vec<Decision> {
-    decisions.into_iter().map(|d| { let id = sweeper.ids.uuid(d.at_us); d.into_decision(id, model.clone()) }).collect()
+    decisions
+        .into_iter()
+        .map(|d| {
+            let id = sweeper.ids.uuid(d.at_us);
+            d.into_decision(id, model.clone())
+        })
+        .collect()
 }
 
 fn new_allowlist(draft: &Draft) -> NewAllowlist {

@@ -58,7 +58,8 @@ impl Reloader {
         if config.digest == old.config.digest && !asked {
             return;
         }
-        if config.server.listen != old.config.server.listen || config.store.url.expose() != old.config.store.url.expose()
+        if config.server.listen != old.config.server.listen
+            || config.store.url.expose() != old.config.store.url.expose()
         {
             warn!("server.listen and store.url change with the next start only");
         }

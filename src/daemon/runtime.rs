@@ -91,9 +91,8 @@ impl Runtime {
             .schedules
             .iter()
             .map(|s| {
-                let cron = s
-                    .evaluator()
-                    .map_err(|e| RuntimeError::Cron { name: s.name.clone(), reason: e.to_string() })?;
+                let cron =
+                    s.evaluator().map_err(|e| RuntimeError::Cron { name: s.name.clone(), reason: e.to_string() })?;
                 let timetable = Timetable::new(&s.name, cron, s.timezone, s.jitter);
                 Ok(ScheduleRuntime { config: s.clone(), timetable })
             })

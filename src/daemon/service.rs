@@ -118,11 +118,7 @@ impl Service {
     }
 
     fn upkeep(&self) -> Upkeep {
-        Upkeep {
-            sweeper: Arc::clone(&self.sweeper),
-            runtime: Arc::clone(&self.runtime),
-            signals: self.signals.clone(),
-        }
+        Upkeep { sweeper: Arc::clone(&self.sweeper), runtime: Arc::clone(&self.runtime), signals: self.signals.clone() }
     }
 
     /// Serves the API and runs the schedules until the stop signal; then drains within the configured time.
@@ -259,7 +255,11 @@ fn difference(changed: &[String], added: &[String], removed: &[String]) -> Strin
         let named = cases.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
         (!cases.is_empty()).then(|| format!("{} case(s) {verb} ({named}{more})", cases.len()))
     };
-    [("changed", changed), ("were added", added), ("are gone", removed)].into_iter().filter_map(part).collect::<Vec<_>>().join(", ")
+    [("changed", changed), ("were added", added), ("are gone", removed)]
+        .into_iter()
+        .filter_map(part)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Hands the API's sweep commands to the workers.

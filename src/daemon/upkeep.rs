@@ -78,7 +78,8 @@ impl Upkeep {
     async fn watch_expiry(&self, model: &ModelId) -> Result<(), StoreError> {
         let Some(list) = self.sweeper.board.get(model.as_str()) else { return Ok(()) };
         if list.expires_at_us < self.sweeper.clock.now_us() {
-            conclude::raise(&self.sweeper, model, "stale_list", "the published list has expired and was not renewed").await
+            conclude::raise(&self.sweeper, model, "stale_list", "the published list has expired and was not renewed")
+                .await
         } else {
             conclude::clear(&self.sweeper, model, "stale_list").await
         }
@@ -134,8 +135,5 @@ impl Upkeep {
 pub fn cutoffs(runtime: &Runtime, now_us: Micros) -> Retention {
     let before = |age: Duration| Some(now_us - i64::try_from(age.as_micros()).unwrap_or(i64::MAX / 2));
     let retention = &runtime.config.store.retention;
-    Retention {
-        transcripts_before_us: before(retention.transcripts),
-        attempts_before_us: before(retention.attempts),
-    }
+    Retention { transcripts_before_us: before(retention.transcripts), attempts_before_us: before(retention.attempts) }
 }

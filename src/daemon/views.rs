@@ -59,9 +59,7 @@ impl ScorecardSource for Views {
     fn of(&self, model: ModelId, from_us: Micros, to_us: Micros) -> BoxFuture<'_, Result<Vec<Scorecard>, String>> {
         Box::pin(async move {
             let standings = conclude::standings(&self.sweeper, &model).await.map_err(|e| e.to_string())?;
-            report::scorecards(&self.sweeper.store, &model, &standings, from_us, to_us)
-                .await
-                .map_err(|e| e.to_string())
+            report::scorecards(&self.sweeper.store, &model, &standings, from_us, to_us).await.map_err(|e| e.to_string())
         })
     }
 }

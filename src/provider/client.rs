@@ -165,15 +165,8 @@ impl Client {
             let permit = limiter.acquire(course.tokens).await;
             let started_at_us = self.clock.now_us();
             let request = self.request(course);
-            let exchange = transport::exchange(
-                &self.http,
-                request,
-                course.want,
-                timeouts,
-                &self.scrubber,
-                started_at_us,
-            )
-            .await;
+            let exchange =
+                transport::exchange(&self.http, request, course.want, timeouts, &self.scrubber, started_at_us).await;
             permit.settle(pace(&exchange, retry.over));
             let fault = course.record(started_at_us, exchange);
             let Some(fault) = fault.filter(|fault| fault.is_retried() && number < retry.attempts) else { return };

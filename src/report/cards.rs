@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use polars::prelude::*;
 
-use super::frame::{attempt_frame, read_window};
 use super::ReportError;
+use super::frame::{attempt_frame, read_window};
 use crate::domain::scorecard::{Gap, Quantiles};
 use crate::domain::{
     CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
@@ -48,10 +48,7 @@ pub async fn scorecards(
 }
 
 /// The frozen anchors of every sweep in the window; a sweep whose plan was pruned has none.
-async fn anchors_of(
-    store: &Store,
-    pages: &[AttemptColumns],
-) -> Result<HashMap<SweepId, Vec<EndpointId>>, ReportError> {
+async fn anchors_of(store: &Store, pages: &[AttemptColumns]) -> Result<HashMap<SweepId, Vec<EndpointId>>, ReportError> {
     let mut anchors = HashMap::new();
     for sweep in pages.iter().flat_map(|p| &p.sweep) {
         if !anchors.contains_key(sweep) {
@@ -117,9 +114,8 @@ struct Sums {
 }
 
 const KEYS: [&str; 2] = ["endpoint", "suite"];
-const SUMMED: [&str; 9] = [
-    "pass", "fail", "unscored", "undelivered", "first_try_ok", "delivered", "tokens_in", "tokens_out", "cost_nanousd",
-];
+const SUMMED: [&str; 9] =
+    ["pass", "fail", "unscored", "undelivered", "first_try_ok", "delivered", "tokens_in", "tokens_out", "cost_nanousd"];
 
 fn sums(frame: &DataFrame) -> Result<BTreeMap<Key, Sums>, ReportError> {
     let mut out: BTreeMap<Key, Sums> = BTreeMap::new();

@@ -11,9 +11,30 @@ use super::ReportError;
 use crate::domain::{Scorecard, SuiteCard};
 
 const COLUMNS: [&str; 24] = [
-    "model", "endpoint", "standing", "suite", "attempts", "pass", "fail", "unscored", "rate", "rate_lo", "rate_hi",
-    "gap", "gap_lo", "gap_hi", "first_try_ok", "delivered", "latency_p50_ms", "latency_p99_ms", "ttft_p50_ms",
-    "ttft_p99_ms", "tokens_in", "tokens_out", "cost_usd", "faults",
+    "model",
+    "endpoint",
+    "standing",
+    "suite",
+    "attempts",
+    "pass",
+    "fail",
+    "unscored",
+    "rate",
+    "rate_lo",
+    "rate_hi",
+    "gap",
+    "gap_lo",
+    "gap_hi",
+    "first_try_ok",
+    "delivered",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "ttft_p50_ms",
+    "ttft_p99_ms",
+    "tokens_in",
+    "tokens_out",
+    "cost_usd",
+    "faults",
 ];
 
 fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 24] {

@@ -36,9 +36,7 @@ pub fn attempt_frame(pages: &[AttemptColumns]) -> Result<DataFrame, ReportError>
     let number = |name: &str, f: &dyn Fn(&AttemptColumns, usize) -> Option<i64>| {
         Column::new(name.into(), rows().map(|(p, i)| f(p, i)).collect::<Vec<Option<i64>>>())
     };
-    let flag = |name: &str, f: &dyn Fn(&AttemptColumns, usize) -> bool| {
-        number(name, &|p, i| Some(i64::from(f(p, i))))
-    };
+    let flag = |name: &str, f: &dyn Fn(&AttemptColumns, usize) -> bool| number(name, &|p, i| Some(i64::from(f(p, i))));
     let delivered = |p: &AttemptColumns, i: usize, of: Option<i64>| of.filter(|_| p.delivered[i]);
     let columns = vec![
         text("id", &|p, i| Some(p.id[i].to_string())),
@@ -47,7 +45,8 @@ pub fn attempt_frame(pages: &[AttemptColumns]) -> Result<DataFrame, ReportError>
         text("suite", &|p, i| Some(p.suite[i].to_string())),
         text("case", &|p, i| Some(p.case[i].to_string())),
         number("epoch", &|p, i| Some(i64::from(p.epoch[i]))),
-        number("started_at_us", &|p, i| Some(p.started_at_us[i])).cast(&DataType::Datetime(TimeUnit::Microseconds, None))?,
+        number("started_at_us", &|p, i| Some(p.started_at_us[i]))
+            .cast(&DataType::Datetime(TimeUnit::Microseconds, None))?,
         text("verdict", &|p, i| Some(p.verdict[i].kind().to_owned())),
         text("fault", &|p, i| p.fault[i].map(|f| f.name().to_owned())),
         text("secondary_faults", &|p, i| secondary(&p.secondary[i])),

@@ -262,9 +262,7 @@ fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
 fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply: Reply) -> Attempt {
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
     let (judgement, usage, finish_reason) = match outcome {
-        Ok(completion) => {
-            (prepared.judge.judge(&completion), completion.usage, completion.finish_reason)
-        }
+        Ok(completion) => (prepared.judge.judge(&completion), completion.usage, completion.finish_reason),
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };
     Attempt {

@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use uuid::{Builder, Uuid};
 
 use crate::domain::{AttemptId, Micros, SweepId, canonical};

@@ -55,11 +55,7 @@ pub struct PlanInput {
 /// Makes the plan: one permutation per suite, prefixes per endpoint.
 #[must_use]
 pub fn build_plan(input: PlanInput) -> SweepPlan {
-    let suites = input
-        .suites
-        .into_iter()
-        .filter_map(|s| suite_plan(&input.seed, input.epochs, s))
-        .collect();
+    let suites = input.suites.into_iter().filter_map(|s| suite_plan(&input.seed, input.epochs, s)).collect();
     SweepPlan {
         id: input.id,
         model: input.model,
@@ -88,13 +84,7 @@ fn suite_plan(seed: &str, epochs: u32, budget: SuiteBudget) -> Option<SuitePlan>
         .collect();
     let largest = endpoints.iter().map(|e| e.cases).max()?;
     let cases = permutation(seed, &budget.suite.digest, &all, largest as usize);
-    Some(SuitePlan {
-        suite: budget.suite.name.clone(),
-        digest: budget.suite.digest.clone(),
-        cases,
-        epochs,
-        endpoints,
-    })
+    Some(SuitePlan { suite: budget.suite.name.clone(), digest: budget.suite.digest.clone(), cases, epochs, endpoints })
 }
 
 /// The first `take` of a random permutation (Fisher-Yates, ChaCha8 seeded by seed and digest; version 1).

@@ -10,7 +10,8 @@ use super::spec::{ArgumentStyle, Benign, CallIds, Choice, Format};
 /// A text that a model without an opinion gives; an unmatched request gets it.
 const POLITE: &str = "Thank you for the question. I have read it carefully and here is a short answer: \
     it depends on a few details that you may want to add, and I am glad to go on from there.";
-const THOUGHT: &str = "The request has several parts, so I take them one after the other and check each before I go on. ";
+const THOUGHT: &str =
+    "The request has several parts, so I take them one after the other and check each before I go on. ";
 
 /// A whole answer to one request.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -313,7 +314,11 @@ mod tests {
         for style in [ArgumentStyle::AsGiven, ArgumentStyle::Spaced, ArgumentStyle::Reversed] {
             let mut answer = from_message(&message, &prompt(json!({"messages": [1]})));
             dress(&mut answer, &Benign { arguments: style, ..Benign::default() }, &mut Draw::new([2; 4]));
-            assert_eq!(answer.calls[0].arguments.parsed(), Some(json!({"c": 2, "a": [1, {"b": "x, y: z"}]})), "{style:?}");
+            assert_eq!(
+                answer.calls[0].arguments.parsed(),
+                Some(json!({"c": 2, "a": [1, {"b": "x, y: z"}]})),
+                "{style:?}"
+            );
         }
         for style in [CallIds::CallHex, CallIds::Uuid, CallIds::FunctionsNameIndex, CallIds::Short, CallIds::ToolHex] {
             let mut draw = Draw::new([3; 4]);

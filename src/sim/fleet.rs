@@ -20,8 +20,29 @@ pub const LOSS_MIN: f64 = 0.20;
 
 /// Names that mean nothing, so that nothing can be read from them.
 const NAMES: &[&str] = &[
-    "alder", "basalt", "cobalt", "delta-nine", "ember", "fjord", "garnet", "harbor", "indigo", "juniper", "kestrel",
-    "lagoon", "meridian", "nimbus", "opal", "pumice", "quartz", "rowan", "sable", "tundra", "umber", "vesper", "willow",
+    "alder",
+    "basalt",
+    "cobalt",
+    "delta-nine",
+    "ember",
+    "fjord",
+    "garnet",
+    "harbor",
+    "indigo",
+    "juniper",
+    "kestrel",
+    "lagoon",
+    "meridian",
+    "nimbus",
+    "opal",
+    "pumice",
+    "quartz",
+    "rowan",
+    "sable",
+    "tundra",
+    "umber",
+    "vesper",
+    "willow",
     "zephyr",
 ];
 
@@ -74,7 +95,8 @@ pub fn random_fleet(seed: u64, n: usize, model: ModelId) -> Result<SimSpec, IdEr
         endpoint.benign = benign(&mut draw);
         if i >= good {
             let recipe = RECIPES[recipes[(i - good) % recipes.len()]];
-            endpoint.injections = recipe.iter().map(|(defect, prevalence)| Injection::new(defect, *prevalence)).collect();
+            endpoint.injections =
+                recipe.iter().map(|(defect, prevalence)| Injection::new(defect, *prevalence)).collect();
         }
         endpoint.truth = Some(if i < good { Truth::Good } else { Truth::Bad });
         endpoints.push(endpoint);
@@ -95,7 +117,10 @@ fn benign(draw: &mut Draw) -> Benign {
         draw.pick(of).copied().unwrap_or_default()
     }
     Benign {
-        call_ids: one(draw, &[CallIds::CallHex, CallIds::Uuid, CallIds::FunctionsNameIndex, CallIds::Short, CallIds::ToolHex]),
+        call_ids: one(
+            draw,
+            &[CallIds::CallHex, CallIds::Uuid, CallIds::FunctionsNameIndex, CallIds::Short, CallIds::ToolHex],
+        ),
         arguments: one(draw, &[ArgumentStyle::AsGiven, ArgumentStyle::Spaced, ArgumentStyle::Reversed]),
         deltas: one(draw, &[Deltas::Many, Deltas::Few, Deltas::One]),
         content_with_calls: one(draw, &[ContentWithCalls::Null, ContentWithCalls::Absent, ContentWithCalls::Empty]),

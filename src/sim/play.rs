@@ -318,8 +318,7 @@ impl Player {
             idle_us: (last_us != i64::MIN).then(|| now_us - last_us),
             now_us,
         };
-        let mut damage =
-            Damage { fired: Vec::new(), struck: 0, quality: Expected::Pass, wire: Expected::Pass };
+        let mut damage = Damage { fired: Vec::new(), struck: 0, quality: Expected::Pass, wire: Expected::Pass };
         let mut base_failure = false;
         let response = self.play(&turn, &mut damage, &mut base_failure);
         self.note(&turn, damage, base_failure);
@@ -370,12 +369,16 @@ impl Player {
             add(&self.tally.errors);
             let status = *error.pick(&[500, 502, 503]).unwrap_or(&500);
             damage.add(both(Fault::ServerError));
-            return Response::of(Instead::error(status, "server_error", "the server had an error, try again"), delay_us);
+            return Response::of(
+                Instead::error(status, "server_error", "the server had an error, try again"),
+                delay_us,
+            );
         }
         let mut answer = self.healthy(turn);
         let right = answer.clone();
         let strikes = self.strikes.load();
-        let struck: Vec<(usize, &Strike)> = strikes.iter().enumerate().filter(|(i, s)| self.strikes(*i, s, &right, turn)).collect();
+        let struck: Vec<(usize, &Strike)> =
+            strikes.iter().enumerate().filter(|(i, s)| self.strikes(*i, s, &right, turn)).collect();
         let scene = Scene {
             prompt: turn.prompt,
             call_due: answer::is_call_due(turn.prompt),
@@ -455,9 +458,7 @@ impl Player {
             damage.add(effect);
         }
         let mut draw = turn.draw.lane(lane::BASE);
-        if draw.chance(self.spec.rate(known.suite.as_str(), known.category()))
-            || known.instance.reference.is_none()
-        {
+        if draw.chance(self.spec.rate(known.suite.as_str(), known.category())) || known.instance.reference.is_none() {
             return false;
         }
         match make_wrong(answer, turn.prompt, &mut draw) {
@@ -589,7 +590,6 @@ fn injection_draw<'a>(turn: &'a Turn<'_>, number: usize) -> InjectionDraw<'a> {
 /// The document of `GET /v1/models`.
 #[must_use]
 pub fn models(model: &str, created: i64) -> Vec<u8> {
-    let entry: Value =
-        serde_json::json!({"id": model, "object": "model", "created": created, "owned_by": "simulator"});
+    let entry: Value = serde_json::json!({"id": model, "object": "model", "created": created, "owned_by": "simulator"});
     serde_json::json!({"object": "list", "data": [entry]}).to_string().into_bytes()
 }

@@ -207,8 +207,8 @@ impl Prompt {
         let ids = || history.iter().filter_map(|m| m["tool_calls"].as_array()).flatten();
         let text = |value: &Value| value.to_string();
         let messages_text: Vec<String> = messages.iter().map(text).collect();
-        let bytes: usize = messages_text.iter().map(String::len).sum::<usize>()
-            + tools.iter().map(|t| text(t).len()).sum::<usize>();
+        let bytes: usize =
+            messages_text.iter().map(String::len).sum::<usize>() + tools.iter().map(|t| text(t).len()).sum::<usize>();
         let prefix = messages_text.iter().fold(Hash64::default(), |h, m| h.bytes(m.as_bytes()));
         Ok(Prompt {
             hash,

@@ -159,9 +159,7 @@ impl TimeProfile {
                 from + (to - from) * share
             }
             TimeProfile::Flapping { period, duty } => on(time.rem_euclid(period) < duty * period),
-            TimeProfile::Diurnal { period, peak } => {
-                0.5 + 0.5 * ((time - peak) / period * std::f64::consts::TAU).cos()
-            }
+            TimeProfile::Diurnal { period, peak } => 0.5 + 0.5 * ((time - peak) / period * std::f64::consts::TAU).cos(),
         }
     }
 }
@@ -252,7 +250,12 @@ mod tests {
     fn sticky_users_share_one_fate_and_prompts_one_replica() {
         let fate = |injection: &Injection, user: u64, text: &str, ordinal: u64| {
             let strike = Strike::new(injection, 0).unwrap();
-            strike.strikes(&prompt(text), &Moment { user, ..moment(ordinal) }, false, &mut Draw::new([ordinal, 1, 1, 1]))
+            strike.strikes(
+                &prompt(text),
+                &Moment { user, ..moment(ordinal) },
+                false,
+                &mut Draw::new([ordinal, 1, 1, 1]),
+            )
         };
         let sticky = with(Correlation::Sticky);
         for user in 0..50 {
@@ -266,7 +269,10 @@ mod tests {
 
     #[test]
     fn bursts_come_in_runs() {
-        let strike = Strike::new(&Injection { prevalence: 1.0, ..with(Correlation::Bursts { mean_length: 20.0, gap: 20.0 }) }, 0);
+        let strike = Strike::new(
+            &Injection { prevalence: 1.0, ..with(Correlation::Bursts { mean_length: 20.0, gap: 20.0 }) },
+            0,
+        );
         let strike = strike.unwrap();
         let prompt = prompt("x");
         let hits: Vec<bool> =
@@ -295,14 +301,16 @@ mod tests {
         let strike = Strike::new(&masked, 0).unwrap();
         let prompt = prompt("x");
         let count = |before: bool| {
-            (0..2_000)
-                .filter(|i| strike.strikes(&prompt, &moment(0), before, &mut Draw::new([*i, 0, 0, 0])))
-                .count()
+            (0..2_000).filter(|i| strike.strikes(&prompt, &moment(0), before, &mut Draw::new([*i, 0, 0, 0]))).count()
         };
         assert_eq!(count(false), 2_000);
         assert!((140..260).contains(&count(true)));
         let aware = |repeated_prompt, header: Option<&str>| Injection {
-            audit_awareness: Some(AuditAwareness { probability: 1.0, repeated_prompt, header: header.map(str::to_owned) }),
+            audit_awareness: Some(AuditAwareness {
+                probability: 1.0,
+                repeated_prompt,
+                header: header.map(str::to_owned),
+            }),
             ..Injection::new("call_id_empty", 1.0)
         };
         let strikes = |injection: &Injection, repeats| {

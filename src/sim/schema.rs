@@ -97,11 +97,19 @@ pub fn neighbour(value: &Value, schema: &Value) -> Option<Value> {
         Value::Bool(flag) => Some(Value::Bool(!flag)),
         Value::Number(number) if number.is_i64() => {
             let number = number.as_i64()?;
-            [number.checked_add(1), number.checked_sub(1)].into_iter().flatten().find(|n| within(*n as f64, schema)).map(Value::from)
+            [number.checked_add(1), number.checked_sub(1)]
+                .into_iter()
+                .flatten()
+                .find(|n| within(*n as f64, schema))
+                .map(Value::from)
         }
         Value::Number(number) => {
             let number = number.as_f64()?;
-            [number * 1.5 + 1.0, number / 2.0 - 1.0].into_iter().find(|n| within(*n, schema)).and_then(Number::from_f64).map(Value::Number)
+            [number * 1.5 + 1.0, number / 2.0 - 1.0]
+                .into_iter()
+                .find(|n| within(*n, schema))
+                .and_then(Number::from_f64)
+                .map(Value::Number)
         }
         Value::String(text) if TEXT_RULES.iter().all(|rule| schema.get(*rule).is_none()) => {
             Some(Value::String(format!("not {text}")))

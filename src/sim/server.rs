@@ -41,7 +41,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
     /// A listener could not be opened.
-    #[error("failed to listen on {address} for endpoint `{endpoint}`: {source}; choose another port, or 0 for a free one")]
+    #[error(
+        "failed to listen on {address} for endpoint `{endpoint}`: {source}; choose another port, or 0 for a free one"
+    )]
     Listen {
         /// The endpoint.
         endpoint: EndpointId,

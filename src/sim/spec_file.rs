@@ -113,7 +113,8 @@ impl Reader<'_> {
         let mut endpoint: EndpointSpec = self.read(value)?;
         self.check_endpoint(&endpoint, &found);
         if injections.len() > INJECTIONS_MAX {
-            let message = format!("an endpoint has at most {INJECTIONS_MAX} injections, this one has {}", injections.len());
+            let message =
+                format!("an endpoint has at most {INJECTIONS_MAX} injections, this one has {}", injections.len());
             self.add(found.get("injections").cloned(), message, None);
         }
         for value in injections {
@@ -139,7 +140,11 @@ impl Reader<'_> {
         let latency = &endpoint.latency;
         for ms in [latency.base_ms, latency.jitter_ms, latency.stream_ms] {
             if !(0.0..=LATENCY_MS_MAX).contains(&ms) {
-                self.add(place("latency"), format!("a latency lies between 0 and {LATENCY_MS_MAX} ms, this is {ms}"), None);
+                self.add(
+                    place("latency"),
+                    format!("a latency lies between 0 and {LATENCY_MS_MAX} ms, this is {ms}"),
+                    None,
+                );
             }
         }
         if endpoint.concurrency == Some(0) {
@@ -237,8 +242,9 @@ fn profile_problem(profile: &TimeProfile) -> Option<String> {
         }
         TimeProfile::Flapping { period, duty } => (!(period > 0.0 && share(duty)))
             .then(|| "the period must be above 0 and the duty a share of it between 0 and 1".to_owned()),
-        TimeProfile::Diurnal { period, peak } => (!(period > 0.0 && peak.is_finite()))
-            .then(|| "the period must be above 0 and the peak a number".to_owned()),
+        TimeProfile::Diurnal { period, peak } => {
+            (!(period > 0.0 && peak.is_finite())).then(|| "the period must be above 0 and the peak a number".to_owned())
+        }
     }
 }
 
@@ -333,13 +339,21 @@ mod tests {
             ("model = \"m\"\nendpoints = []", "1 to 256 endpoints"),
             ("model = \"m\"\nendpoints = 3", "expected a sequence"),
             ("model = \"m\"\n[[endpoint]]\nname = \"a\"", "did you mean `endpoints`?"),
-            ("model = \"m\"\n[[endpoints]]\nname = \"a\"\n[[endpoints.injections]]\ndefect=\"call_id_empty\"\ncorrelation = { replica_mixture = { replicas = 2, bad = 3 } }", "cannot be bad"),
-            ("model = \"m\"\n[[endpoints]]\nname = \"a\"\n[[endpoints.injections]]\ndefect=\"call_id_empty\"\ntime_profile = { ramp = { from = 0, to = 2, start = 0, end = 1 } }", "ramp"),
+            (
+                "model = \"m\"\n[[endpoints]]\nname = \"a\"\n[[endpoints.injections]]\ndefect=\"call_id_empty\"\ncorrelation = { replica_mixture = { replicas = 2, bad = 3 } }",
+                "cannot be bad",
+            ),
+            (
+                "model = \"m\"\n[[endpoints]]\nname = \"a\"\n[[endpoints.injections]]\ndefect=\"call_id_empty\"\ntime_profile = { ramp = { from = 0, to = 2, start = 0, end = 1 } }",
+                "ramp",
+            ),
             ("model = \n x", "not valid TOML"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text:?}: {error}");
         }
-        assert!(SimSpec::load(Path::new("/nonexistent/fleet.toml")).unwrap_err().to_string().contains("failed to read"));
+        assert!(
+            SimSpec::load(Path::new("/nonexistent/fleet.toml")).unwrap_err().to_string().contains("failed to read")
+        );
     }
 }

@@ -51,7 +51,8 @@ fn another_argument(answer: &Answer, prompt: &Prompt, known: &Known, draw: &mut 
     for (i, call) in answer.calls.iter().enumerate() {
         let Some(Value::Object(arguments)) = call.arguments.parsed() else { continue };
         // Several expected calls of one tool: the changed value must differ from all of theirs.
-        let wanted: Vec<&Value> = expected.iter().filter(|e| e["name"] == *call.name).map(|e| &e["arguments"]).collect();
+        let wanted: Vec<&Value> =
+            expected.iter().filter(|e| e["name"] == *call.name).map(|e| &e["arguments"]).collect();
         let schema = prompt.parameters(&call.name)?;
         for (key, value) in &arguments {
             let literal = wanted.iter().all(|w| w.get(key).is_some_and(is_literal));

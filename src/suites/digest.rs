@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::domain::canonical::{canonical_json, hex, sha256_hex, sha256_parts};
-use crate::domain::{Case, SuiteName};
+use crate::domain::{Case, ScorerSpec, SuiteName};
 
 use super::{params, scorers};
 
@@ -18,25 +18,39 @@ const SUITE_SCHEME: &str = "exactod-suite-v1";
 /// request, expected values, scorers with their versions, parameters and expressions. Variables of the suite are in
 /// place already. Reference, counterexample, metadata, category and tags do not enter: they change no verdict.
 pub(super) fn case_hash(case: &Case) -> String {
-    let scorers: Vec<Value> = case
-        .scorers
-        .iter()
-        .map(|s| json!({"type": s.kind, "version": scorers::version(&s.kind), "options": s.options}))
-        .collect();
+    let optional = |value: &Option<Value>| value.as_ref().map_or_else(|| "null".to_owned(), canonical_json);
+    let scorer = |s: &ScorerSpec| {
+        let kind = json!([s.kind, scorers::version(&s.kind)]);
+        format!("[{},{}]", canonical_json(&kind), canonical_object(&s.options))
+    };
     // Order matters in `derive`, and in `params` it decides the draw: both are lists here.
-    let params: Vec<Value> = case.params.iter().map(|(name, p)| json!([name, params::to_json(p)])).collect();
-    let content = json!({
-        "scheme": CASE_SCHEME,
-        "messages": case.messages,
-        "tools": case.tools,
-        "response_format": case.response_format,
-        "request": case.request,
-        "expected": case.expected,
-        "scorers": scorers,
-        "params": params,
-        "derive": case.derive,
-    });
-    sha256_hex(canonical_json(&content).as_bytes())
+    let params = case.params.iter().map(|(name, p)| canonical_json(&json!([name, params::to_json(p)])));
+    let derive = case.derive.iter().map(|(name, expression)| canonical_json(&json!([name, expression])));
+    let tools = case.tools.as_ref().map(|tools| list(tools.iter().map(canonical_json)));
+    // The canonical JSON of one object, keys sorted; put together from its parts, so that long texts are not copied.
+    let content = format!(
+        r#"{{"derive":{},"expected":{},"messages":{},"params":{},"request":{},"response_format":{},"scheme":"{CASE_SCHEME}","scorers":{},"tools":{}}}"#,
+        list(derive),
+        optional(&case.expected),
+        list(case.messages.iter().map(canonical_json)),
+        list(params),
+        canonical_object(&case.request),
+        optional(&case.response_format),
+        list(case.scorers.iter().map(scorer)),
+        tools.unwrap_or_else(|| "null".to_owned()),
+    );
+    sha256_hex(content.as_bytes())
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
+}
+
+fn canonical_object(map: &Map<String, Value>) -> String {
+    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    let entries = entries.into_iter().map(|(key, value)| format!("{}:{}", json!(key), canonical_json(value)));
+    format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
 }
 
 /// SHA-256 over the ids, hashes and fixed marks of all cases, in order of their ids: the order of the lines in the
@@ -69,5 +83,17 @@ pub(super) fn mark_fixed(name: &SuiteName, share: f64, cases: &mut [Case], exclu
         if let Some(case) = cases.get_mut(index) {
             case.fixed = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_written_as_canonical_json_writes_it() {
+        let value = json!({"b": [1.5, {"z": null, "a": "\"é"}], "a\"": {}, "": true});
+        assert_eq!(canonical_object(value.as_object().unwrap()), canonical_json(&value));
+        assert_eq!(list([&value, &json!(1)].into_iter().map(canonical_json)), canonical_json(&json!([value, 1])));
     }
 }

@@ -208,7 +208,7 @@ fn names(case: &Case) -> impl Iterator<Item = &str> {
 /// Fills a template.
 pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]) -> CaseInstance {
     let Filled { messages, tools, response_format, expected, scorers, reference, counterexample } =
-        template.fill(slots);
+        template.fill(case, slots);
     let draw = (!slots.is_empty()).then(|| Value::Object(values(case, slots)));
     CaseInstance {
         case: Arc::clone(case),

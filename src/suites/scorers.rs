@@ -5,7 +5,7 @@ use crate::domain::{CaseInstance, ScorerSpec};
 use super::header::has_placeholder;
 use super::source::{At, Findings, Path};
 
-use seam::{SpecProblem, check_case, check_spec, scorer_version};
+use crate::scoring::{SpecProblem, check_case, check_spec, scorer_version};
 
 /// Reports what is wrong with a scorer's own table.
 pub(super) fn check(spec: &ScorerSpec, path: &Path<'_>, f: &mut Findings<'_>) {
@@ -47,89 +47,4 @@ fn report(problem: SpecProblem, path: &Path<'_>, f: &mut Findings<'_>) {
 /// The version of a scorer, which is part of the case hash: a scorer that judges otherwise is another case.
 pub(super) fn version(kind: &str) -> u32 {
     scorer_version(kind).unwrap_or(0)
-}
-
-/// SEAM until `scoring` stands beside this module. To connect: delete this module and write above
-/// `use crate::scoring::{SpecProblem, check_case, check_spec, scorer_version};`
-mod seam {
-    use serde_json::{Map, Value};
-
-    use crate::domain::ScorerSpec;
-
-    #[derive(Debug, Clone, PartialEq)]
-    pub(super) struct SpecProblem {
-        pub(super) key: Option<String>,
-        pub(super) message: String,
-        pub(super) hint: Option<String>,
-    }
-
-    const KINDS: &[&str] = &[
-        "tool-calls",
-        "finish-reason",
-        "parallel-calls",
-        "json",
-        "json-schema",
-        "equals",
-        "contains",
-        "icontains",
-        "regex",
-        "starts-with",
-        "number",
-        "choice",
-        "length",
-        "count",
-        "answer-in-text",
-        "levenshtein",
-        "stop",
-        "needle",
-        "script",
-        "group",
-        "leak",
-        "tool-schema",
-        "tool-choice",
-    ];
-
-    pub(super) fn check_spec(spec: &ScorerSpec) -> Vec<SpecProblem> {
-        let mut problems = Vec::new();
-        if scorer_version(&spec.kind).is_none() {
-            let near = crate::diagnostics::nearest(&spec.kind, KINDS.iter().copied());
-            problems.push(SpecProblem {
-                key: None,
-                message: format!("unknown scorer `{}`", spec.kind),
-                hint: near.map(|near| format!("did you mean `{near}`?")),
-            });
-        }
-        patterns(&spec.options, &mut problems);
-        problems
-    }
-
-    pub(super) fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecProblem> {
-        let mut problems: Vec<SpecProblem> = scorers.iter().flat_map(check_spec).collect();
-        if let Some(Value::Object(map)) = expected {
-            patterns(map, &mut problems);
-        }
-        problems
-    }
-
-    pub(super) fn scorer_version(kind: &str) -> Option<u32> {
-        KINDS.contains(&kind.strip_prefix("not-").unwrap_or(kind)).then_some(1)
-    }
-
-    fn patterns(map: &Map<String, Value>, problems: &mut Vec<SpecProblem>) {
-        for (key, value) in map {
-            if wrong_pattern(key, value) {
-                let message = "the regular expression does not compile".to_owned();
-                problems.push(SpecProblem { key: Some(key.clone()), message, hint: None });
-            }
-        }
-    }
-
-    fn wrong_pattern(key: &str, value: &Value) -> bool {
-        match value {
-            Value::String(text) => matches!(key, "pattern" | "$regex") && regex::Regex::new(text).is_err(),
-            Value::Array(items) => items.iter().any(|v| wrong_pattern("", v)),
-            Value::Object(map) => map.iter().any(|(k, v)| wrong_pattern(k, v)),
-            _ => false,
-        }
-    }
 }

@@ -29,6 +29,8 @@ macro_rules! embedded {
 /// One line for each folder of `eval_suites/`.
 #[rustfmt::skip]
 const SHIPPED: &[Embedded] = embedded![
+    "output-quality",
+    "tool-use",
 ];
 
 /// The shipped suites, sorted by name.

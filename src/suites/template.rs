@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Case, CounterExample, Fault, ScorerSpec};
+use crate::domain::{Case, CounterExample, ScorerSpec};
 
 use super::source::Path;
 
@@ -119,19 +119,17 @@ pub(super) struct Compiling<'a> {
     pub(super) prose: bool,
 }
 
-/// A compiled JSON value.
+/// What of a JSON value changes when it is filled: laid over the value itself, which is not copied.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
     /// Nothing in it changes.
-    Const(Value),
+    Same,
     /// A string that is one placeholder.
     Whole(usize),
-    /// A string with placeholders.
+    /// A string with placeholders or escapes.
     Text(Vec<Piece>),
-    /// A list with something that changes.
-    List(Vec<Node>),
-    /// An object with something that changes.
-    Object(Vec<(String, Node)>),
+    /// A list or object with something that changes: one node per item or entry, in order.
+    Inner(Vec<Node>),
 }
 
 /// A part of a compiled string.
@@ -148,39 +146,17 @@ impl Node {
     pub(super) fn compile(value: &Value, path: &Path<'_>, c: &mut Compiling<'_>) -> Node {
         match value {
             Value::String(text) if text.contains("{{") => compile_text(text, path, c),
-            Value::Array(items) => {
-                let nodes: Vec<Node> =
-                    items.iter().enumerate().map(|(i, v)| Node::compile(v, &path.index(i), c)).collect();
-                match constants(&nodes) {
-                    Some(values) => Node::Const(Value::Array(values)),
-                    None => Node::List(nodes),
-                }
-            }
-            Value::Object(map) => {
-                let nodes = compile_object(map, path, c);
-                match nodes.iter().map(|(k, n)| Some((k.clone(), n.constant()?.clone()))).collect::<Option<Map<_, _>>>()
-                {
-                    Some(map) => Node::Const(Value::Object(map)),
-                    None => Node::Object(nodes),
-                }
-            }
-            other => Node::Const(other.clone()),
-        }
-    }
-
-    fn constant(&self) -> Option<&Value> {
-        match self {
-            Node::Const(value) => Some(value),
-            _ => None,
+            Value::Array(items) => compile_list(items, path, c).map_or(Node::Same, Node::Inner),
+            Value::Object(map) => compile_object(map, path, c).map_or(Node::Same, Node::Inner),
+            _ => Node::Same,
         }
     }
 
     /// The value with all placeholders filled.
-    pub(super) fn fill(&self, slots: &[Slot]) -> Value {
-        match self {
-            Node::Const(value) => value.clone(),
-            Node::Whole(slot) => slots.get(*slot).map_or(Value::Null, |s| s.value.clone()),
-            Node::Text(pieces) => {
+    pub(super) fn fill(&self, value: &Value, slots: &[Slot]) -> Value {
+        match (self, value) {
+            (Node::Whole(slot), _) => slots.get(*slot).map_or(Value::Null, |s| s.value.clone()),
+            (Node::Text(pieces), _) => {
                 let mut out = String::new();
                 for piece in pieces {
                     match piece {
@@ -190,36 +166,55 @@ impl Node {
                 }
                 Value::String(out)
             }
-            Node::List(nodes) => Value::Array(nodes.iter().map(|n| n.fill(slots)).collect()),
-            Node::Object(nodes) => Value::Object(fill_object(nodes, slots)),
+            (Node::Inner(nodes), Value::Array(items)) => Value::Array(fill_list(nodes, items, slots)),
+            (Node::Inner(nodes), Value::Object(map)) => Value::Object(fill_object(nodes, map, slots)),
+            (Node::Same | Node::Inner(_), value) => value.clone(),
         }
     }
 }
 
-fn constants(nodes: &[Node]) -> Option<Vec<Value>> {
-    nodes.iter().map(|n| n.constant().cloned()).collect()
+/// The nodes of a list; `None` when nothing in it changes.
+fn compile_list(items: &[Value], path: &Path<'_>, c: &mut Compiling<'_>) -> Option<Vec<Node>> {
+    let nodes = items.iter().enumerate().map(|(i, item)| Node::compile(item, &path.index(i), c));
+    unless_same(nodes, items.len())
 }
 
-fn compile_object(map: &Map<String, Value>, path: &Path<'_>, c: &mut Compiling<'_>) -> Vec<(String, Node)> {
-    map.iter()
-        .map(|(key, value)| {
-            let here = path.key(key);
-            if segments(key).iter().any(|s| matches!(s, Segment::Name(..))) {
-                (c.report)(&here, TemplateProblem::InKey(key.clone()));
-            }
-            let node = match Node::compile(value, &here, c) {
-                Node::Whole(slot) if c.prose && PROSE_KEYS.contains(&key.as_str()) => {
-                    Node::Text(vec![Piece::Slot(slot)])
-                }
-                node => node,
-            };
-            (key.clone(), node)
-        })
-        .collect()
+/// The nodes of an object's values, in order; `None` when nothing in it changes.
+fn compile_object(map: &Map<String, Value>, path: &Path<'_>, c: &mut Compiling<'_>) -> Option<Vec<Node>> {
+    let nodes = map.iter().map(|(key, value)| {
+        let here = path.key(key);
+        if key.contains("{{") && segments(key).iter().any(|s| matches!(s, Segment::Name(..))) {
+            (c.report)(&here, TemplateProblem::InKey(key.clone()));
+        }
+        match Node::compile(value, &here, c) {
+            Node::Whole(slot) if c.prose && PROSE_KEYS.contains(&key.as_str()) => Node::Text(vec![Piece::Slot(slot)]),
+            node => node,
+        }
+    });
+    unless_same(nodes, map.len())
 }
 
-fn fill_object(nodes: &[(String, Node)], slots: &[Slot]) -> Map<String, Value> {
-    nodes.iter().map(|(key, node)| (key.clone(), node.fill(slots))).collect()
+/// Collects nodes, of which there are `count`, from the first that is not [`Node::Same`] on.
+fn unless_same(nodes: impl Iterator<Item = Node>, count: usize) -> Option<Vec<Node>> {
+    let mut collected: Vec<Node> = Vec::new();
+    for (i, node) in nodes.enumerate() {
+        if collected.is_empty() && node != Node::Same {
+            collected.reserve(count);
+            collected.resize(i, Node::Same);
+        }
+        if !collected.is_empty() || node != Node::Same {
+            collected.push(node);
+        }
+    }
+    (!collected.is_empty()).then_some(collected)
+}
+
+fn fill_list(nodes: &[Node], items: &[Value], slots: &[Slot]) -> Vec<Value> {
+    items.iter().zip(nodes).map(|(item, node)| node.fill(item, slots)).collect()
+}
+
+fn fill_object(nodes: &[Node], map: &Map<String, Value>, slots: &[Slot]) -> Map<String, Value> {
+    map.iter().zip(nodes).map(|((key, value), node)| (key.clone(), node.fill(value, slots))).collect()
 }
 
 fn compile_text(text: &str, path: &Path<'_>, c: &mut Compiling<'_>) -> Node {
@@ -237,9 +232,9 @@ fn compile_text(text: &str, path: &Path<'_>, c: &mut Compiling<'_>) -> Node {
             },
         }
     }
-    match pieces.as_mut_slice() {
+    match pieces.as_slice() {
         [Piece::Slot(slot)] => Node::Whole(*slot),
-        [Piece::Text(text)] => Node::Const(Value::String(std::mem::take(text))),
+        [Piece::Text(same)] if same == text => Node::Same,
         _ => Node::Text(pieces),
     }
 }
@@ -251,16 +246,16 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// All of a case that is filled.
+/// What of a case changes when it is filled; `None` where nothing does.
 #[derive(Debug, Clone)]
 pub(super) struct CaseTemplate {
-    messages: Vec<Node>,
+    messages: Option<Vec<Node>>,
     tools: Option<Vec<Node>>,
-    response_format: Option<Node>,
-    expected: Option<Node>,
-    scorers: Vec<(String, Vec<(String, Node)>)>,
-    reference: Option<Node>,
-    counterexample: Option<(Node, Fault)>,
+    response_format: Node,
+    expected: Node,
+    scorers: Vec<Option<Vec<Node>>>,
+    reference: Node,
+    counterexample: Node,
 }
 
 /// What a filled template gives.
@@ -278,52 +273,54 @@ impl CaseTemplate {
     /// Compiles a case. `messages_key` is the key that the messages came from: `messages` or `input`.
     pub(super) fn compile(case: &Case, messages_key: &str, c: &mut Compiling<'_>) -> CaseTemplate {
         let root = Path::ROOT;
-        let mut list = |values: &[Value], key: &str, prose: bool| -> Vec<Node> {
-            let path = root.key(key);
-            c.prose = prose;
-            values.iter().enumerate().map(|(i, v)| Node::compile(v, &path.index(i), c)).collect()
-        };
-        let messages = list(&case.messages, messages_key, true);
-        let tools = case.tools.as_ref().map(|tools| list(tools, "tools", false));
-        let mut one = |value: &Option<Value>, key: &str, prose: bool| {
-            c.prose = prose;
-            value.as_ref().map(|v| Node::compile(v, &root.key(key), c))
-        };
-        let response_format = one(&case.response_format, "response_format", false);
-        let expected = one(&case.expected, "expected", false);
-        let reference = one(&case.reference, "reference", true);
-        let counterexample = case.counterexample.as_ref().map(|counter| {
-            let path = root.key("counterexample");
-            (Node::compile(&counter.message, &path.key("message"), c), counter.fault)
-        });
+        c.prose = true;
+        let messages = compile_list(&case.messages, &root.key(messages_key), c);
+        let reference = compile_optional(case.reference.as_ref(), &root.key("reference"), c);
+        let counter = case.counterexample.as_ref().map(|counter| &counter.message);
+        let counterexample = compile_optional(counter, &root.key("counterexample").key("message"), c);
         c.prose = false;
+        let tools = case.tools.as_ref().and_then(|tools| compile_list(tools, &root.key("tools"), c));
         let path = root.key("scorers");
         let scorers = case.scorers.iter().enumerate();
-        let scorers = scorers.map(|(i, s)| (s.kind.clone(), compile_object(&s.options, &path.index(i), c))).collect();
-        CaseTemplate { messages, tools, response_format, expected, scorers, reference, counterexample }
-    }
-
-    /// Fills every placeholder.
-    pub(super) fn fill(&self, slots: &[Slot]) -> Filled {
-        let list = |nodes: &Vec<Node>| nodes.iter().map(|n| n.fill(slots)).collect();
-        let one = |node: &Option<Node>| node.as_ref().map(|n| n.fill(slots));
-        Filled {
-            messages: list(&self.messages),
-            tools: self.tools.as_ref().map(list),
-            response_format: one(&self.response_format),
-            expected: one(&self.expected),
-            scorers: self
-                .scorers
-                .iter()
-                .map(|(kind, options)| ScorerSpec { kind: kind.clone(), options: fill_object(options, slots) })
-                .collect(),
-            reference: one(&self.reference),
-            counterexample: self
-                .counterexample
-                .as_ref()
-                .map(|(message, fault)| CounterExample { message: message.fill(slots), fault: *fault }),
+        CaseTemplate {
+            messages,
+            tools,
+            response_format: compile_optional(case.response_format.as_ref(), &root.key("response_format"), c),
+            expected: compile_optional(case.expected.as_ref(), &root.key("expected"), c),
+            scorers: scorers.map(|(i, s)| compile_object(&s.options, &path.index(i), c)).collect(),
+            reference,
+            counterexample,
         }
     }
+
+    /// Fills every placeholder of the case that the template was compiled from.
+    pub(super) fn fill(&self, case: &Case, slots: &[Slot]) -> Filled {
+        let list = |nodes: &Option<Vec<Node>>, values: &[Value]| match nodes {
+            Some(nodes) => fill_list(nodes, values, slots),
+            None => values.to_vec(),
+        };
+        let one = |node: &Node, value: &Option<Value>| value.as_ref().map(|value| node.fill(value, slots));
+        let scorer = |(nodes, spec): (&Option<Vec<Node>>, &ScorerSpec)| match nodes {
+            Some(nodes) => ScorerSpec { kind: spec.kind.clone(), options: fill_object(nodes, &spec.options, slots) },
+            None => spec.clone(),
+        };
+        Filled {
+            messages: list(&self.messages, &case.messages),
+            tools: case.tools.as_ref().map(|tools| list(&self.tools, tools)),
+            response_format: one(&self.response_format, &case.response_format),
+            expected: one(&self.expected, &case.expected),
+            scorers: self.scorers.iter().zip(&case.scorers).map(scorer).collect(),
+            reference: one(&self.reference, &case.reference),
+            counterexample: case.counterexample.as_ref().map(|counter| CounterExample {
+                message: self.counterexample.fill(&counter.message, slots),
+                fault: counter.fault,
+            }),
+        }
+    }
+}
+
+fn compile_optional(value: Option<&Value>, path: &Path<'_>, c: &mut Compiling<'_>) -> Node {
+    value.map_or(Node::Same, |value| Node::compile(value, path, c))
 }
 
 /// Puts the suite's variables in place; other placeholders and escapes stay as they are, those inside a variable too.
@@ -388,7 +385,7 @@ mod tests {
         let mut report = |path: &Path<'_>, problem| problems.push((path.text(), problem));
         let node =
             Node::compile(value, &Path::ROOT, &mut Compiling { names: &names, report: &mut report, prose: false });
-        (node.fill(slots), problems)
+        (node.fill(value, slots), problems)
     }
 
     #[test]

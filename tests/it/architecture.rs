@@ -123,7 +123,17 @@ fn no_arrow_outside_the_picture() {
 
 #[test]
 fn the_core_does_no_io_and_asks_no_clock() {
-    let banned = ["tokio::", "reqwest::", "sqlx::", "axum::", "std::fs", "std::net", "SystemTime::now", "Instant::now", "async fn"];
+    let banned = [
+        "tokio::",
+        "reqwest::",
+        "sqlx::",
+        "axum::",
+        "std::fs",
+        "std::net",
+        "SystemTime::now",
+        "Instant::now",
+        "async fn",
+    ];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         if PURE.contains(&module_of(&path).as_str()) {

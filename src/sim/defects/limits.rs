@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::Need::{History, JsonSchema, Reasoning, Seed, Stop, Text};
 use super::{Act, Defect, Effect, Expected, Instead, Scene};
 use crate::domain::Fault::{
-    BadUsage, ContextTruncated, Degenerate, LimitLowered, ParameterIgnored, Rejected, ResponseFormatIgnored, WrongAnswer,
+    BadUsage, ContextTruncated, Degenerate, LimitLowered, ParameterIgnored, Rejected, ResponseFormatIgnored,
+    WrongAnswer,
 };
 use crate::sim::answer::{Answer, Arguments, floor_boundary};
 use crate::sim::draws::Draw;
@@ -192,7 +193,11 @@ fn sampling_ignored(answer: &mut Answer, _: &Scene<'_>, _: &mut Draw) -> Option<
 fn wrong_language(answer: &mut Answer, scene: &Scene<'_>, _: &mut Draw) -> Option<Effect> {
     let content = answer.content.as_ref()?;
     let is_latin = content.chars().filter(|c| c.is_alphabetic()).all(|c| (c as u32) < 0x250);
-    let other = if is_latin { "对不起，这个问题我只能用中文来回答，请您谅解。" } else { "I am afraid that this is all I can say about it." };
+    let other = if is_latin {
+        "对不起，这个问题我只能用中文来回答，请您谅解。"
+    } else {
+        "I am afraid that this is all I can say about it."
+    };
     answer.content = Some(other.to_owned());
     let judged = scene.judged_by("script");
     let quality = match (judged, scene.prompt.known.is_some()) {
@@ -218,4 +223,3 @@ fn reasoning_uncounted(answer: &mut Answer, _: &Scene<'_>, _: &mut Draw) -> Opti
     answer.usage.reasoning_counted = false;
     Some(Effect::wire(BadUsage))
 }
-

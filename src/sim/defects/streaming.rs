@@ -3,9 +3,7 @@
 use super::Need::{Calls, Reasoning, Stream, Text, Tools};
 use super::quality::{WRONG, wrong};
 use super::{Act, Defect, Effect, Scene};
-use crate::domain::Fault::{
-    BadUsage, CorruptText, EmptyAnswer, MalformedBody, StreamError, Truncated, WireShape,
-};
+use crate::domain::Fault::{BadUsage, CorruptText, EmptyAnswer, MalformedBody, StreamError, Truncated, WireShape};
 use crate::sim::answer::{Answer, UsageForm};
 use crate::sim::draws::Draw;
 use crate::sim::frames::{Chunk, Frame};
@@ -180,10 +178,15 @@ mod tests {
 
     #[test]
     fn a_single_delta_keeps_the_arguments() {
-        let call = |name: &str| Call { id: None, name: name.to_owned(), arguments: Arguments::Text("{\"a\":12345678}".to_owned()) };
+        let call = |name: &str| Call {
+            id: None,
+            name: name.to_owned(),
+            arguments: Arguments::Text("{\"a\":12345678}".to_owned()),
+        };
         let answer = Answer { calls: vec![call("f"), call("g")], finish: "tool_calls".to_owned(), ..Answer::default() };
         let mut frames = frames::cut(&answer, &Benign::default(), false);
-        let prompt = crate::sim::prompt::Prompt::read(0, serde_json::json!({"messages": [1]}).as_object().unwrap()).unwrap();
+        let prompt =
+            crate::sim::prompt::Prompt::read(0, serde_json::json!({"messages": [1]}).as_object().unwrap()).unwrap();
         let scene = Scene { prompt: &prompt, call_due: true, ordinal: 0, idle_us: None };
         single_delta(&mut frames, &answer, &scene, &mut Draw::new([0; 4])).unwrap();
         let calls: Vec<_> = frames

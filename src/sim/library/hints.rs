@@ -63,10 +63,8 @@ fn guesses(param: &Param, hints: &[String]) -> Vec<Value> {
 
 /// The values that the hints show, in the order in which they show them.
 fn sample_guesses(of: &[Value], count: usize, hints: &[String]) -> Vec<Value> {
-    let mut shown: Vec<(usize, usize, &Value)> = of
-        .iter()
-        .filter_map(|value| place(value, hints).map(|(hint, at)| (hint, at, value)))
-        .collect();
+    let mut shown: Vec<(usize, usize, &Value)> =
+        of.iter().filter_map(|value| place(value, hints).map(|(hint, at)| (hint, at, value))).collect();
     shown.sort_by_key(|(hint, at, value)| (*hint, *at, std::cmp::Reverse(as_text(value, None).len())));
     let shown: Vec<&Value> = shown.into_iter().map(|(_, _, value)| value).collect();
     if shown.len() < count {
@@ -142,7 +140,8 @@ mod tests {
 
     #[test]
     fn known_values_are_never_guessed() {
-        let params = vec![("a".to_owned(), Param::Int { min: 1, max: 3 }), ("b".to_owned(), Param::Int { min: 1, max: 3 })];
+        let params =
+            vec![("a".to_owned(), Param::Int { min: 1, max: 3 }), ("b".to_owned(), Param::Int { min: 1, max: 3 })];
         let captures = Captures { params: vec![Some(json!(2)), None], hints: vec![] };
         let all = complete(&captures, &params);
         assert_eq!(all.len(), 3);

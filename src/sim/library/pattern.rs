@@ -64,7 +64,11 @@ impl Pattern {
             Value::String(text) => compile_text(text, params, derived),
             Value::Array(items) => {
                 let items: Vec<Pattern> = items.iter().map(|v| Pattern::compile(v, params, derived)).collect();
-                if items.iter().all(Pattern::is_literal) { Pattern::Literal(value.clone()) } else { Pattern::Array(items) }
+                if items.iter().all(Pattern::is_literal) {
+                    Pattern::Literal(value.clone())
+                } else {
+                    Pattern::Array(items)
+                }
             }
             Value::Object(map) => {
                 let entries: Vec<(String, Pattern)> =
@@ -243,9 +247,7 @@ impl<'v> Search<'_, 'v, '_> {
                 None => ControlFlow::Continue(()),
             },
             Some(Segment::Hole(Hole::Param(i))) => self.param(number, at, rest, *i),
-            Some(Segment::Hole(Hole::Derived)) => {
-                self.any_text(number, at, rest, pattern.0.get(at + 1))
-            }
+            Some(Segment::Hole(Hole::Derived)) => self.any_text(number, at, rest, pattern.0.get(at + 1)),
         }
     }
 
@@ -329,12 +331,11 @@ fn candidates(param: &Param, rest: &str) -> Vec<(Value, usize)> {
             })
             .collect()
         }
-        Param::Decimal { min_units, max_units, digits } => {
-            decimal(rest, *digits).filter(|(units, _, _)| (min_units..=max_units).contains(&units)).map_or_else(
-                Vec::new,
-                |(_, value, len)| serde_json::Number::from_f64(value).map(|n| (Value::Number(n), len)).into_iter().collect(),
-            )
-        }
+        Param::Decimal { min_units, max_units, digits } => decimal(rest, *digits)
+            .filter(|(units, _, _)| (min_units..=max_units).contains(&units))
+            .map_or_else(Vec::new, |(_, value, len)| {
+                serde_json::Number::from_f64(value).map(|n| (Value::Number(n), len)).into_iter().collect()
+            }),
         Param::Sample { .. } => sample_prefix(param, rest).into_iter().collect(),
     }
 }
@@ -431,8 +432,10 @@ mod tests {
 
     #[test]
     fn derived_texts_become_hints_and_types_are_kept() {
-        let found = all(json!({"a": "{{total}} for {{city}}", "b": "{{items}}", "c": "{{ n }}"}),
-            json!({"c": 4, "a": "99.5 for 7", "b": ["c", "a"]}));
+        let found = all(
+            json!({"a": "{{total}} for {{city}}", "b": "{{items}}", "c": "{{ n }}"}),
+            json!({"c": 4, "a": "99.5 for 7", "b": ["c", "a"]}),
+        );
         assert_eq!(found[0].hints, ["99.5"]);
         assert_eq!(found[0].params[0], Some(json!(7)), "a number of the list, shown as text");
         assert_eq!(found[0].params[4], Some(json!(["c", "a"])));

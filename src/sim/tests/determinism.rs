@@ -10,7 +10,8 @@ use crate::sim::defects::DEFECTS;
 use crate::sim::spec::{Benign, EndpointSpec, Injection};
 
 fn mixed() -> EndpointSpec {
-    let injections = ["args_python_literal", "stream_cut", "wrong_script_chars", "call_id_missing", "ok_with_error_body"];
+    let injections =
+        ["args_python_literal", "stream_cut", "wrong_script_chars", "call_id_missing", "ok_with_error_body"];
     EndpointSpec {
         base: 0.8,
         error_rate: 0.05,
@@ -86,15 +87,31 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec(("(role|content|tool_calls|function|name|parameters|type|id|[a-z]{1,4})", inner), 0..4)
-                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            prop::collection::vec(
+                ("(role|content|tool_calls|function|name|parameters|type|id|[a-z]{1,4})", inner),
+                0..4
+            )
+            .prop_map(|entries| Value::Object(entries.into_iter().collect())),
         ]
     })
 }
 
 const KEYS: &[&str] = &[
-    "messages", "tools", "tool_choice", "response_format", "stream", "stream_options", "stop", "n", "max_tokens",
-    "logprobs", "top_logprobs", "reasoning_effort", "reasoning", "seed", "user",
+    "messages",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "stream",
+    "stream_options",
+    "stop",
+    "n",
+    "max_tokens",
+    "logprobs",
+    "top_logprobs",
+    "reasoning_effort",
+    "reasoning",
+    "seed",
+    "user",
 ];
 
 proptest! {

@@ -102,9 +102,27 @@ fn tricky_placeholders_round_trip() {
     let cities = Param::OneOf(words(&["São", "São Paulo", "Łódź", "東京", "new\nline", "a \"b\" \\c", "{{n}}", ""]));
     let n = Param::Int { min: -20, max: 1_500 };
     let price = Param::Decimal { min_units: -500, max_units: 12_345, digits: 2 };
-    round_trips(case("adjacent", "{{city}}{{n}}x{{city}}", vec![("city", cities.clone()), ("n", n.clone())], &[], "{{n}}"));
-    round_trips(case("unicode", "é{{city}}ü — {{price}}€{{n}}", vec![("city", cities), ("price", price.clone()), ("n", n.clone())], &[], "{{price}}/{{n}}"));
-    round_trips(case("digits", "1{{n}}2 3{{price}}4", vec![("n", n.clone()), ("price", price.clone())], &[], "{{price}} {{n}}"));
+    round_trips(case(
+        "adjacent",
+        "{{city}}{{n}}x{{city}}",
+        vec![("city", cities.clone()), ("n", n.clone())],
+        &[],
+        "{{n}}",
+    ));
+    round_trips(case(
+        "unicode",
+        "é{{city}}ü — {{price}}€{{n}}",
+        vec![("city", cities), ("price", price.clone()), ("n", n.clone())],
+        &[],
+        "{{price}}/{{n}}",
+    ));
+    round_trips(case(
+        "digits",
+        "1{{n}}2 3{{price}}4",
+        vec![("n", n.clone()), ("price", price.clone())],
+        &[],
+        "{{price}} {{n}}",
+    ));
     round_trips(case("whole", "{{n}}", vec![("n", Param::OneOf(words(&["a", "b"])))], &[], "{{n}}"));
     round_trips(case("escaped", "\\{{n}} {{ n }} {{{n}}", vec![("n", n)], &[], "{{n}}"));
 }
@@ -112,9 +130,21 @@ fn tricky_placeholders_round_trip() {
 #[test]
 fn parameters_behind_derived_texts_are_found() {
     let fruits = Param::Sample { of: words(&["apple", "pineapple", "fig", "pear", "kiwi"]), count: 3 };
-    round_trips(case("joined", "Sort: {{list}}.", vec![("items", fruits)], &[("list", "\", \".join(items)")], "{{items}}"));
+    round_trips(case(
+        "joined",
+        "Sort: {{list}}.",
+        vec![("items", fruits)],
+        &[("list", "\", \".join(items)")],
+        "{{items}}",
+    ));
     let price = Param::Decimal { min_units: 100, max_units: 99_999, digits: 2 };
-    round_trips(case("shown", "It costs {{text}} EUR", vec![("price", price)], &[("text", "fixed(price, 2)")], "{{price}}"));
+    round_trips(case(
+        "shown",
+        "It costs {{text}} EUR",
+        vec![("price", price)],
+        &[("text", "fixed(price, 2)")],
+        "{{price}}",
+    ));
     let name = Param::OneOf(words(&["ada", "bob", "bobby"]));
     round_trips(case("title", "{{shown}}!", vec![("name", name)], &[("shown", "title(name)")], "{{name}}"));
     let small = Param::Int { min: 1, max: 9 };

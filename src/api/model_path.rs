@@ -1,0 +1,135 @@
+//! The one parser of everything below `/v1/models/`.
+//!
+//! Model and endpoint ids may hold slashes and colons, plain or percent-encoded, so the resource is found from the end
+//! of the path, and what stands before it is the model.
+
+/// What stands below a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// `/allowlist`
+    Allowlist,
+    /// `/decisions`
+    Decisions,
+    /// `/scorecards`
+    Scorecards,
+    /// `/endpoints/{id}/series`
+    Series {
+        /// The endpoint, as written by the client, decoded.
+        endpoint: String,
+    },
+}
+
+/// A model's resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The model's name (id or alias) as written by the client, decoded.
+    pub model: String,
+    /// The resource.
+    pub resource: Resource,
+}
+
+/// Why a path names nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathError {
+    /// Bad percent-encoding.
+    Encoding,
+    /// No resource that is known here.
+    Unknown,
+}
+
+const ENDPOINTS: &str = "/endpoints/";
+
+/// Reads the part of a path after `/v1/models/`. `is_model` decides where the model ends when `/endpoints/` stands
+/// there more than once.
+pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, PathError> {
+    let simple =
+        [("/allowlist", Resource::Allowlist), ("/decisions", Resource::Decisions), ("/scorecards", Resource::Scorecards)];
+    for (suffix, resource) in simple {
+        if let Some(model) = rest.strip_suffix(suffix).filter(|model| !model.is_empty()) {
+            return Ok(Target { model: decode(model)?, resource });
+        }
+    }
+    let rest = rest.strip_suffix("/series").ok_or(PathError::Unknown)?;
+    let mut first = None;
+    for (at, _) in rest.match_indices(ENDPOINTS) {
+        let (model, endpoint) = (decode(&rest[..at])?, decode(&rest[at + ENDPOINTS.len()..])?);
+        if model.is_empty() || endpoint.is_empty() {
+            continue;
+        }
+        let known = is_model(&model);
+        let target = Target { model, resource: Resource::Series { endpoint } };
+        if known {
+            return Ok(target);
+        }
+        first = first.or(Some(target));
+    }
+    first.ok_or(PathError::Unknown)
+}
+
+/// Percent-decoding (RFC 3986, 2.1); `+` stays a plus.
+fn decode(text: &str) -> Result<String, PathError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(PathError::Encoding);
+        let value = digit()? << 4 | digit()?;
+        out.push(u8::try_from(value).map_err(|_| PathError::Encoding)?);
+    }
+    String::from_utf8(out).map_err(|_| PathError::Encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn known(model: &str) -> bool {
+        ["lab/m:free", "kimi", "odd/endpoints/m", "x/allowlist"].contains(&model)
+    }
+
+    fn series(model: &str, endpoint: &str) -> Result<Target, PathError> {
+        Ok(Target { model: model.to_owned(), resource: Resource::Series { endpoint: endpoint.to_owned() } })
+    }
+
+    #[test]
+    fn ids_stand_plain_or_encoded() {
+        let list = |model: &str| Ok(Target { model: model.to_owned(), resource: Resource::Allowlist });
+        assert_eq!(parse("lab/m:free/allowlist", known), list("lab/m:free"));
+        assert_eq!(parse("lab%2Fm%3Afree/allowlist", known), list("lab/m:free"));
+        assert_eq!(parse("lab%2fm:free/allowlist", known), list("lab/m:free"));
+        assert_eq!(parse("a+b/allowlist", known), list("a+b"));
+        assert_eq!(parse("x/allowlist/allowlist", known), list("x/allowlist"));
+        assert_eq!(parse("never-heard-of/allowlist", known), list("never-heard-of"));
+    }
+
+    #[test]
+    fn the_model_decides_where_the_endpoint_begins() {
+        assert_eq!(parse("lab/m:free/endpoints/groq/fp8/series", known), series("lab/m:free", "groq/fp8"));
+        assert_eq!(parse("lab%2Fm%3Afree/endpoints/groq%2Ffp8/series", known), series("lab/m:free", "groq/fp8"));
+        assert_eq!(parse("odd/endpoints/m/endpoints/e/series", known), series("odd/endpoints/m", "e"));
+        assert_eq!(parse("kimi/endpoints/a/endpoints/b/series", known), series("kimi", "a/endpoints/b"));
+        assert_eq!(parse("who/endpoints/e/series", known), series("who", "e"));
+    }
+
+    #[test]
+    fn what_is_no_resource_is_said_to_be_none() {
+        for path in ["", "lab/m", "/allowlist", "allowlist", "lab/m/nonsense", "lab/m/series", "lab/m/endpoints//series"] {
+            assert_eq!(parse(path, known), Err(PathError::Unknown), "{path}");
+        }
+        for path in ["a%2/allowlist", "a%zz/allowlist", "%ff/allowlist"] {
+            assert_eq!(parse(path, known), Err(PathError::Encoding), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_breaks_it(path in "[a-z/%0-9:]{0,40}(/allowlist|/series|)") {
+            let _ = parse(&path, known);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `GET /v1/models`, and the way to everything below a model.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::access::{self, Need};
+use super::guard::{self, App, Shared};
+use super::model_path::{self, PathError, Resource, Target};
+use super::params::Params;
+use super::problem::{Problem, names};
+use super::state::{ApiSetup, ApiState};
+use super::{allowlist, decisions, scorecards, series};
+use crate::clock::rfc3339;
+use crate::config::ModelConfig;
+use crate::diagnostics::nearest;
+use crate::domain::ModelId;
+
+/// Where models are mounted.
+pub const PREFIX: &str = "/v1/models/";
+
+/// A JSON answer.
+pub fn json(value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A page of a list.
+pub fn page(items: Vec<Value>, next: Option<String>) -> Response {
+    json(&json!({"items": items, "next": next}))
+}
+
+/// A model that a client named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelRef {
+    /// Its canonical id.
+    pub id: ModelId,
+}
+
+/// Finds a model by id or alias: a configured one, or one that was and still has a list.
+pub fn resolve(state: &ApiState, setup: &ApiSetup, name: &str) -> Result<ModelRef, Problem> {
+    if let Some(model) = setup.model(name) {
+        return Ok(ModelRef { id: model.id.clone() });
+    }
+    if let Some(published) = state.board.get(name) {
+        return Ok(ModelRef { id: published.model.clone() });
+    }
+    let known = || setup.models.iter().map(|m| m.id.as_str());
+    let problem = Problem::not_found("unknown-model", "unknown model", format!("no model goes by the name {name:?}"));
+    Err(match nearest(name, known()) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        None => problem.hint(format!("configured: {}; GET /v1/models lists them with their aliases", names(known()))),
+    })
+}
+
+/// `GET /v1/models`
+pub async fn list(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
+    Params::read(request.uri().query(), &[])?;
+    let setup = app.state.setup.load();
+    Ok(page(setup.models.iter().map(|model| one(&app.state, model)).collect(), None))
+}
+
+fn one(state: &ApiState, model: &ModelConfig) -> Value {
+    let list = state.board.get(model.id.as_str()).map(|p| {
+        json!({"version": p.revision, "etag": p.etag, "issued_at": rfc3339(p.issued_at_us),
+               "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist", model.id)})
+    });
+    let endpoints: Vec<Value> = model
+        .endpoints
+        .iter()
+        .map(|e| {
+            json!({"id": e.id, "provider": e.provider, "upstream_model": e.upstream_model, "tag": e.tag,
+                   "price": e.price, "slugs": e.slugs})
+        })
+        .collect();
+    json!({"id": model.id, "aliases": model.aliases, "public_name": model.public_name, "reference": model.reference,
+           "endpoints": endpoints, "allowlist": list})
+}
+
+/// Everything below `/v1/models/`. Lies outside all layers for the sake of the allowlist; the other resources are
+/// guarded one by one.
+pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match target(&app, &parts) {
+        Ok((Target { resource: Resource::Allowlist, model }, false)) => {
+            let response = plain_allowlist(&app, &parts, &model).unwrap_or_else(Problem::into_response);
+            app.count("/v1/models/{model}/allowlist", response.status());
+            response
+        }
+        Ok((target, _)) => {
+            let need = if target.resource == Resource::Allowlist { Need::Allowlist } else { Need::Read };
+            let work = async { below(&app, &parts, &target).await.unwrap_or_else(Problem::into_response) };
+            guard::run(&app, route_name(&target.resource), need, &parts, work).await
+        }
+        Err(problem) => {
+            guard::run(&app, "/v1/models/{model}", Need::Read, &parts, async { problem.into_response() }).await
+        }
+    }
+}
+
+fn route_name(resource: &Resource) -> &'static str {
+    match resource {
+        Resource::Allowlist => "/v1/models/{model}/allowlist",
+        Resource::Decisions => "/v1/models/{model}/decisions",
+        Resource::Scorecards => "/v1/models/{model}/scorecards",
+        Resource::Series { .. } => "/v1/models/{model}/endpoints/{endpoint}/series",
+    }
+}
+
+/// The resource, and whether it is the detailed form of the allowlist. Reads nothing but path and query.
+fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
+    guard::check_target(parts)?;
+    let rest = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    let setup = app.state.setup.load();
+    let target = model_path::parse(rest, |name| setup.model(name).is_some()).map_err(|error| match error {
+        PathError::Encoding => {
+            Problem::bad_request("bad-encoding", "bad percent-encoding", "the path is not percent-encoded UTF-8")
+                .hint("encode a slash as %2F and a colon as %3A, or write them plain")
+        }
+        PathError::Unknown => {
+            let path = parts.uri.path();
+            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
+                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series",
+            )
+        }
+    })?;
+    if ![Method::GET, Method::HEAD].contains(&parts.method) {
+        return Err(guard::wrong_method(&parts.method, parts.uri.path(), "GET, HEAD"));
+    }
+    let detail = target.resource == Resource::Allowlist && wants_detail(parts);
+    Ok((target, detail))
+}
+
+/// Anything but the bare path goes the long way, errors in parameters included.
+fn wants_detail(parts: &Parts) -> bool {
+    parts.uri.query().is_some()
+}
+
+fn plain_allowlist(app: &App, parts: &Parts, name: &str) -> Result<Response, Problem> {
+    let setup = app.state.setup.load();
+    access::check(&setup, parts, Need::Allowlist)?;
+    let model = resolve(&app.state, &setup, name)?;
+    let published = allowlist::find(&app.state.board, &model)?;
+    Ok(allowlist::plain(&published, &parts.headers))
+}
+
+async fn below(app: &App, parts: &Parts, target: &Target) -> Result<Response, Problem> {
+    let setup = app.state.setup.load_full();
+    let model = resolve(&app.state, &setup, &target.model)?;
+    let query = parts.uri.query();
+    match &target.resource {
+        Resource::Allowlist if allowlist::wants_detail(query)? => allowlist::detailed(app, &model).await,
+        Resource::Allowlist => {
+            let published = allowlist::find(&app.state.board, &model)?;
+            Ok(allowlist::plain(&published, &parts.headers))
+        }
+        Resource::Decisions => decisions::list(app, &model, query).await,
+        Resource::Scorecards => scorecards::list(app, &model, query).await,
+        Resource::Series { endpoint } => series::get(app, &setup, &model, endpoint, query).await,
+    }
+}
+
+/// A path that is not in the route table.
+pub async fn unknown_path(request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "unknown path", format!("there is nothing at {path}"))
+        .hint("/openapi.json describes every path; the page for people is at /")
+        .into_response()
+}

@@ -1,0 +1,219 @@
+//! The OpenAPI document, made from the route table.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::json;
+use utoipa::PartialSchema as _;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, HttpMethod, InfoBuilder, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required,
+    ResponseBuilder,
+};
+
+use super::access::Need;
+use super::problem::Problem;
+use super::routes::{Answer, Operation, TABLE};
+use super::sweeps::NewSweep;
+
+const BEARER: &str = "token";
+const MODEL_NOTE: &str = "Id or alias of a model; slashes and colons plain or percent-encoded";
+const ENDPOINT_NOTE: &str = "Id of an endpoint within the model; slashes plain or percent-encoded";
+const ABOUT: &str = "Allowlists of endpoints that serve a model well, and what stands behind them. Times: RFC 3339, and \
+    microseconds since the epoch in fields that end in `_us`. Lists are newest first; `next` is the cursor of the next \
+    page. Ignore fields that you do not know.";
+
+/// The document as served.
+pub fn document() -> Bytes {
+    let mut paths = PathsBuilder::new();
+    for operation in TABLE.iter().flat_map(|route| route.operations) {
+        let method = if operation.method == "POST" { HttpMethod::Post } else { HttpMethod::Get };
+        paths = paths.path(operation.path, PathItem::new(method, described(operation)));
+    }
+    let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = schemas()
+        .into_iter()
+        .fold(ComponentsBuilder::new().security_scheme(BEARER, token), |c, (name, schema)| c.schema(name, schema));
+    let info = InfoBuilder::new().title("exactod").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
+    let document = OpenApiBuilder::new().info(info.build()).paths(paths.build()).components(Some(components.build()));
+    // Only strings, numbers and string keys: it always serializes.
+    Bytes::from(document.build().to_json().unwrap_or_default())
+}
+
+fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
+    let mut out = OperationBuilder::new().summary(Some(operation.summary)).operation_id(Some(id_of(operation)));
+    for name in path_params(operation.path) {
+        let note = match name {
+            "model" => MODEL_NOTE,
+            "endpoint" => ENDPOINT_NOTE,
+            "asset" => "style.css, page.js or icon.svg",
+            _ => "A UUID",
+        };
+        out = out.parameter(parameter(name, note, ParameterIn::Path).required(Required::True));
+    }
+    for param in operation.params {
+        let described = parameter(param.name, param.text, ParameterIn::Query).required(Required::False);
+        out = out.parameter(described.example(Some(json!(param.example))));
+    }
+    if operation.answer == Answer::Accepted {
+        let body = Content::new(Some(Ref::from_schema_name("NewSweep")));
+        let body = RequestBodyBuilder::new().content("application/json", body).required(Some(Required::True));
+        out = out.request_body(Some(body.build()));
+    }
+    let (status, response) = success(operation);
+    out = out.response(status, response);
+    if operation.path.ends_with("/allowlist") {
+        out = out.response("304", ResponseBuilder::new().description("`If-None-Match` names the current ETag").build());
+    }
+    if let Some(role) = operation.need.role() {
+        out = out.description(Some(format!("Needs the role {role} when tokens are configured.")));
+        out = out.security(SecurityRequirement::new(BEARER, Vec::<String>::new()));
+    }
+    for status in errors(operation) {
+        let reason = status.canonical_reason().unwrap_or("error");
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new().description(reason).content("application/problem+json", content);
+        out = out.response(status.as_str(), response.build());
+    }
+    out.build()
+}
+
+fn parameter(name: &str, note: &str, place: ParameterIn) -> ParameterBuilder {
+    let text: Schema = ObjectBuilder::new().schema_type(Type::String).into();
+    ParameterBuilder::new().name(name).parameter_in(place).description(Some(note)).schema(Some(text))
+}
+
+fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
+    let (status, kind, schema) = match operation.answer {
+        Answer::Object(name) => ("200", "application/json", Some(name)),
+        Answer::List => ("200", "application/json", Some("Page")),
+        Answer::Accepted => ("202", "application/json", Some("Accepted")),
+        Answer::Text(kind) => ("200", kind, None),
+    };
+    let content = Content::new(schema.map(Ref::from_schema_name));
+    (status, ResponseBuilder::new().description(operation.summary).content(kind, content).build())
+}
+
+/// Statuses that an operation may answer with, beside success.
+fn errors(operation: &Operation) -> Vec<StatusCode> {
+    let mut out = Vec::new();
+    if !operation.params.is_empty() || operation.answer == Answer::Accepted {
+        out.push(StatusCode::BAD_REQUEST);
+    }
+    if operation.need != Need::Nothing {
+        out.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
+    }
+    if operation.path.contains('{') || operation.answer == Answer::Accepted {
+        out.push(StatusCode::NOT_FOUND);
+    }
+    if operation.answer == Answer::Accepted {
+        out.extend([StatusCode::CONFLICT, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE]);
+    }
+    out.push(StatusCode::SERVICE_UNAVAILABLE);
+    out
+}
+
+/// The names in braces.
+pub fn path_params(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn id_of(operation: &Operation) -> String {
+    let words = operation.path.split('/').filter(|w| !w.is_empty());
+    let words = words.map(|w| w.trim_matches(['{', '}']).replace('.', "_"));
+    let path = words.collect::<Vec<_>>().join("_");
+    format!("{}_{}", operation.method.to_lowercase(), if path.is_empty() { "page".to_owned() } else { path })
+}
+
+fn text() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).into()
+}
+
+/// An object with some of its fields; others may follow.
+fn object(about: &str, fields: &[(&str, Type)]) -> RefOr<Schema> {
+    let object = ObjectBuilder::new().schema_type(Type::Object).description(Some(about));
+    let object = fields.iter().fold(object, |object, (name, kind)| {
+        let field: Schema = match kind {
+            Type::Array => ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object).build()).into(),
+            kind => ObjectBuilder::new().schema_type(kind.clone()).into(),
+        };
+        object.property(*name, field)
+    });
+    Schema::from(object.additional_properties(Some(AdditionalProperties::FreeForm(true)))).into()
+}
+
+fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
+    use Type::{Array, Boolean, Integer, Number, Object, String};
+    let page = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("A page of a list, newest first; `next` is the cursor of the next page, null on the last"))
+        .property("items", ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object).build()))
+        .property("next", text());
+    vec![
+        ("Problem", Problem::schema()),
+        ("NewSweep", NewSweep::schema()),
+        ("Page", Schema::from(page).into()),
+        ("Status", object("A probe's answer", &[("status", String)])),
+        ("Accepted", object("What became of a command", &[("status", String), ("model", String), ("watch", String)])),
+        ("OpenApi", object("An OpenAPI document", &[("openapi", String)])),
+        (
+            "Allowlist",
+            object(
+                "exacto.allowlist/v1",
+                &[
+                    ("schema", String),
+                    ("model", String),
+                    ("version", Integer),
+                    ("issued_at", String),
+                    ("expires_at", String),
+                    ("mode", String),
+                    ("providers", Array),
+                    ("excluded", Array),
+                ],
+            ),
+        ),
+        (
+            "Series",
+            object(
+                "Buckets per suite, oldest first; empty ones are left out",
+                &[("model", String), ("endpoint", String), ("from", String), ("to", String), ("step_us", Integer), ("suites", Array)],
+            ),
+        ),
+        (
+            "Sweep",
+            object(
+                "A sweep with its plan and progress",
+                &[
+                    ("id", String),
+                    ("model", String),
+                    ("ordinal", Integer),
+                    ("kind", String),
+                    ("state", String),
+                    ("spent_usd", Number),
+                    ("plan", Object),
+                    ("progress", Object),
+                ],
+            ),
+        ),
+        (
+            "Attempt",
+            object(
+                "One request with its tries, judgement and transcript",
+                &[
+                    ("id", String),
+                    ("model", String),
+                    ("endpoint", String),
+                    ("verdict", String),
+                    ("fault", String),
+                    ("explanation", String),
+                    ("delivered", Boolean),
+                    ("tries", Array),
+                    ("transcript", Object),
+                    ("curl", String),
+                ],
+            ),
+        ),
+    ]
+}
