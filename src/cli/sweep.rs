@@ -35,6 +35,8 @@ struct EndpointRow {
     tokens_in: u64,
     tokens_out: u64,
     cost_usd: f64,
+    #[serde(skip)]
+    cost_nanousd: i64,
 }
 
 /// The document of one model.
@@ -175,6 +177,7 @@ async fn sweep_model(
                 break;
             }
             SweepOutcome::NotStarted { why } => {
+                ended.interrupted = service.signals.stop.is_cancelled();
                 ended.note = Some(why);
                 break;
             }
@@ -252,7 +255,8 @@ impl EndpointRow {
         self.first_try_ok += u64::from(measured.first_try_ok);
         self.tokens_in += measured.tokens_in.unwrap_or(0);
         self.tokens_out += measured.tokens_out.unwrap_or(0);
-        self.cost_usd += measured.cost_nanousd as f64 / 1e9;
+        self.cost_nanousd += measured.cost_nanousd;
+        self.cost_usd = self.cost_nanousd as f64 / 1e9;
     }
 }
 

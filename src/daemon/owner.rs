@@ -1,4 +1,4 @@
-//! Who holds a lease: `host:boot:pid:start:id`. A process of this very machine that is gone holds nothing, so a restart
+//! Who holds a lease: `host:boot:namespace:pid:start:id`. A process of this very machine that is gone holds nothing, so a restart
 //! after a kill need not wait for its lease to end. Elsewhere only the lease's end tells.
 
 use std::fs;
@@ -24,17 +24,23 @@ pub fn has_ended(owner: &str) -> bool {
     !start.is_empty() && start_of(pid).as_deref() != Some(start)
 }
 
-/// Host name and boot: process ids mean something only within both.
+/// Host name, boot and namespace (containers have their own): process ids mean something only within all three.
 fn place() -> Option<String> {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().replace(':', "_"));
-    Some(format!("{}:{}", read("/proc/sys/kernel/hostname")?, read("/proc/sys/kernel/random/boot_id")?))
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().replace(':', "_");
+    Some(format!("{}:{}:{namespace}", read("/proc/sys/kernel/hostname")?, read("/proc/sys/kernel/random/boot_id")?))
 }
 
-/// Start time of a process in ticks since boot: field 22 of its stat line, counted behind the name in brackets.
+/// Start time of a process in ticks since boot: field 22 of its stat line, counted behind the name in brackets. `None`
+/// also when it has ended and only its parent has not noticed (state Z).
 fn start_of(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19).map(str::to_owned)
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -47,6 +53,20 @@ mod tests {
         assert!(!has_ended("another-host:boot:1:2:3"));
         assert!(!has_ended("demo"));
         assert!(!has_ended(""));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_killed_process_has_ended_before_its_parent_notices() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let owner = format!("{}:{}:{}:x", place().unwrap(), child.id(), start_of(child.id()).unwrap());
+        assert!(!has_ended(&owner));
+        child.kill().unwrap();
+        while !has_ended(&owner) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(has_ended(&owner));
     }
 
     #[test]
