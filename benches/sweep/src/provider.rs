@@ -3,21 +3,21 @@
 //! It does as little as it can: the call's arguments are copied from the request as they are, escapes and all.
 
 use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use memchr::memmem;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use super::Failure;
 
@@ -40,14 +40,19 @@ pub fn main(latency_ms: &str) -> Result<bool, Failure> {
         let mut out = std::io::stdout();
         writeln!(out, "{}", listener.local_addr()?.port())?;
         out.flush()?;
-        let (mut parent, mut nothing) = (tokio::io::stdin(), [0_u8; 1]);
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => { tokio::spawn(serve(accepted?.0, latency)); }
-                _ = parent.read(&mut nothing) => return Ok(true),
-            }
+        let (gone, parent_gone) = oneshot::channel();
+        std::thread::spawn(move || gone.send(std::io::stdin().read(&mut [0])));
+        tokio::select! {
+            _ = parent_gone => Ok(true),
+            failed = accept(&listener, latency) => failed,
         }
     })
+}
+
+async fn accept(listener: &TcpListener, latency: Duration) -> Result<bool, Failure> {
+    loop {
+        tokio::spawn(serve(listener.accept().await?.0, latency));
+    }
 }
 
 async fn serve(connection: TcpStream, latency: Duration) {
