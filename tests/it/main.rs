@@ -3,3 +3,4 @@
 mod architecture;
 mod eval_suites;
 mod schedule;
+mod simulator;
