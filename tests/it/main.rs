@@ -17,4 +17,5 @@ mod eval_suites;
 mod restart;
 mod schedule;
 mod serve;
+mod simulator;
 mod sweep;
