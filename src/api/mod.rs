@@ -17,6 +17,7 @@ mod curl;
 mod decisions;
 mod guard;
 mod health;
+mod impatient;
 mod limits;
 mod model_path;
 mod models;

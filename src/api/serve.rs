@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-use super::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT};
+use super::impatient::Impatient;
+use super::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
 use super::routes::router;
 use super::state::ApiState;
 
@@ -79,7 +80,9 @@ pub async fn serve(
 }
 
 async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken, cut: CancellationToken) {
+    // A connection on which this fails is gone already.
     let _ = stream.set_nodelay(true);
+    let stream = Impatient::new(stream, WRITE_STALL_TIMEOUT);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let router = router.clone();
         async move {

@@ -16,7 +16,7 @@ async fn the_exact_bytes_are_served_with_everything_a_cache_needs() {
     assert_eq!(answer.header("cache-control"), "max-age=15, stale-while-revalidate=60, stale-if-error=86400");
     assert_eq!(answer.header("exacto-version"), "17");
     assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("last-modified"), "Mon, 21 Sep 2026 12:13:20 GMT");
+    assert_eq!(answer.header("last-modified"), "Mon, 21 Sep 2026 13:13:20 GMT");
 }
 
 #[tokio::test]

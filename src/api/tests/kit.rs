@@ -33,7 +33,7 @@ pub const MODEL: &str = "lab/m:free";
 const CONFIG: &str = r#"
 [[provider]]
 id = "good"
-base_url = "https://api.good.example/v1?version=2"
+base_url = "https://api.good.example/v1"
 headers = { X-Org = "it's secret" }
 [[provider]]
 id = "bad"
@@ -91,7 +91,6 @@ pub struct Kit {
     pub state: ApiState,
     pub router: Router,
     pub daemon: Arc<FakeDaemon>,
-    pub clock: ManualClock,
     pub ready: watch::Sender<bool>,
     pub commands: Mutex<Option<mpsc::Receiver<SweepCommand>>>,
     _folder: tempfile::TempDir,
@@ -151,7 +150,6 @@ impl Kit {
             cases: 3,
         }];
         let daemon = Arc::new(FakeDaemon::default());
-        let clock = ManualClock::at(NOW);
         let (ready, is_ready) = watch::channel(true);
         let (sweeps, commands) = mpsc::channel(1);
         let state = ApiState {
@@ -159,7 +157,7 @@ impl Kit {
             board: Arc::new(Board::default()),
             metrics: Arc::new(Metrics::new()),
             progress: Arc::new(Progress::default()),
-            clock: Arc::new(clock.clone()),
+            clock: Arc::new(ManualClock::at(NOW)),
             setup: Arc::new(ArcSwap::from_pointee(ApiSetup { models: config.models, server, suites })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
             scorecards: Arc::clone(&daemon) as Arc<dyn ScorecardSource>,
@@ -168,7 +166,7 @@ impl Kit {
         };
         let router = router(state.clone());
         let commands = Mutex::new(Some(commands));
-        Kit { state, router, daemon, clock, ready, commands, _folder: folder }
+        Kit { state, router, daemon, ready, commands, _folder: folder }
     }
 
     /// Opens allowlists to all.

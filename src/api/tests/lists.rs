@@ -98,10 +98,10 @@ async fn an_attempt_is_shown_whole_with_the_command_that_repeats_it() {
     assert_eq!(shown["tries"][0]["status"], 200);
     assert_eq!(shown["draw"], json!({"city": "Oslo"}));
     insta::assert_snapshot!(shown["curl"].as_str().unwrap(), @r#"
-    curl -sS -N 'https://api.good.example/v1/chat/completions''?version='"$QUERY_VERSION" \
+    curl -sS -N 'https://api.good.example/v1/chat/completions' \
       -H 'Content-Type: application/json' \
-      -H 'X-Org: '"$HEADER_X_ORG" \
-      --data-binary '{"content":"it'\''s $HOME `x`"}'
+      -H 'x-org: '"$HEADER_X_ORG" \
+      --data-raw '{"content":"it'\''s $HOME `x`"}'
     "#);
     assert!(!shown.to_string().contains("it's secret"));
 }
