@@ -178,7 +178,14 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
             "Series",
             object(
                 "Buckets per suite, oldest first; empty ones are left out",
-                &[("model", String), ("endpoint", String), ("from", String), ("to", String), ("step_us", Integer), ("suites", Array)],
+                &[
+                    ("model", String),
+                    ("endpoint", String),
+                    ("from", String),
+                    ("to", String),
+                    ("step_us", Integer),
+                    ("suites", Array),
+                ],
             ),
         ),
         (

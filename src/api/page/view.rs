@@ -10,8 +10,8 @@ use crate::api::state::{ApiSetup, EndpointView};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::domain::{
-    Allowlist, AllowlistMode, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard, Standing, SuiteCard,
-    SuiteName,
+    Allowlist, AllowlistMode, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard, Standing,
+    SuiteCard, SuiteName,
 };
 use crate::progress::{Progress, SweepProgress};
 use crate::publish::{Board, Published};
@@ -261,7 +261,8 @@ fn summary(models: &[ModelView], alarms: usize) -> String {
 
 impl AlarmView {
     fn new(alarm: &Alarm, now_us: Micros) -> Self {
-        let about = [alarm.key.model.as_ref().map(ToString::to_string), alarm.key.endpoint.as_ref().map(ToString::to_string)];
+        let about =
+            [alarm.key.model.as_ref().map(ToString::to_string), alarm.key.endpoint.as_ref().map(ToString::to_string)];
         AlarmView {
             kind: alarm.key.kind.replace('_', " "),
             about: about.into_iter().flatten().collect::<Vec<_>>().join(" · "),
@@ -433,7 +434,9 @@ impl Cell {
             range: card.interval.map(range).unwrap_or_default(),
             plot: card.rate.zip(card.interval).map(|(rate, interval)| axis.draw(rate, interval)).unwrap_or_default(),
             gap: gap.map(|g| points(g.mean)).unwrap_or_default(),
-            gap_range: gap.map(|g| format!("{} to {}", points(g.interval.lo), points(g.interval.hi))).unwrap_or_default(),
+            gap_range: gap
+                .map(|g| format!("{} to {}", points(g.interval.lo), points(g.interval.hi)))
+                .unwrap_or_default(),
             scored: count(card.pass + card.fail),
         }
     }
