@@ -5,6 +5,8 @@
 mod daemon;
 #[path = "../support/gate.rs"]
 mod gate;
+#[path = "../support/odd_server.rs"]
+mod odd_server;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/suites.rs"]
@@ -13,9 +15,13 @@ mod suites;
 mod world;
 
 mod architecture;
+mod budget;
 mod eval_suites;
+mod odd_answers;
 mod restart;
 mod schedule;
+mod secrets;
 mod serve;
 mod simulator;
 mod sweep;
+mod ticks;
