@@ -20,7 +20,8 @@ pub fn curl_of(stored: &StoredAttempt, models: &[ModelConfig]) -> Option<String>
 }
 
 fn command(provider: &Provider, body: &str) -> String {
-    let mut lines = vec![format!("curl -sS -N {}", quote(&target(provider))), "-H 'Content-Type: application/json'".to_owned()];
+    let mut lines =
+        vec![format!("curl -sS -N {}", quote(&target(provider))), "-H 'Content-Type: application/json'".to_owned()];
     let overridden = provider.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
     if provider.api_key.is_some() && !overridden {
         lines.push(format!("-H \"Authorization: Bearer ${KEY_VARIABLE}\""));
@@ -97,7 +98,16 @@ mod tests {
 
     #[test]
     fn a_shell_reads_exactly_what_was_sent() {
-        for body in ["{}", "it's", "'", "''\\'", "$HOME `id` $(id) \\ \" !\n\ttwo lines", "ünïcode 🙂", "--data @/etc/passwd", "@file"] {
+        for body in [
+            "{}",
+            "it's",
+            "'",
+            "''\\'",
+            "$HOME `id` $(id) \\ \" !\n\ttwo lines",
+            "ünïcode 🙂",
+            "--data @/etc/passwd",
+            "@file",
+        ] {
             let arguments = arguments(&command(&provider(&["X-Org.Id"]), body));
             assert_eq!(
                 arguments,

@@ -27,8 +27,8 @@ mod params;
 mod problem;
 mod routes;
 mod scorecards;
-mod serve;
 mod series;
+mod serve;
 mod state;
 mod sweeps;
 #[cfg(test)]

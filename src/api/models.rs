@@ -126,9 +126,8 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
         }
         PathError::Unknown => {
             let path = parts.uri.path();
-            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
-                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series",
-            )
+            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model"))
+                .hint("below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series")
         }
     })?;
     if ![Method::GET, Method::HEAD].contains(&parts.method) {

@@ -105,7 +105,8 @@ async fn reads_are_counted_by_status() {
     kit.ask("GET", PATH, &[("if-none-match", &etag)]).await;
     let metrics = kit.get("/metrics").await;
     for (status, n) in [(200, 2), (304, 1)] {
-        let line = format!("exactod_http_requests_total{{route=\"/v1/models/{{model}}/allowlist\",status=\"{status}\"}} {n}");
+        let line =
+            format!("exactod_http_requests_total{{route=\"/v1/models/{{model}}/allowlist\",status=\"{status}\"}} {n}");
         assert!(metrics.text().contains(&line), "{line} in {}", metrics.text());
     }
 }

@@ -134,7 +134,12 @@ async fn every_metric_is_in_the_docs_and_every_documented_one_exists() {
 async fn every_route_and_problem_is_in_the_docs() {
     let docs = include_str!("../../../docs/api.md");
     for operation in TABLE.iter().flat_map(|r| r.operations) {
-        assert!(docs.contains(&format!("`{} {}`", operation.method, operation.path)), "{} {}", operation.method, operation.path);
+        assert!(
+            docs.contains(&format!("`{} {}`", operation.method, operation.path)),
+            "{} {}",
+            operation.method,
+            operation.path
+        );
         for param in operation.params {
             assert!(docs.contains(&format!("`{}", param.name)), "{}", param.name);
         }

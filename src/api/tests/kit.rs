@@ -14,9 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::api::{
-    ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, router,
-};
+use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, router};
 use crate::clock::{ManualClock, rfc3339};
 use crate::config::{Config, Role, SystemEnv, Token, tokens};
 use crate::domain::scorecard::Gap;
@@ -141,7 +139,8 @@ impl Kit {
         let store = Store::open_migrated(&url, &StoreOptions::default()).await.unwrap();
         let config = Config::parse(CONFIG, Path::new("exactod.toml"), &SystemEnv).unwrap();
         let mut server = config.server;
-        let token = |(role, text): &(Role, &str)| Token { name: role.to_string(), role: *role, sha256: tokens::hash(text) };
+        let token =
+            |(role, text): &(Role, &str)| Token { name: role.to_string(), role: *role, sha256: tokens::hash(text) };
         server.tokens = tokens.iter().map(token).collect();
         let suites = vec![SuiteInfo {
             name: suite(),
@@ -287,7 +286,14 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
     } else {
         Judgement::pass(1.0)
     };
-    let answered = Try { started_at_us, took_us: 700, status: Some(200), fault: None, detail: String::new(), retry_after_us: None };
+    let answered = Try {
+        started_at_us,
+        took_us: 700,
+        status: Some(200),
+        fault: None,
+        detail: String::new(),
+        retry_after_us: None,
+    };
     Attempt {
         id: AttemptId(id_at(started_at_us, n)),
         key: AttemptKey {
@@ -307,7 +313,9 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         finish_reason: Some("stop".to_owned()),
         draw: None,
         transcript: Some(Transcript {
-            request: Bytes::from(json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string()),
+            request: Bytes::from(
+                json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string(),
+            ),
             response: Bytes::from_static(b"{\"choices\":[]}"),
             headers: "content-type: application/json\n".to_owned(),
         }),
