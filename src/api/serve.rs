@@ -51,14 +51,17 @@ pub async fn serve(
     let cut = CancellationToken::new();
     let _guard = cut.clone().drop_guard();
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+        let accept = async {
+            // The semaphore is never closed, so there is always a permit in the end.
+            let permit = Arc::clone(&permits).acquire_owned().await.ok();
+            listener.accept().await.map(|(stream, _)| (stream, permit))
+        };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, permit)) => {
                 let connection = connection(stream, router.clone(), shutdown.clone(), cut.clone());
                 connections.spawn(async move {
                     connection.await;
