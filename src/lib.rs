@@ -1,4 +1,37 @@
 //! exactod measures every provider endpoint that serves a model and publishes error-controlled allowlists.
+//!
+//! Providers that serve the same model differ: parsers drop tool calls, templates are wrong, context is cut. On a
+//! schedule exactod sends the same fresh cases to every endpoint of a model, judges each answer, and lists the endpoints
+//! that are measurably not worse than the best by more than a margin, each decision with its evidence.
+//!
+//! # The flow in one line
+//!
+//! `cron tick -> plan -> attempts -> verdicts -> append -> evidence at the sweep's end -> curate -> allowlist revision
+//! (one transaction) -> board -> GET /v1/models/{model}/allowlist`
+//!
+//! # Modules
+//!
+//! | | |
+//! |---|---|
+//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`stats`] the formulas, [`curation`] decides |
+//! | edges, IO | [`suites`] files to cases, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
+//! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
+//! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth |
+//! | for everybody | [`clock`] the only "now", [`diagnostics`] errors in files |
+//!
+//! The core imports only the core; an edge imports the core; only joiners join. `tests/it/architecture.rs` fails on any
+//! other arrow. Walk of one outcome, tasks, limits, tables: `ARCHITECTURE.md`.
+//!
+//! # Invariants by absence
+//!
+//! * Curation never sees HTTP or SQL: a pure function of stored outcomes and policy, the same to the last bit.
+//! * Provider never judges; it repairs nothing.
+//! * Store never computes a rate; ids and times come from its callers.
+//! * Api never writes a verdict.
+//! * Nobody asks the system for the time of day or for random bytes but [`clock`] and [`runner::Ids`].
+//! * An attempt is unique by (sweep, endpoint, suite, case, epoch): whatever is killed is finished by the next start, and
+//!   nothing is counted twice.
+//! * A list is never empty.
 
 pub mod api;
 pub mod cli;

@@ -70,7 +70,7 @@ pub fn clock() -> Arc<dyn Clock> {
 pub async fn service(config: Config) -> Result<Service, CliError> {
     let ids = Arc::new(Ids::from_system().map_err(CliError::failed)?);
     let clock = clock();
-    let owner = format!("{}-{}", std::process::id(), ids.uuid(clock.now_us()));
+    let owner = crate::daemon::this_process(ids.uuid(clock.now_us()));
     Service::open(config, ServiceOptions { clock, ids, owner }).await.map_err(service_error)
 }
 

@@ -10,12 +10,15 @@ use super::bars::Bars;
 use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::config::ModelConfig;
-use crate::daemon::{self, Service, SweepOutcome, SweepRequest};
+use crate::daemon::{self, ModelRuntime, Runtime, Service, SweepError, SweepOutcome, SweepRequest};
 use crate::domain::{EndpointId, Standing, SuiteName, SweepId, SweepKind};
 use crate::store::MeasuredRow;
 
 /// Sweeps of one `--until-decided` run, at most: beyond the cap of any sensible policy.
 const SWEEPS_MAX: u32 = 1000;
+
+/// Pause before a held sweep is looked at again.
+const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
 /// One endpoint of the document.
 #[derive(Debug, Default, Serialize)]
@@ -32,6 +35,8 @@ struct EndpointRow {
     tokens_in: u64,
     tokens_out: u64,
     cost_usd: f64,
+    #[serde(skip)]
+    cost_nanousd: i64,
 }
 
 /// The document of one model.
@@ -155,7 +160,7 @@ async fn sweep_model(
     let request = SweepRequest { deadline: service.deadline_of(&model.id), ..request.clone() };
     let mut ended = Ended { sweeps: Vec::new(), interrupted: false, note: None };
     for _ in 0..SWEEPS_MAX {
-        match service.sweeper.run(&runtime, lanes, &request, &service.signals).await.map_err(CliError::failed)? {
+        match run_when_free(service, &runtime, lanes, &request).await? {
             SweepOutcome::Done { sweep, resumed } => {
                 ended.sweeps.push(sweep);
                 // A single sweep that was interrupted is the sweep that was asked for.
@@ -172,6 +177,7 @@ async fn sweep_model(
                 break;
             }
             SweepOutcome::NotStarted { why } => {
+                ended.interrupted = service.signals.stop.is_cancelled();
                 ended.note = Some(why);
                 break;
             }
@@ -182,6 +188,29 @@ async fn sweep_model(
         }
     }
     Ok(ended)
+}
+
+/// Runs a sweep; while another process holds the model's sweep, waits for it as long as a lease lasts.
+async fn run_when_free(
+    service: &Service,
+    runtime: &Runtime,
+    model: &ModelRuntime,
+    request: &SweepRequest,
+) -> Result<SweepOutcome, CliError> {
+    let patience = Duration::from_secs_f64(daemon::LEASE_SECONDS) + BUSY_PAUSE;
+    let since = tokio::time::Instant::now();
+    loop {
+        match Box::pin(service.sweeper.run(runtime, model, request, &service.signals)).await {
+            Err(SweepError::Busy { .. }) if since.elapsed() < patience && !service.signals.stop.is_cancelled() => {
+                output::note("another process holds this model's sweep; waiting for it or for the end of its lease");
+                tokio::select! {
+                    () = tokio::time::sleep(BUSY_PAUSE) => {}
+                    () = service.signals.stop.cancelled() => {}
+                }
+            }
+            result => return result.map_err(CliError::failed),
+        }
+    }
 }
 
 async fn document(service: &Service, model: &ModelConfig, ended: Ended) -> Result<Document, CliError> {
@@ -226,7 +255,8 @@ impl EndpointRow {
         self.first_try_ok += u64::from(measured.first_try_ok);
         self.tokens_in += measured.tokens_in.unwrap_or(0);
         self.tokens_out += measured.tokens_out.unwrap_or(0);
-        self.cost_usd += measured.cost_nanousd as f64 / 1e9;
+        self.cost_nanousd += measured.cost_nanousd;
+        self.cost_usd = self.cost_nanousd as f64 / 1e9;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod budget;
 mod conclude;
+mod owner;
 mod reload;
 mod runtime;
 pub mod schedule;
@@ -16,8 +17,9 @@ mod waits;
 mod workers;
 
 pub use conclude::{standings, stored_standings};
+pub use owner::this_process;
 pub use runtime::{ModelRuntime, Runtime, RuntimeError};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
-pub use sweeper::{Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
+pub use sweeper::{LEASE_SECONDS, Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
 pub use upkeep::cutoffs;

@@ -9,13 +9,15 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::runtime::Runtime;
-use super::sweeper::{Signals, SweepOutcome, SweepRequest, Sweeper};
+use super::sweeper::{Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
 use crate::domain::ModelId;
 
 /// Requests that may wait per model beside the sweep in flight: one tick. Further ones are told that they overlap.
 pub const REQUESTS_WAITING_MAX: usize = 1;
 /// Pause after a failed sweep before the next request is taken.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Pause before a sweep that another process holds is looked at again.
+const PAUSE_WHILE_BUSY: Duration = Duration::from_secs(2);
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,18 +125,24 @@ impl Worker {
                     warn!(model = %self.model, why, "no sweep started");
                     return;
                 }
+                // It ends, or its lease does: then this request has its turn.
+                Err(SweepError::Busy { .. }) => self.pause(PAUSE_WHILE_BUSY).await,
                 Err(error) => {
                     error!(model = %self.model, %error, "sweep failed; what is stored is kept, the next tick goes on");
-                    tokio::select! {
-                        () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => {}
-                        () = self.signals.stop.cancelled() => {}
-                    }
+                    self.pause(PAUSE_AFTER_FAILURE).await;
                     return;
                 }
             }
             if self.signals.stop.is_cancelled() {
                 return;
             }
+        }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.signals.stop.cancelled() => {}
         }
     }
 }

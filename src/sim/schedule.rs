@@ -288,7 +288,8 @@ mod tests {
         assert_eq!(at(TimeProfile::Recovered { at: 10.0 }, &[9.0, 10.0]), [1.0, 0.0]);
         assert_eq!(at(TimeProfile::Transient { start: 5.0, end: 7.0 }, &[4.0, 5.0, 6.9, 7.0]), [0.0, 1.0, 1.0, 0.0]);
         let ramp = TimeProfile::Ramp { from: 0.2, to: 1.0, start: 10.0, end: 20.0 };
-        assert_eq!(at(ramp, &[0.0, 15.0, 30.0]), [0.2, 0.6, 1.0]);
+        assert_eq!(at(ramp, &[0.0, 30.0]), [0.2, 1.0]);
+        assert!((ramp.factor(15.0) - 0.6).abs() < 1e-9);
         let flapping = TimeProfile::Flapping { period: 10.0, duty: 0.3 };
         assert_eq!(at(flapping, &[0.0, 2.9, 3.0, 12.0]), [1.0, 1.0, 0.0, 1.0]);
         let diurnal = TimeProfile::Diurnal { period: 24.0, peak: 18.0 };

@@ -47,14 +47,9 @@ pub fn load_suite(dir: &Path) -> Result<Suite, Diagnostics> {
 pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
     let mut problems = Vec::new();
     let mut suites = load_folders(paths, &mut problems);
-    match shipped::shipped() {
-        Ok(shipped) => {
-            for suite in shipped {
-                if !suites.iter().any(|other| other.name == suite.name) {
-                    suites.push(suite);
-                }
-            }
-        }
+    let taken: Vec<SuiteName> = suites.iter().map(|suite| suite.name.clone()).collect();
+    match shipped::shipped_but(&taken) {
+        Ok(shipped) => suites.extend(shipped),
         Err(found) => problems.extend(found.0),
     }
     suites.sort_by(|a, b| a.name.cmp(&b.name));

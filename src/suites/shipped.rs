@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
-use crate::domain::Suite;
+use crate::domain::{Suite, SuiteName};
 
 use super::load::parse_suite;
 
@@ -41,8 +41,15 @@ pub fn shipped() -> Result<Vec<Arc<Suite>>, Diagnostics> {
     parse_all(SHIPPED)
 }
 
-fn parse_all(embedded: &[Embedded]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
-    let mut suites = Vec::with_capacity(embedded.len());
+/// The shipped suites whose names are not taken, sorted by name. The others are not even read.
+pub(super) fn shipped_but(taken: &[SuiteName]) -> Result<Vec<Arc<Suite>>, Diagnostics> {
+    // A suite's name is that of its folder: the loader sees to it.
+    let is_free = |files: &&Embedded| !taken.iter().any(|name| Path::new(files.folder).ends_with(name.as_str()));
+    parse_all(SHIPPED.iter().filter(is_free))
+}
+
+fn parse_all<'a>(embedded: impl IntoIterator<Item = &'a Embedded>) -> Result<Vec<Arc<Suite>>, Diagnostics> {
+    let mut suites = Vec::new();
     let mut problems = Diagnostics::default();
     for files in embedded {
         match parse_suite(Path::new(files.folder), files.header.as_bytes(), files.cases.as_bytes()) {
@@ -64,7 +71,7 @@ mod tests {
     #[test]
     fn embedded_files_are_read_like_a_folder() {
         let good = Embedded { folder: "eval_suites/b", header: HEADER, cases: CASES };
-        let suites = parse_all(std::slice::from_ref(&good)).unwrap();
+        let suites = parse_all([&good]).unwrap();
         assert_eq!(suites.iter().map(|suite| suite.name.as_str()).collect::<Vec<_>>(), ["b"]);
         // The folder gives the name, and every wrong suite is told of.
         let wrong = |folder| Embedded { folder, header: HEADER, cases: CASES };

@@ -1,5 +1,27 @@
 //! Behaviour through the front doors: the command line, the HTTP API, real servers on loopback.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+#[path = "../support/daemon.rs"]
+mod daemon;
+#[path = "../support/gate.rs"]
+mod gate;
+#[path = "../support/odd_server.rs"]
+mod odd_server;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/suites.rs"]
+mod suites;
+#[path = "../support/world.rs"]
+mod world;
 
 mod architecture;
+mod budget;
 mod eval_suites;
+mod odd_answers;
+mod restart;
 mod schedule;
+mod secrets;
+mod serve;
+mod simulator;
+mod sweep;
+mod ticks;

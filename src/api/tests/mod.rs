@@ -1,1 +1,10 @@
-//! Tests of the API as a whole.
+//! The API as a whole, over a real store.
+
+mod access;
+mod allowlist;
+mod commands;
+mod documents;
+mod kit;
+mod lists;
+mod page;
+mod serving;

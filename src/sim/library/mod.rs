@@ -1,8 +1,8 @@
 //! The right answers: finds the case that a request asks for by its messages and tools alone, as a model
 //! would have to, and the reference answer to it.
 
-mod hints;
 mod pattern;
+mod resolve;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,11 +16,10 @@ use super::prompt::Prompt;
 use crate::domain::{Case, CaseId, CaseInstance, Suite, SuiteName};
 use crate::suites::Drawer;
 use pattern::Pattern;
+use resolve::Dependencies;
 
 /// Different requests remembered, in each of two generations.
-const CACHE_ENTRIES_MAX: usize = 512;
-/// Most ways to fill a template that are checked for one request.
-const CHECKS_MAX: u32 = 512;
+const CACHE_ENTRIES_MAX: usize = 1024;
 
 /// Where cases come from and how they are filled: [`Drawer`] in practice.
 pub trait Source: Send + Sync {
@@ -71,6 +70,7 @@ struct Template {
     case: Arc<Case>,
     messages: Vec<Pattern>,
     tools: Vec<Pattern>,
+    dependencies: Dependencies,
     weight: usize,
 }
 
@@ -208,18 +208,14 @@ impl Library {
         let source = &self.sources[template.source];
         let (mut filled, mut checks) = (None, 0);
         pattern::solve(patterns.zip(messages.iter().chain(tools)), &template.case.params, &mut |captures| {
-            for params in hints::complete(captures, &template.case.params) {
-                checks += 1;
-                if checks > CHECKS_MAX {
-                    return ControlFlow::Break(());
-                }
-                let Some(instance) = source.instantiate(&template.case.id, &params) else { continue };
-                if instance.messages == messages && instance.tools.as_deref().unwrap_or(&[]) == tools {
-                    filled = Some(without_prompt(instance));
-                    return ControlFlow::Break(());
-                }
-            }
-            ControlFlow::Continue(())
+            let mut check = |params: &Map<String, Value>| {
+                let instance = source.instantiate(&template.case.id, params)?;
+                let fits = instance.messages == messages && instance.tools.as_deref().unwrap_or(&[]) == tools;
+                Some((instance, fits))
+            };
+            filled = resolve::resolve(&template.case, &template.dependencies, captures, &mut checks, &mut check)
+                .map(without_prompt);
+            if filled.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         filled
     }
@@ -231,7 +227,7 @@ impl Template {
         let messages: Vec<Pattern> = case.messages.iter().map(compile).collect();
         let tools: Vec<Pattern> = case.tools.iter().flatten().map(compile).collect();
         let weight = messages.iter().chain(&tools).map(Pattern::weight).sum();
-        Template { source, case: case.clone(), messages, tools, weight }
+        Template { source, case: case.clone(), messages, tools, dependencies: Dependencies::of(case), weight }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::domain::suite::Param;
 
@@ -17,8 +17,8 @@ const ADJACENT_BYTES_MAX: usize = 128;
 enum Hole {
     /// The parameter of this number.
     Param(usize),
-    /// A derived value: any text fits, the whole is checked afterwards.
-    Derived,
+    /// The derived value of this number: any text fits, the whole is checked afterwards.
+    Derived(usize),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +53,8 @@ pub(super) struct TextPattern(Vec<Segment>);
 pub(super) struct Captures {
     /// Values of the parameters, by number; `None` where only derived values show them.
     pub params: Vec<Option<Value>>,
-    /// What stood for derived values: where the missing parameters must be looked for.
-    pub hints: Vec<String>,
+    /// What stood for derived values (by number): where the missing parameters must be looked for.
+    pub hints: Vec<(usize, String)>,
 }
 
 impl Pattern {
@@ -132,7 +132,7 @@ fn compile_text(text: &str, params: &[(String, Param)], derived: &[(String, Stri
     let hole = |name: &str| {
         let name = name.trim();
         let param = params.iter().position(|(n, _)| n == name).map(Hole::Param);
-        param.or_else(|| derived.iter().any(|(n, _)| n == name).then_some(Hole::Derived))
+        param.or_else(|| derived.iter().position(|(n, _)| n == name).map(Hole::Derived))
     };
     let (mut segments, mut literal, mut rest) = (Vec::new(), String::new(), text);
     while let Some(start) = rest.find("{{") {
@@ -210,7 +210,7 @@ pub(super) fn solve<'p, 'v>(
                 _ if !admits(&params[*i].1, value) => return,
                 _ => captures.params[*i] = Some(value.clone()),
             },
-            Hole::Derived => captures.hints.push(as_text(value, None)),
+            Hole::Derived(i) => captures.hints.push((*i, as_text(value, None))),
         }
     }
     let mut search = Search { params, texts: open.texts, captures, steps: 0, found };
@@ -247,7 +247,7 @@ impl<'v> Search<'_, 'v, '_> {
                 None => ControlFlow::Continue(()),
             },
             Some(Segment::Hole(Hole::Param(i))) => self.param(number, at, rest, *i),
-            Some(Segment::Hole(Hole::Derived)) => self.any_text(number, at, rest, pattern.0.get(at + 1)),
+            Some(Segment::Hole(Hole::Derived(i))) => self.derived(number, at, rest, *i),
         }
     }
 
@@ -268,7 +268,14 @@ impl<'v> Search<'_, 'v, '_> {
         ControlFlow::Continue(())
     }
 
-    fn any_text(&mut self, number: usize, at: usize, rest: &'v str, next: Option<&Segment>) -> ControlFlow<()> {
+    fn derived(&mut self, number: usize, at: usize, rest: &'v str, i: usize) -> ControlFlow<()> {
+        if let Some((_, known)) = self.captures.hints.iter().find(|(derived, _)| *derived == i) {
+            return match rest.strip_prefix(known.as_str()) {
+                Some(rest) => self.segment(number, at + 1, rest),
+                None => ControlFlow::Continue(()),
+            };
+        }
+        let next = self.texts[number].0.0.get(at + 1);
         let ends: Vec<usize> = match next {
             None => vec![rest.len()],
             Some(Segment::Literal(literal)) => rest.match_indices(literal.as_str()).map(|(end, _)| end).collect(),
@@ -277,7 +284,7 @@ impl<'v> Search<'_, 'v, '_> {
             }
         };
         for end in ends {
-            self.captures.hints.push(rest[..end].to_owned());
+            self.captures.hints.push((i, rest[..end].to_owned()));
             self.segment(number, at + 1, &rest[end..])?;
             self.captures.hints.pop();
         }
@@ -366,11 +373,6 @@ fn sample_prefix(param: &Param, rest: &str) -> Option<(Value, usize)> {
     admits(param, &value).then(|| (value, stream.byte_offset()))
 }
 
-/// The drawn and given values as the map that instantiates a case; `None` while one is missing.
-pub(super) fn complete(captures: &Captures, params: &[(String, Param)]) -> Option<Map<String, Value>> {
-    params.iter().zip(&captures.params).map(|((name, _), value)| Some((name.clone(), value.clone()?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,7 +438,7 @@ mod tests {
             json!({"a": "{{total}} for {{city}}", "b": "{{items}}", "c": "{{ n }}"}),
             json!({"c": 4, "a": "99.5 for 7", "b": ["c", "a"]}),
         );
-        assert_eq!(found[0].hints, ["99.5"]);
+        assert_eq!(found[0].hints, [(0, "99.5".to_owned())]);
         assert_eq!(found[0].params[0], Some(json!(7)), "a number of the list, shown as text");
         assert_eq!(found[0].params[4], Some(json!(["c", "a"])));
         assert!(all(json!("{{items}}"), json!(["c", "d"])).is_empty());

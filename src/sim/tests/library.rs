@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::kit::{DRAWERS, LIBRARY, body_of, instances};
-use crate::domain::{Case, CaseId, CaseInstance, Epochs, Sampling, Suite, SuiteDigest, SuiteName, suite::Param};
+use crate::domain::suite::{Epochs, Param, Sampling};
+use crate::domain::{Case, CaseId, CaseInstance, Suite, SuiteDigest, SuiteName};
 use crate::sim::Library;
 use crate::suites::Drawer;
 
@@ -43,7 +44,7 @@ fn what_is_no_case_is_not_found() {
     assert!(LIBRARY.find(&Map::new()).is_none());
 }
 
-fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: &[(&str, &str)], answer: &str) -> Case {
+pub(super) fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: &[(&str, &str)], answer: &str) -> Case {
     Case {
         id: CaseId::new(id).unwrap(),
         category: None,
@@ -64,7 +65,7 @@ fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: &[(&str, &s
     }
 }
 
-fn library(cases: Vec<Case>) -> (Arc<Drawer>, Library) {
+pub(super) fn library(cases: Vec<Case>) -> (Arc<Drawer>, Library) {
     let suite = Suite {
         name: SuiteName::new("own").unwrap(),
         kind: vec![],

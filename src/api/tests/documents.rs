@@ -1,0 +1,172 @@
+use std::collections::BTreeSet;
+
+use super::kit::*;
+use crate::api::openapi::path_params;
+use crate::api::routes::TABLE;
+use crate::domain::{Fault, Standing};
+
+/// A real path for a documented one.
+fn filled(path: &str, attempt: &str, sweep: &str) -> String {
+    let id = if path.contains("attempts") { attempt } else { sweep };
+    let values = [("{model}", "kimi"), ("{endpoint}", "bad"), ("{asset}", "page.js"), ("{id}", id)];
+    values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
+}
+
+#[tokio::test]
+async fn every_documented_path_is_routed_and_every_route_is_documented() {
+    let kit = Kit::new().await;
+    kit.publish(1);
+    let sweep = kit.sweep(1).await;
+    let stored = attempt(sweep, 0);
+    kit.store(vec![stored.clone()]).await;
+    let document = kit.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    let mut documented = BTreeSet::new();
+    for (path, item) in paths {
+        for method in item.as_object().unwrap().keys() {
+            let filled = filled(path, &stored.id.to_string(), &sweep.to_string());
+            let answer = kit.ask(&method.to_uppercase(), &filled, &[]).await;
+            let reached = answer.status == 200 || (method == "post" && answer.status == 415);
+            assert!(reached, "{method} {path}: {} {}", answer.status, answer.text());
+            documented.insert((method.to_uppercase(), path.clone()));
+        }
+    }
+    let routed: BTreeSet<_> =
+        TABLE.iter().flat_map(|r| r.operations).map(|o| (o.method.to_owned(), o.path.to_owned())).collect();
+    assert_eq!(documented, routed);
+    for route in TABLE {
+        assert!(!route.operations.is_empty(), "{} is not documented", route.mount);
+        let mounted = |path: &str| {
+            path == route.mount || route.mount.strip_suffix("{*path}").is_some_and(|prefix| path.starts_with(prefix))
+        };
+        assert!(route.operations.iter().all(|o| mounted(o.path)), "{}", route.mount);
+    }
+    let list: Vec<String> = documented.into_iter().map(|(method, path)| format!("{method} {path}")).collect();
+    insta::assert_snapshot!(list.join("\n"), @r"
+    GET /
+    GET /healthz
+    GET /metrics
+    GET /openapi.json
+    GET /page/fragment
+    GET /page/{asset}
+    GET /readyz
+    GET /v1/alarms
+    GET /v1/attempts
+    GET /v1/attempts/{id}
+    GET /v1/models
+    GET /v1/models/{model}/allowlist
+    GET /v1/models/{model}/decisions
+    GET /v1/models/{model}/endpoints/{endpoint}/series
+    GET /v1/models/{model}/scorecards
+    GET /v1/sweeps
+    GET /v1/sweeps/{id}
+    POST /v1/sweeps
+    ");
+}
+
+#[tokio::test]
+async fn the_document_names_every_parameter_and_every_schema_it_refers_to() {
+    let kit = Kit::new().await;
+    let document = kit.get("/openapi.json").await.json();
+    for operation in TABLE.iter().flat_map(|r| r.operations) {
+        let described = &document["paths"][operation.path][operation.method.to_lowercase()];
+        let names: Vec<&str> =
+            described["parameters"].as_array().into_iter().flatten().map(|p| p["name"].as_str().unwrap()).collect();
+        let expected: Vec<&str> = path_params(operation.path).chain(operation.params.iter().map(|p| p.name)).collect();
+        assert_eq!(names, expected, "{}", operation.path);
+        // What the document shows as an example, the parser takes.
+        for param in operation.params.iter().filter(|p| !["capability", "wait", "cursor", "open"].contains(&p.name)) {
+            let path = filled(operation.path, "", "");
+            let model = if param.name == "model" { MODEL } else { param.example };
+            let query: String = url::form_urlencoded::byte_serialize(model.as_bytes()).collect();
+            let answer = kit.get(&format!("{path}?{}={query}", param.name)).await;
+            assert_ne!(answer.status, 400, "{path} {}: {}", param.name, answer.text());
+        }
+    }
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for name in text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(schemas.contains_key(name), "{name}");
+    }
+    let ids: Vec<&str> = text.split("\"operationId\":\"").skip(1).map(|r| r.split('"').next().unwrap()).collect();
+    assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len());
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_docs_and_every_documented_one_exists() {
+    let kit = Kit::new().await;
+    let metrics = &kit.state.metrics;
+    // Families show with their first labels.
+    let mut ended = attempt(kit.sweep(1).await, 1);
+    ended.judgement.fault = Some(Fault::RateLimited);
+    ended.tries.push(ended.tries[0].clone());
+    metrics.attempt_ended(&model(), &ended);
+    metrics.set_standing(&model(), &endpoint(0), Standing::Admitted);
+    let exposed = kit.get("/metrics").await;
+    assert!(exposed.header("content-type").starts_with("application/openmetrics-text"));
+    let docs = include_str!("../../../docs/metrics.md");
+    let documented: BTreeSet<&str> = docs
+        .lines()
+        .filter_map(|l| l.strip_prefix("| `")?.split('`').next())
+        .filter(|name| name.starts_with("exactod_"))
+        .map(|name| name.strip_suffix("_total").unwrap_or(name))
+        .collect();
+    for line in exposed.text().lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let row = docs.lines().find(|l| l.starts_with(&format!("| `{name}{suffix}` | {kind} |")));
+        assert!(row.is_some(), "docs/metrics.md lacks {name}{suffix}, a {kind}");
+    }
+    // A family without labels yet is not exposed, so the names are taken from where they are registered.
+    let source = include_str!("../../metrics.rs");
+    let mut registered = BTreeSet::new();
+    for (call, unit) in [("family!(", ""), (".register(", ""), (".register_with_unit(", "_seconds")] {
+        for after in source.split(call).skip(1) {
+            if let Some(name) = after.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) {
+                registered.insert(format!("exactod_{name}{unit}"));
+            }
+        }
+    }
+    assert_eq!(documented, registered.iter().map(String::as_str).collect());
+}
+
+#[tokio::test]
+async fn every_route_and_problem_is_in_the_docs() {
+    let docs = include_str!("../../../docs/api.md");
+    for operation in TABLE.iter().flat_map(|r| r.operations) {
+        assert!(
+            docs.contains(&format!("`{} {}`", operation.method, operation.path)),
+            "{} {}",
+            operation.method,
+            operation.path
+        );
+        for param in operation.params {
+            assert!(docs.contains(&format!("`{}", param.name)), "{}", param.name);
+        }
+    }
+    let sources = [
+        include_str!("../access.rs"),
+        include_str!("../allowlist.rs"),
+        include_str!("../attempts.rs"),
+        include_str!("../guard.rs"),
+        include_str!("../health.rs"),
+        include_str!("../models.rs"),
+        include_str!("../params.rs"),
+        include_str!("../problem.rs"),
+        include_str!("../series.rs"),
+        include_str!("../sweeps.rs"),
+    ];
+    let is_kind = |word: &&str| word.contains('-') && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let mut kinds = BTreeSet::new();
+    for source in sources {
+        for call in ["Problem::new(", "Problem::bad_request(", "Problem::not_found(", "Problem::unavailable("] {
+            for after in source.split(call).skip(1) {
+                kinds.extend(after.split('"').skip(1).step_by(2).take(1).filter(is_kind));
+            }
+        }
+    }
+    assert!(kinds.len() > 10, "{kinds:?}");
+    for kind in kinds {
+        assert!(docs.contains(&format!("`{kind}`")), "docs/api.md lacks the problem `{kind}`");
+    }
+}

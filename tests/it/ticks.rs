@@ -1,0 +1,187 @@
+//! Ticks of schedules: those missed while nobody ran, those that come too early, those that two daemons see.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use exactod::clock::{Clock, FastClock, ManualClock};
+use exactod::daemon::{Service, manual_request};
+use exactod::domain::{SweepKind, SweepState};
+use exactod::store::{Store, SweepRecord};
+use sqlx::{Connection, PgConnection, Row, SqliteConnection};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::gate::Gate;
+use crate::suites::CASES;
+use crate::world::{Settings, World, eventually, good, model};
+
+const MINUTE: i64 = 60_000_000;
+const HOUR: i64 = 60 * MINUTE;
+/// 2026-03-02 10:30 UTC: half an hour after a tick.
+const HALF_PAST_TEN: i64 = 1_772_447_400_000_000;
+
+fn hourly() -> Settings {
+    Settings { schedule: "cron = \"0 * * * *\"\nspread = \"0s\"\ndeadline = \"1000h\"".to_owned(), ..Settings::default() }
+}
+
+/// A service that serves, and its end.
+struct Serving {
+    service: Arc<Service>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    async fn start(world: &World, clock: impl Clock, owner: &str) -> Serving {
+        let service = world.service(Arc::new(clock), owner).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let task = tokio::spawn({
+            let service = Arc::clone(&service);
+            async move { service.serve(listener).await.unwrap() }
+        });
+        Serving { service, task }
+    }
+
+    fn store(&self) -> &Store {
+        &self.service.sweeper.store
+    }
+
+    async fn stop(self) {
+        self.service.signals.stop.cancel();
+        self.task.await.unwrap();
+        assert_eq!(self.service.close().await.lost, 0);
+    }
+}
+
+async fn sweeps(store: &Store) -> Vec<SweepRecord> {
+    let page = store.sweeps(None, None, 200, None).await.unwrap();
+    assert!(page.next.is_none());
+    page.items
+}
+
+async fn done(store: &Store, n: usize) -> Vec<SweepRecord> {
+    eventually("sweeps are done", async || {
+        let all = sweeps(store).await;
+        (all.len() >= n && all.iter().all(|s| s.state == SweepState::Done)).then_some(all)
+    })
+    .await
+}
+
+/// A noted tick: its time, its sweep if it led to one, and what was noted.
+type Fire = (i64, Option<String>, String);
+
+/// Every noted tick, read behind the store's back.
+async fn fires(world: &World) -> Vec<Fire> {
+    const SQL: &str = "SELECT fire_at_us, sweep, note FROM fires ORDER BY fire_at_us";
+    if world.database.starts_with("sqlite") {
+        let mut database = SqliteConnection::connect(&world.database).await.unwrap();
+        let rows = sqlx::query(SQL).fetch_all(&mut database).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+    } else {
+        let mut database = PgConnection::connect(&world.database).await.unwrap();
+        let rows = sqlx::query(SQL).fetch_all(&mut database).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_ticks_missed_while_nobody_ran_the_last_is_made_up_for_and_only_once() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    world.configure(&hourly());
+    let clock = ManualClock::at(HALF_PAST_TEN);
+    let serving = Serving::start(&world, clock.clone(), "first").await;
+    // A model that was never swept is swept at once, for the tick of 10:00.
+    done(serving.store(), 1).await;
+    serving.stop().await;
+
+    clock.advance_us(5 * HOUR + 10 * MINUTE);
+    let serving = Serving::start(&world, clock.clone(), "second").await;
+    done(serving.store(), 2).await;
+    serving.stop().await;
+    // A start between two ticks has nothing to make up for: the next sweep is that of the next tick, ten minutes (a
+    // tenth of a second) later.
+    let serving = Serving::start(&world, FastClock::new(HALF_PAST_TEN + 5 * HOUR + 20 * MINUTE, 6000.0), "third").await;
+    let all = eventually("the next tick has its sweep", async || {
+        let all = sweeps(serving.store()).await;
+        (all.iter().filter(|s| s.state == SweepState::Done).count() >= 3).then_some(all)
+    })
+    .await;
+    serving.stop().await;
+
+    assert!(all.iter().all(|s| s.kind == SweepKind::Scheduled));
+    let ten = HALF_PAST_TEN - 30 * MINUTE;
+    let ticks: Vec<(i64, bool)> = fires(&world).await.into_iter().map(|(at, sweep, _)| (at, sweep.is_some())).collect();
+    let expected = [(ten, true), (ten + 5 * HOUR, true), (ten + 6 * HOUR, true)];
+    assert_eq!(ticks[..3], expected, "10:00; 15:00 for five that were missed; 16:00 as it came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tick_waits_for_the_sweep_in_flight_and_those_after_it_are_noted_as_overlapping() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    let gate = Gate::before(&world.fleet, 3).await;
+    world.configure_for(&gate.providers, &hourly());
+    // An hour passes in a fiftieth of a second.
+    let clock = FastClock::new(HALF_PAST_TEN, 180_000.0);
+    let serving = Serving::start(&world, clock, "only").await;
+    let last_noted = eventually("three ticks are noted as overlapping", async || {
+        let all = fires(&world).await;
+        let overlapping = || all.iter().filter(|(_, _, note)| note == "overlapping");
+        (overlapping().count() >= 3).then(|| overlapping().map(|fire| fire.0).max().unwrap())
+    })
+    .await;
+    let in_flight = sweeps(serving.store()).await;
+    assert_eq!(in_flight.len(), 1, "one sweep at a time");
+    assert_eq!(in_flight[0].state, SweepState::Running);
+    gate.open();
+    eventually("the tick that waited has its sweep", async || {
+        let all = sweeps(serving.store()).await;
+        let done = all.iter().filter(|s| s.state == SweepState::Done).count();
+        (done >= 2).then_some(())
+    })
+    .await;
+    serving.stop().await;
+    let all = fires(&world).await;
+    let swept: Vec<i64> = all.iter().filter(|(_, sweep, _)| sweep.is_some()).map(|(at, ..)| *at).collect();
+    assert!(swept[0] == all[0].0 && swept[1] < last_noted, "an early tick waited, and only one: {all:?}");
+    assert!(swept[2..].iter().all(|at| *at > last_noted), "{all:?}");
+    for (n, (at, sweep, note)) in (0..).zip(&all) {
+        assert_eq!(*at, all[0].0 + n * HOUR, "every tick is noted: {all:?}");
+        assert_eq!(sweep.is_none(), note == "overlapping", "{all:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_on_one_database_share_the_ticks_and_run_none_twice() {
+    const SWEEPS: usize = 4;
+    let world = World::on_postgres(vec![good("alder"), good("birch")]).await;
+    world.configure(&hourly());
+    // Both see every tick at the same moment; an hour takes a second.
+    let clock = FastClock::new(HALF_PAST_TEN, 3600.0);
+    let (one, two) =
+        tokio::join!(Serving::start(&world, clock.clone(), "one"), Serving::start(&world, clock.clone(), "two"));
+    eventually("some sweeps are done", async || {
+        let all = sweeps(one.store()).await;
+        (all.iter().filter(|s| s.state == SweepState::Done).count() >= SWEEPS).then_some(())
+    })
+    .await;
+    tokio::join!(one.stop(), two.stop());
+    // What the stop has parked is finished by one of them.
+    let rest = world.service(Arc::new(clock), "rest").await;
+    let runtime = rest.runtime.load_full();
+    let request = exactod::daemon::SweepRequest { resume_only: true, ..manual_request(Duration::from_secs(1 << 30)) };
+    rest.sweeper.run(&runtime, &runtime.models[&model()], &request, &rest.signals).await.unwrap();
+    let all = done(&rest.sweeper.store, SWEEPS).await;
+    rest.close().await;
+
+    let ordinals: Vec<u64> = all.iter().rev().map(|s| s.ordinal).collect();
+    assert_eq!(ordinals, (1..=all.len() as u64).collect::<Vec<_>>());
+    let fired: Vec<Fire> = fires(&world).await.into_iter().filter(|(_, sweep, _)| sweep.is_some()).collect();
+    let by_fire: BTreeSet<&String> = fired.iter().filter_map(|(_, sweep, _)| sweep.as_ref()).collect();
+    assert_eq!((fired.len(), by_fire.len()), (all.len(), all.len()), "one tick, one sweep");
+    // Each planned attempt was asked once, but for those in flight when the daemons stopped.
+    let attempts = world.attempts().await;
+    let keys: BTreeSet<_> = attempts.iter().map(|a| a.attempt.key.clone()).collect();
+    assert_eq!(keys.len(), attempts.len());
+    assert_eq!(attempts.len(), all.len() * 2 * CASES, "every sweep is whole");
+    assert_eq!(world.requests() as usize, attempts.len(), "no answer was paid for twice");
+}
