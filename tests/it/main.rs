@@ -23,5 +23,6 @@ mod restart;
 mod schedule;
 mod secrets;
 mod serve;
+mod simulator;
 mod sweep;
 mod ticks;
