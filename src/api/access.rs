@@ -105,7 +105,10 @@ fn check_open(request: &Parts) -> Result<(), Problem> {
     let host = request.headers.get(HOST);
     for authority in [request.uri.authority().map(|a| a.as_str()), host.map(|h| h.to_str().unwrap_or(""))] {
         if authority.is_some_and(|authority| !is_loopback(authority)) {
-            return Err(foreign(format!("this server answers to loopback names only, not to {:?}", authority.unwrap_or(""))));
+            return Err(foreign(format!(
+                "this server answers to loopback names only, not to {:?}",
+                authority.unwrap_or("")
+            )));
         }
     }
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method);
@@ -143,7 +146,8 @@ mod tests {
         for yes in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "127.8.8.8:80", "[::1]:8080", "[::1]"] {
             assert!(is_loopback(yes), "{yes}");
         }
-        for no in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1:8080", "[::2]"] {
+        for no in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1:8080", "[::2]"]
+        {
             assert!(!is_loopback(no), "{no}");
         }
     }

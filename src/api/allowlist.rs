@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -49,8 +51,12 @@ pub fn wants_detail(query: Option<&str>) -> Result<bool, Problem> {
 /// The list of a model.
 pub fn find(board: &Board, model: &ModelRef) -> Result<Arc<Published>, Problem> {
     board.get(model.id.as_str()).ok_or_else(|| {
-        Problem::not_found("no-allowlist", "no allowlist yet", format!("no allowlist of {} was published yet", model.id))
-            .hint("the first sweep publishes it: wait for the schedule, or start one by POST /v1/sweeps")
+        Problem::not_found(
+            "no-allowlist",
+            "no allowlist yet",
+            format!("no allowlist of {} was published yet", model.id),
+        )
+        .hint("the first sweep publishes it: wait for the schedule, or start one by POST /v1/sweeps")
     })
 }
 

@@ -17,6 +17,7 @@ mod curl;
 mod decisions;
 mod guard;
 mod health;
+mod impatient;
 mod limits;
 mod model_path;
 mod models;
@@ -26,8 +27,8 @@ mod params;
 mod problem;
 mod routes;
 mod scorecards;
-mod serve;
 mod series;
+mod serve;
 mod state;
 mod sweeps;
 #[cfg(test)]

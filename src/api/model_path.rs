@@ -42,8 +42,11 @@ const ENDPOINTS: &str = "/endpoints/";
 /// Reads the part of a path after `/v1/models/`. `is_model` decides where the model ends when `/endpoints/` stands
 /// there more than once.
 pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, PathError> {
-    let simple =
-        [("/allowlist", Resource::Allowlist), ("/decisions", Resource::Decisions), ("/scorecards", Resource::Scorecards)];
+    let simple = [
+        ("/allowlist", Resource::Allowlist),
+        ("/decisions", Resource::Decisions),
+        ("/scorecards", Resource::Scorecards),
+    ];
     for (suffix, resource) in simple {
         if let Some(model) = rest.strip_suffix(suffix).filter(|model| !model.is_empty()) {
             return Ok(Target { model: decode(model)?, resource });
@@ -118,7 +121,9 @@ mod tests {
 
     #[test]
     fn what_is_no_resource_is_said_to_be_none() {
-        for path in ["", "lab/m", "/allowlist", "allowlist", "lab/m/nonsense", "lab/m/series", "lab/m/endpoints//series"] {
+        for path in
+            ["", "lab/m", "/allowlist", "allowlist", "lab/m/nonsense", "lab/m/series", "lab/m/endpoints//series"]
+        {
             assert_eq!(parse(path, known), Err(PathError::Unknown), "{path}");
         }
         for path in ["a%2/allowlist", "a%zz/allowlist", "%ff/allowlist"] {

@@ -93,7 +93,9 @@ pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
             response
         }
         Ok((target, _)) => {
-            let need = if target.resource == Resource::Allowlist { Need::Allowlist } else { Need::Read };
+            // Evidence is not part of what `public_read` opens.
+            let bare = !allowlist::wants_detail(parts.uri.query()).unwrap_or(false);
+            let need = if target.resource == Resource::Allowlist && bare { Need::Allowlist } else { Need::Read };
             let work = async { below(&app, &parts, &target).await.unwrap_or_else(Problem::into_response) };
             guard::run(&app, route_name(&target.resource), need, &parts, work).await
         }
@@ -112,7 +114,7 @@ fn route_name(resource: &Resource) -> &'static str {
     }
 }
 
-/// The resource, and whether it is the detailed form of the allowlist. Reads nothing but path and query.
+/// The resource, and whether it has parameters: then even an allowlist goes the long way. Looks at path and query only.
 fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
     guard::check_target(parts)?;
     let rest = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
@@ -124,21 +126,14 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
         }
         PathError::Unknown => {
             let path = parts.uri.path();
-            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
-                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series",
-            )
+            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model"))
+                .hint("below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series")
         }
     })?;
     if ![Method::GET, Method::HEAD].contains(&parts.method) {
         return Err(guard::wrong_method(&parts.method, parts.uri.path(), "GET, HEAD"));
     }
-    let detail = target.resource == Resource::Allowlist && wants_detail(parts);
-    Ok((target, detail))
-}
-
-/// Anything but the bare path goes the long way, errors in parameters included.
-fn wants_detail(parts: &Parts) -> bool {
-    parts.uri.query().is_some()
+    Ok((target, parts.uri.query().is_some()))
 }
 
 fn plain_allowlist(app: &App, parts: &Parts, name: &str) -> Result<Response, Problem> {

@@ -14,7 +14,7 @@ use utoipa::openapi::{
 };
 
 use super::access::Need;
-use super::problem::Problem;
+use super::problem::Told;
 use super::routes::{Answer, Operation, TABLE};
 use super::sweeps::NewSweep;
 
@@ -152,7 +152,7 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
         .property("items", ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object).build()))
         .property("next", text());
     vec![
-        ("Problem", Problem::schema()),
+        ("Problem", Told::schema()),
         ("NewSweep", NewSweep::schema()),
         ("Page", Schema::from(page).into()),
         ("Status", object("A probe's answer", &[("status", String)])),
@@ -178,7 +178,14 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
             "Series",
             object(
                 "Buckets per suite, oldest first; empty ones are left out",
-                &[("model", String), ("endpoint", String), ("from", String), ("to", String), ("step_us", Integer), ("suites", Array)],
+                &[
+                    ("model", String),
+                    ("endpoint", String),
+                    ("from", String),
+                    ("to", String),
+                    ("step_us", Integer),
+                    ("suites", Array),
+                ],
             ),
         ),
         (

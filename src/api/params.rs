@@ -79,8 +79,12 @@ impl Params {
 
     /// A parameter as a value.
     pub fn value<T: FromStr<Err: Display>>(&self, param: Param) -> Result<Option<T>, Problem> {
-        self.text(param).map(|text| text.parse().map_err(|error: T::Err| bad(param.name, &error.to_string()))).transpose()
-            .map_err(|problem: Problem| problem.hint(format!("{}, such as {}={}", param.text, param.name, param.example)))
+        self.text(param)
+            .map(|text| text.parse().map_err(|error: T::Err| bad(param.name, &error.to_string())))
+            .transpose()
+            .map_err(|problem: Problem| {
+                problem.hint(format!("{}, such as {}={}", param.text, param.name, param.example))
+            })
     }
 
     /// A parameter that is one of a few words.
@@ -152,7 +156,8 @@ pub fn bad(name: &str, why: &str) -> Problem {
 }
 
 fn unknown(name: &str, known: &[Param]) -> Problem {
-    let problem = Problem::bad_request("unknown-parameter", "unknown parameter", format!("parameter `{name}` is not known here"));
+    let problem =
+        Problem::bad_request("unknown-parameter", "unknown parameter", format!("parameter `{name}` is not known here"));
     let known = || known.iter().map(|p| p.name);
     match (nearest(name, known()), known().next()) {
         (Some(near), _) => problem.hint(format!("did you mean `{near}`?")),

@@ -18,9 +18,14 @@ use crate::store::StoreError;
 /// Prefix of every `type`.
 pub const TYPE_PREFIX: &str = "urn:exactod:problem:";
 
-/// An error as told to a client.
+/// An error for a client. Small, for it is the rare side of every result.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Told>);
+
+/// The body of an error.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub(super) struct Told {
     /// What kind of problem: a URN that stays the same over versions.
     #[serde(rename = "type")]
     kind: String,
@@ -41,14 +46,14 @@ impl Problem {
     /// A problem of a kind, named by the last part of its URN.
     #[must_use]
     pub fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        Problem {
+        Problem(Box::new(Told {
             kind: format!("{TYPE_PREFIX}{kind}"),
             title,
             status: status.as_u16(),
             detail: detail.into(),
             hint: String::new(),
             headers: HeaderMap::new(),
-        }
+        }))
     }
 
     /// The request cannot be understood.
@@ -81,21 +86,21 @@ impl Problem {
     /// Says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+        self.0.hint = hint.into();
         self
     }
 
     /// Adds a response header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.status
+        self.0.status
     }
 }
 
@@ -132,10 +137,11 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let Problem(told) = self;
+        let body = serde_json::to_vec(&told).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = self.headers;
+        *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = told.headers;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

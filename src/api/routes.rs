@@ -155,12 +155,7 @@ pub const TABLE: &[Route] = &[
         mount: "/metrics",
         methods: || get(health::metrics),
         guarded: true,
-        operations: &[read(
-            "/metrics",
-            "Metrics for Prometheus",
-            &[],
-            Answer::Text("application/openmetrics-text"),
-        )],
+        operations: &[read("/metrics", "Metrics for Prometheus", &[], Answer::Text("application/openmetrics-text"))],
     },
     Route {
         mount: "/openapi.json",

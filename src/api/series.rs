@@ -130,9 +130,12 @@ fn known_endpoint(setup: &ApiSetup, model: &ModelRef, endpoint: &str) -> Result<
             .hint(format!("its endpoints: {known}"))
     };
     match setup.model(model.id.as_str()) {
-        Some(config) => config.endpoints.iter().find(|e| e.id.as_str() == endpoint).map(|e| e.id.clone()).ok_or_else(
-            || unknown(names(config.endpoints.iter().map(|e| e.id.as_str()))),
-        ),
+        Some(config) => config
+            .endpoints
+            .iter()
+            .find(|e| e.id.as_str() == endpoint)
+            .map(|e| e.id.clone())
+            .ok_or_else(|| unknown(names(config.endpoints.iter().map(|e| e.id.as_str())))),
         // A model that is not configured any more keeps its history.
         None => EndpointId::new(endpoint).map_err(|_| unknown("none is configured any more".to_owned())),
     }
@@ -192,10 +195,7 @@ mod tests {
             .iter()
             .flat_map(|(s, b)| b.iter().map(move |(at, b)| (s.to_string(), *at, b.pass, b.fail, b.unscored)))
             .collect();
-        assert_eq!(
-            counts,
-            [("s".into(), 0, 1, 1, 0), ("s".into(), 10_000_000, 1, 0, 1), ("t".into(), 0, 0, 1, 0)]
-        );
+        assert_eq!(counts, [("s".into(), 0, 1, 1, 0), ("s".into(), 10_000_000, 1, 0, 1), ("t".into(), 0, 0, 1, 0)]);
         let mut one = Buckets::new();
         count(&mut one, &Spec { suite: Some(SuiteName::new("t").unwrap()), ..spec }, &page);
         assert_eq!(one.len(), 1);

@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-use super::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT};
+use super::impatient::Impatient;
+use super::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
 use super::routes::router;
 use super::state::ApiState;
 
@@ -50,14 +51,17 @@ pub async fn serve(
     let cut = CancellationToken::new();
     let _guard = cut.clone().drop_guard();
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+        let accept = async {
+            // The semaphore is never closed, so there is always a permit in the end.
+            let permit = Arc::clone(&permits).acquire_owned().await.ok();
+            listener.accept().await.map(|(stream, _)| (stream, permit))
+        };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, permit)) => {
                 let connection = connection(stream, router.clone(), shutdown.clone(), cut.clone());
                 connections.spawn(async move {
                     connection.await;
@@ -79,7 +83,9 @@ pub async fn serve(
 }
 
 async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken, cut: CancellationToken) {
+    // A connection on which this fails is gone already.
     let _ = stream.set_nodelay(true);
+    let stream = Impatient::new(stream, WRITE_STALL_TIMEOUT);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let router = router.clone();
         async move {

@@ -78,7 +78,8 @@ fn live_progress(live: &SweepProgress) -> Value {
         .endpoints
         .iter()
         .map(|(id, e)| {
-            let [planned, done, pass, fail] = [&e.planned, &e.done, &e.pass, &e.fail].map(|n| n.load(Ordering::Relaxed));
+            let [planned, done, pass, fail] =
+                [&e.planned, &e.done, &e.pass, &e.fail].map(|n| n.load(Ordering::Relaxed));
             // The counters move one by one, so for a moment they may not add up.
             json!({"id": id, "planned": planned, "done": done, "pass": pass, "fail": fail,
                    "unscored": done.saturating_sub(pass + fail)})
@@ -114,7 +115,9 @@ pub struct NewSweep {
 pub async fn start(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     Params::read(request.uri().query(), &[])?;
     let json_type = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|v| v.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json")))
+        value
+            .to_str()
+            .is_ok_and(|v| v.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json")))
     };
     if !request.headers().get(CONTENT_TYPE).is_some_and(json_type) {
         return Err(Problem::new(
@@ -130,10 +133,12 @@ pub async fn start(State(app): State<Shared>, request: Request) -> Result<Respon
     let command = command(&app, asked, reply)?;
     let model = command.model.clone();
     app.state.sweeps.try_send(command).map_err(|error| match error {
-        TrySendError::Full(_) => {
-            Problem::unavailable("busy", "too many commands wait", "the daemon has more sweep commands than it can take")
-                .hint("try again in a moment")
-        }
+        TrySendError::Full(_) => Problem::unavailable(
+            "busy",
+            "too many commands wait",
+            "the daemon has more sweep commands than it can take",
+        )
+        .hint("try again in a moment"),
         TrySendError::Closed(_) => stopping(),
     })?;
     match tokio::time::timeout(SWEEP_REPLY_TIMEOUT, answer).await {
@@ -150,12 +155,10 @@ pub async fn start(State(app): State<Shared>, request: Request) -> Result<Respon
             format!("a sweep of {model} is in flight"),
         )
         .hint("wait until it ends: GET /v1/sweeps?state=running shows it")),
-        Ok(Ok(SweepReply::UnknownModel)) => Err(Problem::not_found(
-            "unknown-model",
-            "unknown model",
-            format!("{model} is not configured any more"),
-        )
-        .hint("GET /v1/models lists the models")),
+        Ok(Ok(SweepReply::UnknownModel)) => {
+            Err(Problem::not_found("unknown-model", "unknown model", format!("{model} is not configured any more"))
+                .hint("GET /v1/models lists the models"))
+        }
         Ok(Err(_)) => Err(stopping()),
         Err(_) => Err(Problem::unavailable("timed-out", "took too long", "the daemon did not answer in time")
             .hint("the sweep may have begun: look at GET /v1/sweeps before trying again")),

@@ -32,7 +32,7 @@ fn client(provider: Provider) -> Client {
 
 async fn ask(client: &Client, request: serde_json::Value) -> Reply {
     let limiter = EndpointLimiter::new(client.provider().limits);
-    client.attempt("up/m", &instance(request), &limiter, &CancellationToken::new()).await
+    client.attempt("up/m", &instance(request), &limiter, None, &CancellationToken::new()).await
 }
 
 async fn ask_server(script: Vec<Vec<Step>>, request: serde_json::Value) -> (Server, Reply) {
@@ -218,13 +218,13 @@ async fn cancelling_ends_an_attempt_at_once() {
     let limiter = EndpointLimiter::new(Limits { concurrency: 1, ..Limits::default() });
     let cancel = CancellationToken::new();
     let instance = instance(json!({}));
-    let (reply, ()) = tokio::join!(client.attempt("m", &instance, &limiter, &cancel), async {
+    let (reply, ()) = tokio::join!(client.attempt("m", &instance, &limiter, None, &cancel), async {
         arrived.notified().await;
         cancel.cancel();
     });
     assert!(reply.cancelled && reply.tries.is_empty() && reply.outcome.is_err());
     assert_eq!(limiter.in_flight(), 0);
-    let again = client.attempt("m", &instance, &limiter, &cancel).await;
+    let again = client.attempt("m", &instance, &limiter, None, &cancel).await;
     assert!(again.cancelled);
     assert_eq!(server.seen().len(), 1, "nothing is sent once cancelled");
 }
@@ -238,7 +238,7 @@ async fn cancelling_while_waiting_keeps_the_tries_made() {
     let limiter = EndpointLimiter::new(Limits::default());
     let cancel = CancellationToken::new();
     let instance = instance(json!({}));
-    let mut attempt = Box::pin(client.attempt("m", &instance, &limiter, &cancel));
+    let mut attempt = Box::pin(client.attempt("m", &instance, &limiter, None, &cancel));
     // The slot is free again when the try is over and the wait has begun.
     loop {
         tokio::select! {
@@ -265,7 +265,7 @@ async fn the_limiter_bounds_what_is_in_flight() {
     let client = client(provider(&server.url));
     let limiter = EndpointLimiter::new(Limits { concurrency: 1, ..Limits::default() });
     let (cancel, instance) = (CancellationToken::new(), instance(json!({})));
-    let one = || client.attempt("m", &instance, &limiter, &cancel);
+    let one = || client.attempt("m", &instance, &limiter, None, &cancel);
     let (first, second, ()) = tokio::join!(one(), one(), async {
         arrived.notified().await;
         assert_eq!(server.seen().len(), 1);

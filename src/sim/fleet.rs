@@ -138,7 +138,10 @@ fn benign(draw: &mut Draw) -> Benign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::defects;
+    use crate::domain::FaultClass;
+    use crate::sim::defects::{self, Expected};
+    use crate::sim::tests::kit;
+    use std::collections::BTreeMap;
     use std::path::Path;
 
     fn fleet(seed: u64, n: usize) -> SimSpec {
@@ -176,5 +179,38 @@ mod tests {
             assert!(defects::find(id).is_some(), "{id}");
             assert!((0.0..=1.0).contains(prevalence));
         }
+    }
+
+    /// Share of a suite's cases that an endpoint with a recipe does not pass.
+    fn losses(recipe: &[(&str, f64)], bodies: &[(String, serde_json::Value)]) -> BTreeMap<String, f64> {
+        let injections = recipe.iter().map(|(id, prevalence)| Injection::new(id, *prevalence)).collect();
+        let player = kit::player(kit::spec(injections), 1);
+        let mut counts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+        for (suite, body) in bodies {
+            let _ = kit::ask(&player, body);
+            let lost = match player.log().pop().unwrap().quality {
+                Expected::Pass | Expected::Unknown => 0,
+                // Missing answers are skipped for exclusion.
+                Expected::Fault(fault) => u32::from(fault.class() == FaultClass::Quality),
+                Expected::NoPass => 1,
+            };
+            let count = counts.entry(suite.clone()).or_default();
+            *count = (count.0 + lost, count.1 + 1);
+        }
+        counts.into_iter().map(|(suite, (lost, all))| (suite, f64::from(lost) / f64::from(all))).collect()
+    }
+
+    #[test]
+    fn every_recipe_loses_enough_in_a_shipped_suite() {
+        let drawn = [31, 32].into_iter().flat_map(kit::instances);
+        let bodies: Vec<(String, serde_json::Value)> =
+            drawn.map(|(d, i)| (d.suite().name.to_string(), kit::body_of(&i).into())).collect();
+        let weak: Vec<String> = RECIPES
+            .iter()
+            .map(|recipe| (recipe, losses(recipe, &bodies)))
+            .filter(|(_, losses)| losses.values().all(|loss| *loss < LOSS_MIN + 0.06))
+            .map(|(recipe, losses)| format!("{recipe:?} {losses:?}"))
+            .collect();
+        assert_eq!(weak, Vec::<String>::new());
     }
 }

@@ -26,5 +26,6 @@ mod schedule;
 mod scorecards;
 mod secrets;
 mod serve;
+mod simulator;
 mod sweep;
 mod ticks;

@@ -33,7 +33,8 @@ async fn a_daemon_sweeps_at_its_first_start_and_serves_the_list() {
     assert_eq!(list.status, StatusCode::OK);
     let listed = list.json();
     assert_eq!(listed["model"], json!("lab/m"));
-    let mut ids: Vec<&str> = listed["providers"].as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
+    let mut ids: Vec<&str> =
+        listed["providers"].as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["alder", "birch", "cedar"], "one sweep decides nothing: all are listed");
     assert_eq!(list.header("exacto-version"), listed["version"].to_string());
@@ -72,10 +73,8 @@ async fn a_daemon_sweeps_at_its_first_start_and_serves_the_list() {
 async fn sigterm_lets_what_is_in_flight_finish_and_the_next_start_asks_only_the_rest() {
     let world = World::new(vec![good("alder"), good("birch")]).await;
     let gate = Gate::before(&world.fleet, 3).await;
-    let settings = Settings {
-        server: "listen = \"127.0.0.1:0\"\ndrain_timeout = \"100s\"".to_owned(),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { server: "listen = \"127.0.0.1:0\"\ndrain_timeout = \"100s\"".to_owned(), ..Settings::default() };
     world.configure_for(&gate.providers, &settings);
     let mut daemon = Daemon::start(&world).await;
     // Three answers each have arrived, two requests each are in flight.
@@ -104,10 +103,8 @@ async fn sigterm_lets_what_is_in_flight_finish_and_the_next_start_asks_only_the_
 async fn at_the_end_of_the_drain_time_what_is_in_flight_is_given_up_and_asked_again() {
     let world = World::new(vec![good("alder"), good("birch")]).await;
     let gate = Gate::before(&world.fleet, 3).await;
-    let settings = Settings {
-        server: "listen = \"127.0.0.1:0\"\ndrain_timeout = \"200ms\"".to_owned(),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { server: "listen = \"127.0.0.1:0\"\ndrain_timeout = \"200ms\"".to_owned(), ..Settings::default() };
     world.configure_for(&gate.providers, &settings);
     let daemon = Daemon::start(&world).await;
     eventually("requests are in flight", async || (world.requests() == 10).then_some(())).await;

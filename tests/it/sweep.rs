@@ -89,7 +89,8 @@ async fn a_sweep_counts_what_every_endpoint_did() {
         faults_seen.extend(expected.faults);
     }
     // The comparison would be worth little if all had gone well.
-    for fault in [Fault::WrongAnswer, Fault::InvalidJson, Fault::UnknownName, Fault::ServerError, Fault::ReasoningOnly] {
+    for fault in [Fault::WrongAnswer, Fault::InvalidJson, Fault::UnknownName, Fault::ServerError, Fault::ReasoningOnly]
+    {
         assert!(faults_seen.contains_key(fault.name()), "{fault} does not occur: {faults_seen:?}");
     }
 }
@@ -106,7 +107,11 @@ async fn tokens_and_money_are_those_of_the_answers() {
     }
     for row in said["endpoints"].as_array().unwrap() {
         let (tokens_in, tokens_out, cost) = by_endpoint[row["id"].as_str().unwrap()];
-        assert_eq!((row["tokens_in"].as_u64(), row["tokens_out"].as_u64()), (Some(tokens_in), Some(tokens_out)), "{row}");
+        assert_eq!(
+            (row["tokens_in"].as_u64(), row["tokens_out"].as_u64()),
+            (Some(tokens_in), Some(tokens_out)),
+            "{row}"
+        );
         // Each attempt's cost is a whole number of billionths.
         assert!((row["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-7, "{row}: {cost}");
     }

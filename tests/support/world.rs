@@ -209,7 +209,8 @@ pub fn config_text(database: &str, providers: &[(String, String)], settings: &Se
          suites = [\"tool-use\", \"output-quality\"]\n{schedule}\n\n[[model]]\nid = \"{MODEL}\"\n{model}\n"
     );
     for (id, _) in providers {
-        let _ = write!(text, "\n[[model.endpoint]]\nprovider = \"{id}\"\nslugs = {{ litellm = \"{id}\" }}\n{endpoint}\n");
+        let _ =
+            write!(text, "\n[[model.endpoint]]\nprovider = \"{id}\"\nslugs = {{ litellm = \"{id}\" }}\n{endpoint}\n");
     }
     for (id, url) in providers {
         let _ = write!(text, "\n[[provider]]\nid = \"{id}\"\nbase_url = \"{url}\"\n{provider}\n");

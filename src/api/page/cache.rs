@@ -57,6 +57,11 @@ impl PageCache {
     }
 }
 
+/// How long scorecards are kept that took so long to compute: that bounds their share of a core.
+fn kept_for(cost: Duration) -> Duration {
+    CARDS_AGE_MIN.max(cost.saturating_mul(CARDS_AGE_PER_COST))
+}
+
 /// What the store and the daemon know of a model. Failures of the daemon's parts leave gaps, they do not take the page.
 async fn figures_of(
     state: &ApiState,
@@ -79,7 +84,7 @@ async fn cards_of(
     kept: &mut BTreeMap<ModelId, Cards>,
 ) -> Result<Vec<Scorecard>, String> {
     if let Some(known) = kept.get(model)
-        && known.at.elapsed() < CARDS_AGE_MIN.max(known.cost * CARDS_AGE_PER_COST)
+        && known.at.elapsed() < kept_for(known.cost)
     {
         return Ok(known.cards.clone());
     }
@@ -88,4 +93,18 @@ async fn cards_of(
     let cards = state.scorecards.of(model.clone(), now_us - micros(SINCE_DEFAULT), now_us).await?;
     kept.insert(model.clone(), Cards { at: Instant::now(), cost: begun.elapsed(), cards: cards.clone() });
     Ok(cards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dear_scorecards_are_kept_longer() {
+        assert_eq!(kept_for(Duration::ZERO), CARDS_AGE_MIN);
+        let cost = Duration::from_secs(3);
+        let share = cost.as_secs_f64() / (cost + kept_for(cost)).as_secs_f64();
+        assert!(share < 0.05, "{share}");
+        assert_eq!(kept_for(Duration::MAX), Duration::MAX);
+    }
 }

@@ -52,7 +52,7 @@ pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -67,13 +67,10 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([1.0, 0.99999, 0.0, 0.00001, 0.5].map(percent), [
-            "100.0\u{202f}%",
-            "99.9\u{202f}%",
-            "0.0\u{202f}%",
-            "0.1\u{202f}%",
-            "50.0\u{202f}%"
-        ]);
+        assert_eq!(
+            [1.0, 0.99999, 0.0, 0.00001, 0.5].map(percent),
+            ["100.0\u{202f}%", "99.9\u{202f}%", "0.0\u{202f}%", "0.1\u{202f}%", "50.0\u{202f}%"]
+        );
         assert_eq!([0.031, -0.004, 0.0001, -0.0001].map(points), ["+3.1", "\u{2212}0.4", "0.0", "0.0"]);
     }
 

@@ -26,12 +26,20 @@
     link.hidden = false;
   }
 
-  // A person who selects text or has focus inside keeps it: the next round is soon enough.
-  function busy() {
+  // Text that a person has selected stays: the next round is soon enough.
+  function selecting() {
     const selection = window.getSelection();
-    const selects = selection && !selection.isCollapsed && live.contains(selection.anchorNode);
-    const focus = document.activeElement;
-    return selects || (focus && focus !== document.body && live.contains(focus));
+    return selection && !selection.isCollapsed && live.contains(selection.anchorNode);
+  }
+
+  // Puts the new text in place; a link that had the focus keeps it.
+  function show(text) {
+    const focused = live.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    live.innerHTML = text;
+    if (focused) {
+      live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
+    tell();
   }
 
   async function refresh() {
@@ -42,10 +50,9 @@
       const text = await answer.text();
       lostAt = null;
       link.hidden = true;
-      if (text !== shown && !busy()) {
+      if (text !== shown && !selecting()) {
         shown = text;
-        live.innerHTML = text;
-        tell();
+        show(text);
       }
     } catch {
       lost();

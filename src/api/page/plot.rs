@@ -3,7 +3,7 @@
 use super::format::{percent, range};
 use crate::domain::Interval;
 
-const WIDTH: f64 = 168.0;
+const WIDTH: f64 = 200.0;
 const HEIGHT: f64 = 20.0;
 const PAD: f64 = 6.0;
 /// The axis begins at a multiple of this, below the lowest interval.

@@ -10,8 +10,8 @@ use crate::api::state::{ApiSetup, EndpointView};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::domain::{
-    Allowlist, AllowlistMode, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard, Standing, SuiteCard,
-    SuiteName,
+    Allowlist, AllowlistMode, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard, Standing,
+    SuiteCard, SuiteName,
 };
 use crate::progress::{Progress, SweepProgress};
 use crate::publish::{Board, Published};
@@ -172,8 +172,8 @@ pub struct EndpointRow {
 /// One endpoint on one suite.
 #[derive(Default)]
 pub struct Cell {
-    /// The suite, for narrow screens.
-    pub suite: String,
+    /// The suite and its axis, for narrow screens, where columns have no heads.
+    pub head: String,
     /// Rate; empty without scored attempts.
     pub rate: String,
     /// Interval.
@@ -261,7 +261,8 @@ fn summary(models: &[ModelView], alarms: usize) -> String {
 
 impl AlarmView {
     fn new(alarm: &Alarm, now_us: Micros) -> Self {
-        let about = [alarm.key.model.as_ref().map(ToString::to_string), alarm.key.endpoint.as_ref().map(ToString::to_string)];
+        let about =
+            [alarm.key.model.as_ref().map(ToString::to_string), alarm.key.endpoint.as_ref().map(ToString::to_string)];
         AlarmView {
             kind: alarm.key.kind.replace('_', " "),
             about: about.into_iter().flatten().collect::<Vec<_>>().join(" · "),
@@ -392,7 +393,7 @@ impl EndpointRow {
         let suites = card.map(|c| c.suites.as_slice()).unwrap_or_default();
         let cell = |(suite, axis): &(SuiteName, Axis)| match suites.iter().find(|s| s.suite == *suite) {
             Some(card) => Cell::new(card, *axis),
-            None => Cell { suite: suite.to_string(), ..Cell::default() },
+            None => Cell { head: suite.to_string(), ..Cell::default() },
         };
         EndpointRow {
             rank: entry.map(|e| e.rank.to_string()).unwrap_or_default(),
@@ -427,13 +428,16 @@ fn top_faults(suites: &[SuiteCard]) -> Vec<(String, String)> {
 impl Cell {
     fn new(card: &SuiteCard, axis: Axis) -> Self {
         let gap = card.gap.as_ref();
+        let (from, to) = axis.labels();
         Cell {
-            suite: card.suite.to_string(),
+            head: format!("{}, axis {from} to {to}", card.suite),
             rate: card.rate.map(percent).unwrap_or_default(),
             range: card.interval.map(range).unwrap_or_default(),
             plot: card.rate.zip(card.interval).map(|(rate, interval)| axis.draw(rate, interval)).unwrap_or_default(),
             gap: gap.map(|g| points(g.mean)).unwrap_or_default(),
-            gap_range: gap.map(|g| format!("{} to {}", points(g.interval.lo), points(g.interval.hi))).unwrap_or_default(),
+            gap_range: gap
+                .map(|g| format!("{} to {}", points(g.interval.lo), points(g.interval.hi)))
+                .unwrap_or_default(),
             scored: count(card.pass + card.fail),
         }
     }

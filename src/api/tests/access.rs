@@ -13,7 +13,9 @@ async fn guarded() -> Kit {
 #[tokio::test]
 async fn reading_needs_a_token_of_a_role_that_suffices() {
     let kit = guarded().await;
-    for path in [LIST, "/v1/models", "/v1/models/kimi/decisions", "/v1/sweeps", "/v1/attempts", "/v1/alarms", "/metrics"] {
+    for path in
+        [LIST, "/v1/models", "/v1/models/kimi/decisions", "/v1/sweeps", "/v1/attempts", "/v1/alarms", "/metrics"]
+    {
         let answer = kit.get(path).await;
         answer.is_problem(401, "unauthorized");
         assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="exactod""#, "{path}");

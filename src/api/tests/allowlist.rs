@@ -16,7 +16,7 @@ async fn the_exact_bytes_are_served_with_everything_a_cache_needs() {
     assert_eq!(answer.header("cache-control"), "max-age=15, stale-while-revalidate=60, stale-if-error=86400");
     assert_eq!(answer.header("exacto-version"), "17");
     assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("last-modified"), "Mon, 21 Sep 2026 12:13:20 GMT");
+    assert_eq!(answer.header("last-modified"), "Mon, 21 Sep 2026 13:13:20 GMT");
 }
 
 #[tokio::test]
@@ -105,7 +105,8 @@ async fn reads_are_counted_by_status() {
     kit.ask("GET", PATH, &[("if-none-match", &etag)]).await;
     let metrics = kit.get("/metrics").await;
     for (status, n) in [(200, 2), (304, 1)] {
-        let line = format!("exactod_http_requests_total{{route=\"/v1/models/{{model}}/allowlist\",status=\"{status}\"}} {n}");
+        let line =
+            format!("exactod_http_requests_total{{route=\"/v1/models/{{model}}/allowlist\",status=\"{status}\"}} {n}");
         assert!(metrics.text().contains(&line), "{line} in {}", metrics.text());
     }
 }

@@ -18,7 +18,8 @@ fn daemon(kit: &Kit, reply: SweepReply) -> tokio::task::JoinHandle<Option<SweepC
 async fn a_sweep_is_handed_to_the_daemon_as_asked() {
     let kit = Kit::new().await;
     let handed = daemon(&kit, SweepReply::Queued);
-    let body = r#"{"model": "kimi", "suites": ["tool-use"], "endpoints": ["bad"], "limit": 5, "full": true, "epochs": 2}"#;
+    let body =
+        r#"{"model": "kimi", "suites": ["tool-use"], "endpoints": ["bad"], "limit": 5, "full": true, "epochs": 2}"#;
     let answer = kit.post(SWEEPS, body, &[]).await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.json()["status"], "queued");

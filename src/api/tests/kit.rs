@@ -14,9 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::api::{
-    ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, router,
-};
+use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, router};
 use crate::clock::{ManualClock, rfc3339};
 use crate::config::{Config, Role, SystemEnv, Token, tokens};
 use crate::domain::scorecard::Gap;
@@ -33,7 +31,7 @@ pub const MODEL: &str = "lab/m:free";
 const CONFIG: &str = r#"
 [[provider]]
 id = "good"
-base_url = "https://api.good.example/v1?version=2"
+base_url = "https://api.good.example/v1"
 headers = { X-Org = "it's secret" }
 [[provider]]
 id = "bad"
@@ -91,7 +89,6 @@ pub struct Kit {
     pub state: ApiState,
     pub router: Router,
     pub daemon: Arc<FakeDaemon>,
-    pub clock: ManualClock,
     pub ready: watch::Sender<bool>,
     pub commands: Mutex<Option<mpsc::Receiver<SweepCommand>>>,
     _folder: tempfile::TempDir,
@@ -142,7 +139,8 @@ impl Kit {
         let store = Store::open_migrated(&url, &StoreOptions::default()).await.unwrap();
         let config = Config::parse(CONFIG, Path::new("exactod.toml"), &SystemEnv).unwrap();
         let mut server = config.server;
-        let token = |(role, text): &(Role, &str)| Token { name: role.to_string(), role: *role, sha256: tokens::hash(text) };
+        let token =
+            |(role, text): &(Role, &str)| Token { name: role.to_string(), role: *role, sha256: tokens::hash(text) };
         server.tokens = tokens.iter().map(token).collect();
         let suites = vec![SuiteInfo {
             name: suite(),
@@ -151,7 +149,6 @@ impl Kit {
             cases: 3,
         }];
         let daemon = Arc::new(FakeDaemon::default());
-        let clock = ManualClock::at(NOW);
         let (ready, is_ready) = watch::channel(true);
         let (sweeps, commands) = mpsc::channel(1);
         let state = ApiState {
@@ -159,7 +156,7 @@ impl Kit {
             board: Arc::new(Board::default()),
             metrics: Arc::new(Metrics::new()),
             progress: Arc::new(Progress::default()),
-            clock: Arc::new(clock.clone()),
+            clock: Arc::new(ManualClock::at(NOW)),
             setup: Arc::new(ArcSwap::from_pointee(ApiSetup { models: config.models, server, suites })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
             scorecards: Arc::clone(&daemon) as Arc<dyn ScorecardSource>,
@@ -168,7 +165,7 @@ impl Kit {
         };
         let router = router(state.clone());
         let commands = Mutex::new(Some(commands));
-        Kit { state, router, daemon, clock, ready, commands, _folder: folder }
+        Kit { state, router, daemon, ready, commands, _folder: folder }
     }
 
     /// Opens allowlists to all.
@@ -289,7 +286,14 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
     } else {
         Judgement::pass(1.0)
     };
-    let answered = Try { started_at_us, took_us: 700, status: Some(200), fault: None, detail: String::new(), retry_after_us: None };
+    let answered = Try {
+        started_at_us,
+        took_us: 700,
+        status: Some(200),
+        fault: None,
+        detail: String::new(),
+        retry_after_us: None,
+    };
     Attempt {
         id: AttemptId(id_at(started_at_us, n)),
         key: AttemptKey {
@@ -309,7 +313,9 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         finish_reason: Some("stop".to_owned()),
         draw: None,
         transcript: Some(Transcript {
-            request: Bytes::from(json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string()),
+            request: Bytes::from(
+                json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string(),
+            ),
             response: Bytes::from_static(b"{\"choices\":[]}"),
             headers: "content-type: application/json\n".to_owned(),
         }),

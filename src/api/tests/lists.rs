@@ -32,10 +32,10 @@ async fn attempts_are_listed_newest_first_page_by_page_and_by_filter() {
     let kit = Kit::new().await;
     let sweep = kit.sweep(1).await;
     kit.store((0..7).map(|n| attempt(sweep, n)).collect()).await;
-    let cases: Vec<Value> =
-        all(&kit, "/v1/attempts?limit=3").await.iter().map(|a| a["case"].clone()).collect();
+    let cases: Vec<Value> = all(&kit, "/v1/attempts?limit=3").await.iter().map(|a| a["case"].clone()).collect();
     assert_eq!(cases, ["case-6", "case-5", "case-4", "case-3", "case-2", "case-1", "case-0"]);
-    let count = async |query: &str| kit.get(&format!("/v1/attempts?{query}")).await.json()["items"].as_array().unwrap().len();
+    let count =
+        async |query: &str| kit.get(&format!("/v1/attempts?{query}")).await.json()["items"].as_array().unwrap().len();
     assert_eq!(count("verdict=fail").await, 3);
     assert_eq!(count("fault=InvalidJson&endpoint=bad").await, 3);
     assert_eq!(count("endpoint=good/fp8").await, 4);
@@ -98,10 +98,10 @@ async fn an_attempt_is_shown_whole_with_the_command_that_repeats_it() {
     assert_eq!(shown["tries"][0]["status"], 200);
     assert_eq!(shown["draw"], json!({"city": "Oslo"}));
     insta::assert_snapshot!(shown["curl"].as_str().unwrap(), @r#"
-    curl -sS -N 'https://api.good.example/v1/chat/completions''?version='"$QUERY_VERSION" \
+    curl -sS -N 'https://api.good.example/v1/chat/completions' \
       -H 'Content-Type: application/json' \
-      -H 'X-Org: '"$HEADER_X_ORG" \
-      --data-binary '{"content":"it'\''s $HOME `x`"}'
+      -H 'x-org: '"$HEADER_X_ORG" \
+      --data-raw '{"content":"it'\''s $HOME `x`"}'
     "#);
     assert!(!shown.to_string().contains("it's secret"));
 }
@@ -128,7 +128,10 @@ async fn sweeps_are_listed_and_shown_with_their_progress() {
     assert_eq!(kit.get("/v1/sweeps?model=lab/other").await.json()["items"], json!([]));
     assert_eq!(kit.get("/v1/sweeps?state=done").await.json()["items"], json!([]));
     let shown = kit.get(&format!("/v1/sweeps/{first}")).await.json();
-    assert_eq!((&shown["state"], &shown["plan"]["attempts"], &shown["reserved_usd"]), (&json!("running"), &json!(4), &json!(0.002)));
+    assert_eq!(
+        (&shown["state"], &shown["plan"]["attempts"], &shown["reserved_usd"]),
+        (&json!("running"), &json!(4), &json!(0.002))
+    );
     assert_eq!(shown["progress"]["done"], 3);
     assert_eq!(shown["progress"]["in_flight"], false);
 
@@ -154,7 +157,8 @@ async fn sweeps_are_listed_and_shown_with_their_progress() {
 #[tokio::test]
 async fn decisions_are_those_of_the_model_newest_first() {
     let kit = Kit::new().await;
-    let commit = CurationCommit { decisions: (0..3).map(|n| decision(n, "because")).collect(), ..CurationCommit::default() };
+    let commit =
+        CurationCommit { decisions: (0..3).map(|n| decision(n, "because")).collect(), ..CurationCommit::default() };
     kit.state.store.commit_curation(&model(), NOW, &commit).await.unwrap();
     let found = all(&kit, "/v1/models/lab%2Fm%3Afree/decisions?limit=2").await;
     assert_eq!(found.len(), 3);
@@ -188,11 +192,17 @@ async fn scorecards_are_of_the_window_that_was_asked_for() {
     let kit = Kit::new().await;
     *kit.daemon.cards.lock().unwrap() = vec![card(0, 0.9)];
     let found = kit.get("/v1/models/kimi/scorecards?since=2d").await.json();
-    assert_eq!((&found["items"][0]["endpoint"], &found["items"][0]["suites"][0]["rate"]), (&json!("good/fp8"), &json!(0.9)));
+    assert_eq!(
+        (&found["items"][0]["endpoint"], &found["items"][0]["suites"][0]["rate"]),
+        (&json!("good/fp8"), &json!(0.9))
+    );
     kit.get("/v1/models/kimi/scorecards").await;
     kit.get("/v1/models/kimi/scorecards?since=2026-09-21T00:00:00Z").await;
     let day = 86_400 * SECOND;
-    assert_eq!(*kit.daemon.asked.lock().unwrap(), [(NOW - 2 * day, NOW), (NOW - 7 * day, NOW), (1_789_948_800_000_000, NOW)]);
+    assert_eq!(
+        *kit.daemon.asked.lock().unwrap(),
+        [(NOW - 2 * day, NOW), (NOW - 7 * day, NOW), (1_789_948_800_000_000, NOW)]
+    );
 }
 
 #[tokio::test]
@@ -220,7 +230,10 @@ async fn the_index_names_models_with_their_lists() {
     let index = kit.get("/v1/models").await.json();
     assert_eq!(index["next"], Value::Null);
     let first = &index["items"][0];
-    assert_eq!((&first["id"], &first["aliases"], &first["public_name"]), (&json!(MODEL), &json!(["kimi"]), &json!("m:free:exacto")));
+    assert_eq!(
+        (&first["id"], &first["aliases"], &first["public_name"]),
+        (&json!(MODEL), &json!(["kimi"]), &json!("m:free:exacto"))
+    );
     assert_eq!((&first["allowlist"]["version"], &first["allowlist"]["etag"]), (&json!(4), &json!(etag)));
     assert_eq!(first["endpoints"][0]["slugs"], json!({"litellm": "g"}));
     assert_eq!(index["items"][1]["allowlist"], Value::Null);

@@ -85,17 +85,6 @@ async fn the_page_survives_what_it_cannot_read() {
 }
 
 #[tokio::test]
-async fn the_page_is_made_once_for_all_who_look() {
-    let kit = Kit::new().await;
-    tokio::time::pause();
-    for _ in 0..5 {
-        kit.get("/page/fragment").await;
-    }
-    // Two models, asked once.
-    assert_eq!(kit.daemon.asked.lock().unwrap().len(), 2);
-}
-
-#[tokio::test]
 async fn browsers_are_kept_on_a_short_lead() {
     let kit = Kit::new().await;
     for (path, kind) in [

@@ -78,7 +78,8 @@ async fn too_much_work_at_once_is_refused_and_lists_are_not() {
     // Each of these waits for a body that never comes.
     let mut waiting = Vec::new();
     for _ in 0..crate::api::limits::REQUESTS_IN_FLIGHT_MAX {
-        let body = axum::body::Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        let body =
+            axum::body::Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
         let request = http::Request::post("/v1/sweeps").header("content-type", "application/json").body(body).unwrap();
         let mut work = Box::pin(kit.send(request));
         assert!(futures_util::poll!(work.as_mut()).is_pending());

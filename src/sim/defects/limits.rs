@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::Need::{History, JsonSchema, Reasoning, Seed, Stop, Text};
 use super::{Act, Defect, Effect, Expected, Instead, Scene};
 use crate::domain::Fault::{
-    BadUsage, ContextTruncated, Degenerate, LimitLowered, ParameterIgnored, Rejected, ResponseFormatIgnored,
-    WrongAnswer,
+    BadUsage, ContextTruncated, Degenerate, LimitLowered, MissingCall, ParameterIgnored, Rejected,
+    ResponseFormatIgnored, ToolChoiceIgnored, WrongAnswer,
 };
 use crate::sim::answer::{Answer, Arguments, floor_boundary};
 use crate::sim::draws::Draw;
@@ -21,8 +21,8 @@ pub(super) const ROWS: &[Defect] = &[
         id: "context_silently_truncated",
         needs: &[],
         act: Act::Answer(context_truncated),
-        quality: &[ContextTruncated, WrongAnswer],
-        wire: &[],
+        quality: &[ContextTruncated, MissingCall, ToolChoiceIgnored, WrongAnswer],
+        wire: &[ToolChoiceIgnored],
         shows: "low prompt_tokens, and what stood in the middle is unknown (prompts over 1000 tokens)",
     },
     Defect {

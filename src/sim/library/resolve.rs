@@ -75,21 +75,19 @@ fn words(expression: &str) -> Vec<String> {
     out
 }
 
-/// The one index that an expression takes of a list, as in `'PX' + str(k[0])`.
-fn only_index(expression: &str, name: &str) -> Option<usize> {
-    let mut found = None;
+/// The indexes that an expression takes of a list, in the order of the text: `[2, 0]` of `k[2] + ' ' + str(k[0])`.
+/// `None` when it uses the list in another way as well, or not at all.
+fn indexes(expression: &str, name: &str) -> Option<Vec<usize>> {
+    let inside_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = Vec::new();
     for (at, _) in expression.match_indices(name) {
-        let inside_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let rest = &expression[at + name.len()..];
         if expression[..at].ends_with(inside_word) || rest.starts_with(inside_word) {
             continue;
         }
-        let index = rest.strip_prefix('[').and_then(|r| r.split(']').next()).and_then(|i| i.trim().parse().ok())?;
-        if found.replace(index).is_some_and(|other| other != index) {
-            return None;
-        }
+        found.push(rest.strip_prefix('[').and_then(|r| r.split(']').next()).and_then(|i| i.trim().parse().ok())?);
     }
-    found
+    (!found.is_empty()).then_some(found)
 }
 
 /// Fills a template from what was captured; `Some` when the filled one equals what was sent.
@@ -330,9 +328,18 @@ fn numbers_shown(kind: &Param, text: &str) -> Vec<Value> {
 fn samples_shown(name: &str, of: &[Value], count: usize, hints: &[(&str, &str)]) -> Vec<Value> {
     let mut by_index: Vec<Option<Value>> = vec![None; count];
     for (expression, text) in hints {
-        let Some(slot) = only_index(expression, name).and_then(|index| by_index.get_mut(index)) else { continue };
-        let best = of.iter().max_by_key(|value| resemblance(value, text)).filter(|v| resemblance(v, text) > 0);
-        *slot = best.cloned().or_else(|| slot.take());
+        let Some(indexes) = indexes(expression, name) else { continue };
+        let mut seen = in_order(of, &[text]);
+        if seen.len() != indexes.len() {
+            // Elements that are lists are shown in part.
+            let best = of.iter().max_by_key(|value| resemblance(value, text)).filter(|v| resemblance(v, text) > 0);
+            seen = best.filter(|_| indexes.iter().all(|i| *i == indexes[0])).into_iter().cloned().collect();
+        }
+        for (index, value) in indexes.iter().zip(seen) {
+            if let Some(slot) = by_index.get_mut(*index) {
+                *slot = Some(value);
+            }
+        }
     }
     let mut out = Vec::new();
     if by_index.iter().any(Option::is_some) {
@@ -403,10 +410,11 @@ mod tests {
     #[test]
     fn names_and_indexes_are_read_from_expressions() {
         assert_eq!(words("'a b' + str(k[0]) + \"it's\" + x_1"), ["str", "k", "0", "x_1"]);
-        assert_eq!(only_index("'PX' + str(k[2])", "k"), Some(2));
-        assert_eq!(only_index("k[2] + k[1]", "k"), None);
-        assert_eq!(only_index("rank[2]", "k"), None);
-        assert_eq!(only_index("', '.join(k)", "k"), None);
+        assert_eq!(indexes("'PX' + str(k[2])", "k"), Some(vec![2]));
+        assert_eq!(indexes("', '.join([k[2], k[0], k[1]])", "k"), Some(vec![2, 0, 1]));
+        assert_eq!(indexes("rank[2]", "k"), None);
+        assert_eq!(indexes("', '.join(k)", "k"), None);
+        assert_eq!(indexes("k[0] + str(len(k))", "k"), None);
     }
 
     #[test]

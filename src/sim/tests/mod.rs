@@ -1,7 +1,7 @@
 //! Tests of the simulator as a whole, without sockets where they are not the point.
 
 mod determinism;
-mod kit;
+pub(super) mod kit;
 mod library;
 mod on_the_wire;
 mod wire_contract;

@@ -59,7 +59,7 @@ fn every_defect_shows_what_its_row_says() {
         let player = player(spec(vec![]), 1);
         bodies.iter().map(|body| Seen::of(&ask(&player, body))).collect()
     };
-    let mut silent = Vec::new();
+    let (mut silent, mut complaints) = (Vec::new(), Vec::new());
     for defect in DEFECTS.iter().filter(|d| d.id != "args_lost_after_empty_call") {
         let player = player(spec(vec![Injection::new(defect.id, 1.0)]), 1);
         let mut fired = 0;
@@ -71,20 +71,20 @@ fn every_defect_shows_what_its_row_says() {
             }
             fired += 1;
             assert_eq!(outcome.fired, [defect.id]);
-            assert!(declared(outcome.quality, defect.quality), "{}: {:?}", defect.id, outcome.quality);
-            assert!(declared(outcome.wire, defect.wire), "{}: {:?}", defect.id, outcome.wire);
-            assert!(
-                shows(defect, &seen, before, &prompt_of(body)),
-                "{}: {}\nbefore: {}",
-                defect.id,
-                seen.text,
-                before.text
-            );
+            let case = outcome.case.map(|(_, case)| case.to_string());
+            let mut complain = |what: &str| complaints.push(format!("{} {case:?}: {what}", defect.id));
+            if !declared(outcome.quality, defect.quality) || !declared(outcome.wire, defect.wire) {
+                complain(&format!("undeclared {:?} {:?}", outcome.quality, outcome.wire));
+            }
+            if !shows(defect, &seen, before, &prompt_of(body)) {
+                complain(&format!("not on the wire: {}\nbefore: {}", seen.text, before.text));
+            }
         }
         if fired == 0 {
             silent.push(defect.id);
         }
     }
+    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n\n"));
     assert_eq!(silent, Vec::<&str>::new(), "no shipped case shows these");
 }
 

@@ -1,0 +1,46 @@
+//! How much a sweep costs: CPU per request, memory, throughput, with everything stored.
+//!
+//! The program starts itself in three parts, each a process of its own, so that the client's CPU is the client's alone:
+//! this one, which sets the variants going and tells the figures; a fake provider; and for every measurement one fresh
+//! client that runs a whole sweep through the same code as the daemon.
+//!
+//! ```text
+//! scripts/bench                  all variants
+//! scripts/bench plain 500        one variant, another number of cases
+//! ```
+
+mod client;
+mod micro;
+mod process;
+mod provider;
+mod suite;
+mod variants;
+
+use std::process::ExitCode;
+
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Any failure; the benchmark only ever shows it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[expect(clippy::print_stderr, reason = "the benchmark tells its failures on the terminal")]
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["--provider", latency_ms] => provider::main(latency_ms),
+        ["--client", order] => client::main(order),
+        ["--micro", dir] => micro::main(dir),
+        _ => variants::main(&words),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

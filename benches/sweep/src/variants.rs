@@ -1,0 +1,216 @@
+//! The variants, their goals, and the table.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::client::{Figures, Order};
+use super::{Failure, micro, suite};
+
+/// Requests in flight at once.
+const CONCURRENCY: u32 = 64;
+/// CPU milliseconds of the client per plain request, at most.
+const PLAIN_MS_MAX: f64 = 0.15;
+/// CPU milliseconds of the client per streamed request, at most.
+const STREAMED_MS_MAX: f64 = 0.30;
+/// MiB resident, at most.
+const RSS_MIB_MAX: f64 = 100.0;
+/// CPU per request of the large sweep over that of the small one, at most.
+const GROWTH_MAX: f64 = 1.10;
+/// Share of the throughput that latency and concurrency allow, at least.
+const THROUGHPUT_MIN: f64 = 0.95;
+/// Cases of the suite whose loading is measured.
+const LOADED_CASES: u32 = 5_000;
+
+/// One way to run a sweep.
+struct Variant {
+    name: &'static str,
+    cases: u32,
+    stream: bool,
+    latency_ms: u32,
+    /// Sweeps, each by a fresh client with an empty store; their median counts.
+    repeats: u32,
+}
+
+const VARIANTS: [Variant; 4] = [
+    Variant { name: "plain", cases: 2_000, stream: false, latency_ms: 0, repeats: 5 },
+    Variant { name: "streamed", cases: 2_000, stream: true, latency_ms: 0, repeats: 5 },
+    Variant { name: "large", cases: 20_000, stream: false, latency_ms: 0, repeats: 3 },
+    Variant { name: "latency", cases: 6_400, stream: false, latency_ms: 200, repeats: 1 },
+];
+
+/// A measured variant: the repeat with the median CPU time.
+struct Measured {
+    name: &'static str,
+    figures: Figures,
+}
+
+impl Measured {
+    fn cpu_ms(&self) -> f64 {
+        self.figures.cpu * 1e3 / self.figures.requests as f64
+    }
+
+    fn per_second(&self) -> f64 {
+        self.figures.requests as f64 / self.figures.seconds
+    }
+}
+
+/// Runs all variants, or the one named (with another number of cases); `true` when every goal is reached.
+///
+/// # Errors
+/// A part fails, or the arguments name no variant.
+#[expect(clippy::print_stdout, reason = "the figures are what the benchmark is for")]
+pub fn main(words: &[&str]) -> Result<bool, Failure> {
+    let words: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with("--")).collect();
+    let name = words.first().copied();
+    let cases: Option<u32> = words.get(1).map(|word| word.parse()).transpose()?;
+    let folder = Scratch::new()?;
+    let mut measured = Vec::new();
+    for variant in VARIANTS.iter().filter(|variant| name.is_none_or(|name| name == variant.name)) {
+        let done = measure(variant, cases.unwrap_or(variant.cases), &folder.0)?;
+        println!("{}", line(&done));
+        measured.push(done);
+    }
+    if name.is_none_or(|name| name == "parts") {
+        println!("{}", parts(&measure_parts(&folder.0, cases.unwrap_or(LOADED_CASES))?));
+    } else if measured.is_empty() {
+        return Err("there is no such variant: plain, streamed, large, latency, parts".into());
+    }
+    let goals = goals(&measured);
+    for (reached, goal) in &goals {
+        println!("{} {goal}", if *reached { "reached" } else { "MISSED " });
+    }
+    Ok(goals.iter().all(|(reached, _)| *reached))
+}
+
+fn line(done: &Measured) -> String {
+    let f = &done.figures;
+    format!(
+        "{:9} {:6} requests  {:.4} CPU ms/request  {:6.0} requests/s  peak RSS {:5.1} MiB ({:.1} at the start)  \
+         start-up {:.2} CPU s  database {:.0} bytes/request",
+        done.name,
+        f.requests,
+        done.cpu_ms(),
+        done.per_second(),
+        f.peak_rss_mib,
+        f.start_rss_mib,
+        f.start_cpu,
+        f.database_mib * f64::from(1 << 20) / f.requests as f64,
+    )
+}
+
+fn parts(f: &micro::Figures) -> String {
+    format!(
+        "parts     {:6} cases     load {:.2} CPU s, compile {:.2} CPU s, {:.0} MiB resident; draw {:.1} us ({:.0} per \
+         second), prepare {:.1} us, judge {:.0} ns",
+        f.cases,
+        f.load_cpu,
+        f.compile_cpu,
+        f.rss_mib,
+        f.draw_us,
+        1e6 / f.draw_us,
+        f.prepare_us,
+        f.judge_ns,
+    )
+}
+
+/// What is asked of the variants that were measured.
+fn goals(measured: &[Measured]) -> Vec<(bool, String)> {
+    let find = |name: &str| measured.iter().find(|m| m.name == name);
+    let mut goals = Vec::new();
+    for (name, max) in [("plain", PLAIN_MS_MAX), ("streamed", STREAMED_MS_MAX)] {
+        if let Some(m) = find(name) {
+            goals.push((m.cpu_ms() <= max, format!("{name}: {:.4} of {max} CPU ms per request", m.cpu_ms())));
+            let rss = m.figures.peak_rss_mib;
+            goals.push((rss <= RSS_MIB_MAX, format!("{name}: {rss:.1} of {RSS_MIB_MAX} MiB resident")));
+        }
+    }
+    if let (Some(small), Some(large)) = (find("plain"), find("large")) {
+        let growth = large.cpu_ms() / small.cpu_ms();
+        goals.push((growth <= GROWTH_MAX, format!("large: {growth:.3} of {GROWTH_MAX} times the CPU per request")));
+    }
+    if let Some(m) = find("latency") {
+        let possible = f64::from(CONCURRENCY) * 5.0;
+        let share = m.per_second() / possible;
+        goals.push((share >= THROUGHPUT_MIN, format!("latency: {share:.3} of the possible {possible} requests/s")));
+    }
+    goals
+}
+
+fn measure(variant: &Variant, cases: u32, folder: &Path) -> Result<Measured, Failure> {
+    let suite = folder.join(variant.name).join(suite::NAME);
+    suite::write(&suite, cases, variant.stream)?;
+    let mut all = Vec::new();
+    for repeat in 0..variant.repeats {
+        let provider = FakeProvider::start(variant.latency_ms)?;
+        let database = folder.join(format!("{}-{repeat}.db", variant.name));
+        let order =
+            Order { suite: suite.clone(), database: database.clone(), port: provider.port, concurrency: CONCURRENCY };
+        let figures: Figures = serde_json::from_slice(&part(&["--client", &serde_json::to_string(&order)?])?)?;
+        all.push(figures);
+        std::fs::remove_file(database)?;
+    }
+    all.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
+    let figures = *all.get(all.len() / 2).ok_or("nothing was measured")?;
+    Ok(Measured { name: variant.name, figures })
+}
+
+fn measure_parts(folder: &Path, cases: u32) -> Result<micro::Figures, Failure> {
+    let suite = folder.join("parts").join(suite::NAME);
+    suite::write(&suite, cases, false)?;
+    Ok(serde_json::from_slice(&part(&["--micro", &suite.to_string_lossy()])?)?)
+}
+
+/// Runs this program as one of its parts; what it prints.
+fn part(args: &[&str]) -> Result<Vec<u8>, Failure> {
+    let done = Command::new(std::env::current_exe()?).args(args).stderr(Stdio::inherit()).output()?;
+    if !done.status.success() {
+        return Err(format!("the part {} failed: {}", args.first().unwrap_or(&""), done.status).into());
+    }
+    Ok(done.stdout)
+}
+
+/// The fake provider's process; it ends with its standard input.
+struct FakeProvider {
+    child: Child,
+    port: u16,
+}
+
+impl FakeProvider {
+    fn start(latency_ms: u32) -> Result<Self, Failure> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--provider", &latency_ms.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut port = String::new();
+        let out = child.stdout.take().ok_or("the provider has no output")?;
+        BufReader::new(out).read_line(&mut port)?;
+        Ok(FakeProvider { port: port.trim().parse()?, child })
+    }
+}
+
+impl Drop for FakeProvider {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // It ends by itself; if it does not, the next line waits for nothing but that.
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder of our own, removed in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("exactod-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Scratch(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
