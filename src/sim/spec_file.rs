@@ -230,15 +230,17 @@ fn correlation_problem(correlation: &Correlation) -> Option<String> {
 
 fn profile_problem(profile: &TimeProfile) -> Option<String> {
     let share = |value: f64| (0.0..=1.0).contains(&value);
+    // False for a number that is none, too.
+    let before = |a: f64, b: f64| a < b;
     match *profile {
         TimeProfile::Constant => None,
         TimeProfile::Step { at } | TimeProfile::Recovered { at } => {
-            (!(at >= 0.0)).then(|| format!("`at` must not lie before the start, it is {at}"))
+            (at.is_nan() || at < 0.0).then(|| format!("`at` must not lie before the start, it is {at}"))
         }
-        TimeProfile::Ramp { from, to, start, end } => (!(share(from) && share(to) && start < end))
+        TimeProfile::Ramp { from, to, start, end } => (!(share(from) && share(to) && before(start, end)))
             .then(|| "a ramp goes from a factor in 0..1 to another, and ends after it starts".to_owned()),
         TimeProfile::Transient { start, end } => {
-            (!(start < end)).then(|| format!("it must end after it starts: {start}, {end}"))
+            (!before(start, end)).then(|| format!("it must end after it starts: {start}, {end}"))
         }
         TimeProfile::Flapping { period, duty } => (!(period > 0.0 && share(duty)))
             .then(|| "the period must be above 0 and the duty a share of it between 0 and 1".to_owned()),

@@ -135,7 +135,8 @@ fn usage(stored: &StoredAttempt) -> Option<(u64, u64)> {
     let lines = body.lines().map(|line| line.strip_prefix("data:").unwrap_or(line));
     let documents = lines.filter_map(|line| serde_json::from_str::<Value>(line.trim()).ok());
     let whole = serde_json::from_str::<Value>(body).into_iter();
-    let usage = documents.chain(whole).map(|d| d["usage"].clone()).filter(Value::is_object).last()?;
+    let usages: Vec<Value> = documents.chain(whole).map(|d| d["usage"].clone()).filter(Value::is_object).collect();
+    let usage = usages.last()?;
     Some((usage["prompt_tokens"].as_u64()?, usage["completion_tokens"].as_u64()?))
 }
 

@@ -147,11 +147,13 @@ fn history_ids(scene: &Scene<'_>, _: &mut Draw) -> Option<(Instead, Effect)> {
     refused.then(|| (Instead::error(400, "invalid_request_error", message), Effect::both(Rejected)))
 }
 
+#[expect(clippy::ptr_arg, reason = "the table wants one type; others add and remove frames")]
 fn index_zero(frames: &mut Vec<Frame>, _: &Answer, _: &Scene<'_>, _: &mut Draw) -> Option<Effect> {
     each_call(frames, |call| call.index = Some(0));
     Some(Effect::both(BadCallIndex))
 }
 
+#[expect(clippy::ptr_arg, reason = "the table wants one type; others add and remove frames")]
 fn index_missing(frames: &mut Vec<Frame>, answer: &Answer, _: &Scene<'_>, _: &mut Draw) -> Option<Effect> {
     each_call(frames, |call| call.index = None);
     Some(if answer.calls.len() > 1 { Effect::both(BadCallIndex) } else { Effect::wire(BadCallIndex) })

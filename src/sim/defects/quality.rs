@@ -107,7 +107,10 @@ fn repeated(answer: &mut Answer, scene: &Scene<'_>, _: &mut Draw) -> Option<Effe
         return None;
     }
     answer.content.as_mut()?.push_str(&" and then again".repeat(LOOPS));
-    Some(Effect::both(Degenerate))
+    // Where JSON was due, that it is none comes first.
+    let is_json = ["json", "json-schema"].iter().any(|kind| scene.judged_by(kind));
+    let quality = if is_json { Expected::NoPass } else { Expected::Fault(Degenerate) };
+    Some(Effect { quality, ..Effect::both(Degenerate) })
 }
 
 fn foreign_character(answer: &mut Answer, scene: &Scene<'_>, draw: &mut Draw) -> Option<Effect> {

@@ -90,13 +90,16 @@ fn indexes(expression: &str, name: &str) -> Option<Vec<usize>> {
     (!found.is_empty()).then_some(found)
 }
 
+/// Fills a template with parameters: the instance, and whether it equals what was sent; `None` when they do not fit.
+pub(super) type Check<'a> = dyn FnMut(&Map<String, Value>) -> Option<(CaseInstance, bool)> + 'a;
+
 /// Fills a template from what was captured; `Some` when the filled one equals what was sent.
 pub(super) fn resolve(
     case: &Case,
     dependencies: &Dependencies,
     captures: &Captures,
     checks: &mut u32,
-    check: &mut dyn FnMut(&Map<String, Value>) -> Option<(CaseInstance, bool)>,
+    check: &mut Check<'_>,
 ) -> Option<CaseInstance> {
     let mut hidden: Vec<usize> = (0..case.params.len()).filter(|i| captures.params[*i].is_none()).collect();
     let shown: Vec<Vec<Value>> =
@@ -137,7 +140,7 @@ struct Search<'a, 'c> {
     hidden: &'a [usize],
     effort: Effort,
     checks: &'c mut u32,
-    check: &'c mut dyn FnMut(&Map<String, Value>) -> Option<(CaseInstance, bool)>,
+    check: &'c mut Check<'c>,
     found: Option<CaseInstance>,
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::kit::{MODEL, NOW_US, Seen, ask, body_of, instances, player, spec};
 use super::library::{case, library};
-use crate::domain::Fault;
+use crate::domain::{CaseInstance, Fault};
 use crate::sim::answer::Answer;
 use crate::sim::defects::{DEFECTS, Defect, Expected, Need};
 use crate::sim::play::Player;
@@ -15,7 +15,9 @@ use std::sync::Arc;
 /// Shipped cases in every form that some defect needs: with and without streams, reasoning, seeds, limits.
 fn bodies() -> Vec<Value> {
     let mut bodies = Vec::new();
-    for (i, (_, instance)) in instances(21).into_iter().enumerate().filter(|(i, _)| i % 4 == 0) {
+    // A quarter of the cases shows every shape; the few with a tool choice are all wanted.
+    let wanted = |i: usize, instance: &CaseInstance| i % 4 == 0 || instance.tool_choice().is_some();
+    for (i, (_, instance)) in instances(21).into_iter().enumerate().filter(|(i, (_, c))| wanted(*i, c)) {
         let mut body = body_of(&instance);
         for (key, value) in [("seed", json!(1)), ("n", json!(2)), ("reasoning_effort", json!("high"))] {
             if i % 8 == 0 {
