@@ -168,12 +168,13 @@ fn whole(value: &Scalar) -> Option<i64> {
 }
 
 fn key_of(frame: &DataFrame, row: usize) -> Option<Key> {
-    let text = |column: usize| match frame.columns().get(column)?.get(row).ok()? {
+    let text = |column: &str| match frame.column(column).ok()?.get(row).ok()? {
         AnyValue::String(text) => Some(text.to_owned()),
         AnyValue::StringOwned(text) => Some(text.to_string()),
         _ => None,
     };
-    Some((EndpointId::new(&text(0)?).ok()?, SuiteName::new(&text(1)?).ok()?))
+    let [endpoint, suite] = KEYS;
+    Some((EndpointId::new(&text(endpoint)?).ok()?, SuiteName::new(&text(suite)?).ok()?))
 }
 
 fn ratio(of: u64, all: u64) -> Option<f64> {

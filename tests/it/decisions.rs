@@ -48,7 +48,10 @@ async fn until_decided_admits_the_good_and_excludes_the_bad() {
         ids.sort();
         ids
     };
-    assert_eq!((ids("providers"), ids("excluded")), (vec!["alder".into(), "birch".into(), "dogwood".into()], vec!["cedar".into()]));
+    assert_eq!(
+        (ids("providers"), ids("excluded")),
+        (vec!["alder".into(), "birch".into(), "dogwood".into()], vec!["cedar".into()])
+    );
     let decisions = world.json(&["decisions", "--json"]).await;
     for decision in decisions["items"].as_array().unwrap() {
         assert!(decision["reason"].as_str().unwrap().len() > 20, "every decision says why: {decision}");
@@ -82,7 +85,8 @@ impl Watched {
         self.clock.advance_us(6 * HOUR);
         let runtime = self.service.runtime.load_full();
         let request = SweepRequest { back_to_back: true, ..manual_request(Duration::from_secs(3600)) };
-        let swept = self.service.sweeper.run(&runtime, &runtime.models[&model()], &request, &self.service.signals).await;
+        let swept =
+            self.service.sweeper.run(&runtime, &runtime.models[&model()], &request, &self.service.signals).await;
         assert!(matches!(swept, Ok(SweepOutcome::Done { resumed: false, .. })), "{swept:?}");
         let stored = self.service.sweeper.store.allowlist(&model(), None).await.unwrap().unwrap();
         let list: Allowlist = serde_json::from_str(&stored.list.document).unwrap();
@@ -165,7 +169,9 @@ async fn moves(world: World) {
         assert_eq!(decision.from, before, "{decision:?}");
     }
     let path = |id: &str| -> Vec<Standing> {
-        let own = decisions.iter().filter(|d| d.endpoint == endpoint(id) && ![Standing::Unknown, Standing::Suspect].contains(&d.to));
+        let own = decisions
+            .iter()
+            .filter(|d| d.endpoint == endpoint(id) && ![Standing::Unknown, Standing::Suspect].contains(&d.to));
         let mut path: Vec<Standing> = own.map(|d| d.to).collect();
         path.dedup();
         path
@@ -183,10 +189,11 @@ async fn when_all_turn_bad_the_last_list_is_kept_rather_than_an_empty_one() {
     let clock = ManualClock::at(1_772_447_400_000_000);
     let service = world.service(Arc::new(clock.clone()), "watched").await;
     let mut watched = Watched { service, clock, lists: Vec::new() };
-    watched.until("the good are admitted", |all| {
-        ["alder", "birch", "cedar"].iter().all(|id| all[&endpoint(id)] == Standing::Admitted)
-    })
-    .await;
+    watched
+        .until("the good are admitted", |all| {
+            ["alder", "birch", "cedar"].iter().all(|id| all[&endpoint(id)] == Standing::Admitted)
+        })
+        .await;
     // Everything is refused from now on: no anchor is left to compare with, and no answer to judge.
     for (id, _) in world.fleet.endpoints() {
         world.fleet.set_injections(id.as_str(), &[Injection::new("reasoning_only", 1.0)]).unwrap();

@@ -39,7 +39,9 @@ async fn the_demo_says_where_to_look_and_shows_it() {
 async fn slow_the_demo_decides_every_endpoint_rightly() {
     for seed in [1, 2, 3] {
         let mut command = exactod();
-        let ran = Ran::within(command.args(["demo", "--until-decided", "--seed", &seed.to_string(), "--json"]), TIME_LIMIT).await;
+        let ran =
+            Ran::within(command.args(["demo", "--until-decided", "--seed", &seed.to_string(), "--json"]), TIME_LIMIT)
+                .await;
         assert_eq!(ran.code, 0, "{ran:?}");
         let said = ran.json();
         assert_eq!((&said["model"], &said["seed"]), (&json!("lab/demo-model"), &json!(seed)));

@@ -69,7 +69,7 @@ async fn every_format_tells_the_figures_of_the_sweep() {
         for (fault, n) in card["suites"].as_array().unwrap().iter().flat_map(|s| s["faults"].as_object().unwrap()) {
             *faults.entry(fault.clone()).or_default() += n.as_u64().unwrap();
         }
-        assert_eq!(serde_json::to_value(faults).unwrap(), of_sweep["faults"]);
+        assert_eq!(serde_json::to_value(&faults).unwrap(), of_sweep["faults"], "{card}");
     }
     assert_eq!(from_json, expected);
 

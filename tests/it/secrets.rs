@@ -107,6 +107,8 @@ async fn a_key_is_never_kept_or_shown_even_when_the_provider_echoes_it() {
         }
     }
     // The provider did get it, or all this would show nothing.
-    assert!(attempts.iter().any(|a| a.attempt.judgement.explanation.contains("401")
-        || a.attempt.tries.iter().any(|t| t.status == Some(401))));
+    assert!(
+        attempts.iter().any(|a| a.attempt.judgement.explanation.contains("401")
+            || a.attempt.tries.iter().any(|t| t.status == Some(401)))
+    );
 }

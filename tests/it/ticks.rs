@@ -22,7 +22,10 @@ const HOUR: i64 = 60 * MINUTE;
 const HALF_PAST_TEN: i64 = 1_772_447_400_000_000;
 
 fn hourly() -> Settings {
-    Settings { schedule: "cron = \"0 * * * *\"\nspread = \"0s\"\ndeadline = \"1000h\"".to_owned(), ..Settings::default() }
+    Settings {
+        schedule: "cron = \"0 * * * *\"\nspread = \"0s\"\ndeadline = \"1000h\"".to_owned(),
+        ..Settings::default()
+    }
 }
 
 /// A service that serves, and its end.
