@@ -26,7 +26,10 @@ pub fn make_wrong(answer: &mut Answer, prompt: &Prompt, draw: &mut Draw) -> Opti
     if let Some(counter) = &known.instance.counterexample {
         let wrong = from_message(&counter.message, prompt);
         (answer.content, answer.calls, answer.finish) = (wrong.content, wrong.calls, wrong.finish);
-        return Some(counter.fault);
+        answer.reasoning = wrong.reasoning.or(answer.reasoning.take());
+        // The usage says that the whole prompt was read: then it is not the context that is missing.
+        let read_whole = counter.fault == Fault::ContextTruncated;
+        return Some(if read_whole { Fault::WrongAnswer } else { counter.fault });
     }
     if answer.calls.is_empty() {
         let text = another_text(answer.content.as_deref().unwrap_or_default());

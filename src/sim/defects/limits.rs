@@ -192,7 +192,9 @@ fn sampling_ignored(answer: &mut Answer, _: &Scene<'_>, _: &mut Draw) -> Option<
 
 fn wrong_language(answer: &mut Answer, scene: &Scene<'_>, _: &mut Draw) -> Option<Effect> {
     let content = answer.content.as_ref()?;
-    let is_latin = content.chars().filter(|c| c.is_alphabetic()).all(|c| (c as u32) < 0x250);
+    // Latin with its extensions, those for Vietnamese included.
+    let latin = |c: char| matches!(c as u32, 0..0x250 | 0x1E00..0x1F00);
+    let is_latin = content.chars().filter(|c| c.is_alphabetic()).all(latin);
     let other = if is_latin {
         "对不起，这个问题我只能用中文来回答，请您谅解。"
     } else {

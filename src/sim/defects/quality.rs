@@ -107,7 +107,6 @@ fn repeated(answer: &mut Answer, scene: &Scene<'_>, _: &mut Draw) -> Option<Effe
         return None;
     }
     answer.content.as_mut()?.push_str(&" and then again".repeat(LOOPS));
-    "length".clone_into(&mut answer.finish);
     Some(Effect::both(Degenerate))
 }
 
