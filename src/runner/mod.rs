@@ -9,5 +9,5 @@ mod plan;
 mod prepared;
 
 pub use execute::{Execution, Lane, RunError, execute};
-pub use ids::Ids;
+pub use ids::{Ids, NoEntropy};
 pub use plan::{PlanInput, SuiteBudget, build_plan, outcome_of, permutation, shrink_to, worst_case_nanousd};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 fn bodies() -> Vec<Value> {
     let mut bodies = Vec::new();
     // A quarter of the cases shows every shape; the few with a tool choice are all wanted.
-    let wanted = |i: usize, instance: &CaseInstance| i % 4 == 0 || instance.tool_choice().is_some();
+    let wanted = |i: usize, instance: &CaseInstance| i.is_multiple_of(4) || instance.tool_choice().is_some();
     for (i, (_, instance)) in instances(21).into_iter().enumerate().filter(|(i, (_, c))| wanted(*i, c)) {
         let mut body = body_of(&instance);
         for (key, value) in [("seed", json!(1)), ("n", json!(2)), ("reasoning_effort", json!("high"))] {
