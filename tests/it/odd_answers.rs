@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use exactod::domain::Verdict;
 use exactod::provider::{BODY_BYTES_MAX, STREAM_BYTES_MAX};
 use serde_json::{Value, json};
 
@@ -125,13 +126,14 @@ async fn every_attempt_gets_a_verdict(odd: String, cases: usize) {
         // Each verdict but a pass has its fault: it was the provider, not us.
         assert_eq!(faults.values().sum::<u64>(), cases - count(row, "pass"), "{row}");
         let is_good = row["id"] == json!("alder");
-        assert_eq!(count(row, "pass"), if is_good { cases } else { 0 }, "{row}");
+        assert!(!is_good || count(row, "pass") == cases, "{row}");
+        assert!(is_good || count(row, "fail") + count(row, "unscored") > 0, "{row}");
     }
     // What is said of it is for people to read, and what is kept of it is bounded.
     for stored in world.attempts().await {
         let attempt = stored.attempt;
-        let is_good = attempt.key.endpoint.as_str() == "alder";
-        assert_eq!(attempt.judgement.explanation.is_empty(), is_good, "{:?}", attempt.judgement);
+        let passed = attempt.judgement.verdict == Verdict::Pass;
+        assert_eq!(attempt.judgement.explanation.is_empty(), passed, "{:?}", attempt.judgement);
         assert!(attempt.judgement.explanation.len() < 4096, "{}", attempt.judgement.explanation.len());
         let kept = attempt.transcript.unwrap().response.len();
         assert!(kept <= STREAM_BYTES_MAX + EVENT_BYTES, "{kept} bytes");

@@ -44,9 +44,9 @@ fn sum_rows<'a>(mut rows: impl Iterator<Item = Vec<&'a str>>) -> Table {
 async fn every_format_tells_the_figures_of_the_sweep() {
     let world = World::new(vec![
         good("alder"),
-        weak("birch", 0.5),
+        weak("birch", 0.2),
         broken("cedar", &[("args_python_literal", 0.5)]),
-        exactod::sim::EndpointSpec { error_rate: 0.5, ..good("dogwood") },
+        exactod::sim::EndpointSpec { error_rate: 0.8, ..good("dogwood") },
     ])
     .await;
     let swept = world.json(&["sweep", "--full", "--json"]).await;
