@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::SuiteCommand;
 use super::output::{self, CliError, Exit};
-use crate::domain::{CaseId, CaseInstance, Fault, Judgement, Suite, SuiteName, Verdict};
+use crate::domain::{CaseId, CaseInstance, Fault, Json, Judgement, Suite, SuiteName, Verdict};
 use crate::provider::completion_from_message;
 use crate::runner::Ids;
 use crate::scoring::Judge;
@@ -113,7 +113,7 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
         Ok(prepared) => prepared,
         Err(e) => return (0, vec![format!("cannot be scored: {e}")]),
     };
-    let verdict = |message: &Value| prepared.judge(&completion_from_message(message));
+    let verdict = |message: &Json| prepared.judge(&completion_from_message(&message.value()));
     let mut proved = 0;
     let mut wrong = Vec::new();
     if let Some(reference) = &instance.reference {
@@ -220,10 +220,12 @@ fn seed_text(seed: &str) -> String {
 }
 
 fn instance_json(instance: &CaseInstance) -> Value {
+    let tree = |json: &Option<Json>| json.as_ref().map(Json::value);
     json!({
-        "id": instance.case.id, "draw": instance.draw, "messages": instance.messages, "tools": instance.tools,
-        "response_format": instance.response_format, "request": instance.case.request,
-        "expected": instance.expected, "reference": instance.reference,
+        "id": instance.case.id, "draw": instance.draw, "messages": instance.messages.value(),
+        "tools": tree(&instance.tools), "response_format": tree(&instance.response_format),
+        "request": *instance.case.request, "expected": tree(&instance.expected),
+        "reference": tree(&instance.reference),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CaseId, Fault, SuiteDigest, SuiteName};
+use super::{CaseId, Fault, Json, SuiteDigest, SuiteName};
 
 /// What a suite measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,12 +62,12 @@ pub struct ScorerSpec {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CounterExample {
     /// The completion message, as for `reference`.
-    pub message: Value,
+    pub message: Json,
     /// The Fault it must be judged with.
     pub fault: Fault,
 }
 
-/// One case, possibly a template. JSON values hold `{{name}}` placeholders where it is one.
+/// One case, possibly a template. JSON texts hold `{{name}}` placeholders where it is one.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// Unique in the suite.
@@ -76,20 +76,20 @@ pub struct Case {
     pub category: Option<String>,
     /// For selection and capability lists.
     pub tags: Vec<String>,
-    /// Chat messages (`input` has become one user message).
-    pub messages: Vec<Value>,
+    /// List of chat messages (`input` has become one user message).
+    pub messages: Json,
     /// OpenAI tools array.
-    pub tools: Option<Vec<Value>>,
+    pub tools: Option<Json>,
     /// As in chat completions.
-    pub response_format: Option<Value>,
+    pub response_format: Option<Json>,
     /// Request keys, the suite's defaults already merged under the case's own.
-    pub request: Map<String, Value>,
+    pub request: Arc<Map<String, Value>>,
     /// Shape depends on the scorer.
-    pub expected: Option<Value>,
+    pub expected: Option<Json>,
     /// The scorers that judge it (the suite's, unless the case has its own).
-    pub scorers: Vec<ScorerSpec>,
+    pub scorers: Arc<[ScorerSpec]>,
     /// Stored, never judged.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Json>,
     /// Drawn parameters by name, in file order; empty for a case that is no template.
     pub params: Vec<(String, Param)>,
     /// Derived values by name, in file order: Starlark expressions over params and earlier derived values.
@@ -97,7 +97,7 @@ pub struct Case {
     /// Belongs to the stable hold-out part: drawn from a constant seed.
     pub fixed: bool,
     /// The completion message that must pass.
-    pub reference: Option<Value>,
+    pub reference: Option<Json>,
     /// One that must fail, and how.
     pub counterexample: Option<CounterExample>,
     /// SHA-256 over the canonical JSON of the whole case (request, expected, scorers with versions, params, derive).
@@ -182,18 +182,18 @@ pub struct CaseInstance {
     pub case: Arc<Case>,
     /// Drawn and derived values by name; `None` for a case that is no template.
     pub draw: Option<Value>,
-    /// Messages to send.
-    pub messages: Vec<Value>,
-    /// Tools to offer.
-    pub tools: Option<Vec<Value>>,
+    /// List of messages to send.
+    pub messages: Json,
+    /// List of tools to offer.
+    pub tools: Option<Json>,
     /// Response format to ask for.
-    pub response_format: Option<Value>,
+    pub response_format: Option<Json>,
     /// What the scorers compare with.
-    pub expected: Option<Value>,
+    pub expected: Option<Json>,
     /// The scorers, placeholders substituted.
-    pub scorers: Vec<ScorerSpec>,
+    pub scorers: Arc<[ScorerSpec]>,
     /// The message that must pass.
-    pub reference: Option<Value>,
+    pub reference: Option<Json>,
     /// The message that must fail.
     pub counterexample: Option<CounterExample>,
 }

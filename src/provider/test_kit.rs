@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::domain::{Case, CaseId, CaseInstance, Limits, Protocol, Provider, ProviderId, Retry, Timeouts};
+use crate::domain::{Case, CaseId, CaseInstance, Json, Limits, Protocol, Provider, ProviderId, Retry, Timeouts};
 
 /// A case with these request keys.
 pub(super) fn instance(request: Value) -> CaseInstance {
-    let messages = vec![json!({"role": "user", "content": "hi"})];
+    let messages = Json::from(vec![json!({"role": "user", "content": "hi"})]);
     let case = Case {
         id: CaseId::new("c1").unwrap(),
         category: None,
@@ -21,9 +21,9 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         messages: messages.clone(),
         tools: None,
         response_format: None,
-        request: request.as_object().cloned().unwrap(),
+        request: Arc::new(request.as_object().cloned().unwrap()),
         expected: None,
-        scorers: vec![],
+        scorers: Arc::default(),
         metadata: None,
         params: vec![],
         derive: vec![],
@@ -36,10 +36,10 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         case: Arc::new(case),
         draw: None,
         messages,
-        tools: Some(vec![json!({"type": "function", "function": {"name": "f"}})]),
-        response_format: Some(json!({"type": "json_object"})),
+        tools: Some(vec![json!({"type": "function", "function": {"name": "f"}})].into()),
+        response_format: Some(json!({"type": "json_object"}).into()),
         expected: None,
-        scorers: vec![],
+        scorers: Arc::default(),
         reference: None,
         counterexample: None,
     }

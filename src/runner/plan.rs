@@ -136,8 +136,7 @@ pub fn worst_case_nanousd(
 }
 
 fn worst_case_tokens(case: &Case) -> (u64, u64) {
-    let bytes: u64 = case.messages.iter().map(|m| m.to_string().len() as u64).sum::<u64>()
-        + case.tools.iter().flatten().map(|t| t.to_string().len() as u64).sum::<u64>();
+    let bytes = case.messages.text().len() as u64 + case.tools.as_ref().map_or(0, |t| t.text().len() as u64);
     let answer = case
         .request
         .get("max_tokens")

@@ -3,17 +3,19 @@
 //! Nothing is repaired. Arguments that came as a JSON value are judged as that value (the breach is secondary);
 //! a JSON string that holds JSON, and a Python literal, are judged as sent.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::Validator;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
 use super::schema::{Formats, Validators, breach};
 use crate::diagnostics::nearest;
-use crate::domain::{Completion, Fault, ToolCall};
+use crate::domain::{Completion, Fault, Json, ToolCall};
 
 /// Most tool names listed in an explanation.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -74,51 +76,118 @@ pub(super) fn parse_calls(completion: &Completion) -> Vec<Call<'_>> {
     completion.tool_calls.iter().map(Call::new).collect()
 }
 
-/// The offered tools, compiled.
+/// The offered tools. Schemas are compiled when an answer first calls for them: most answers call one of many.
 #[derive(Default)]
 pub(super) struct Offered {
-    by_name: HashMap<String, Option<Arc<Validator>>>,
-    names: Vec<String>,
-    properties: HashMap<String, Vec<String>>,
+    /// In the order of the case.
+    tools: Vec<Tool>,
+    validators: Arc<Validators>,
+}
+
+/// One offered tool.
+struct Tool {
+    name: String,
+    /// JSON text of its parameters' schema.
+    schema: Option<Box<str>>,
+    compiled: OnceLock<Result<Compiled, ScorerError>>,
+}
+
+/// What is known of a tool's arguments.
+#[derive(Default)]
+struct Compiled {
+    validator: Option<Arc<Validator>>,
+    properties: Vec<String>,
+}
+
+/// A tool as it is offered: all that is read of it at first.
+#[derive(Deserialize)]
+struct ToolHead<'a> {
+    #[serde(borrow, default)]
+    function: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct FunctionHead<'a> {
+    #[serde(borrow, default)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct SchemaHead {
+    #[serde(default)]
+    properties: Option<Map<String, Value>>,
 }
 
 impl Offered {
-    /// Compiles the `tools` of a case.
+    /// Reads the `tools` of a case.
     ///
     /// # Errors
-    /// A tool without a name, a name offered twice, a schema that does not compile.
-    pub fn new(tools: &[Value], validators: &Validators) -> Result<Self, ScorerError> {
-        let mut offered = Offered::default();
-        for (at, tool) in tools.iter().enumerate() {
-            let function = tool.get("function").unwrap_or(&Value::Null);
-            let name = function.get("name").and_then(Value::as_str).filter(|n| !n.is_empty()).ok_or_else(|| {
+    /// A tool without a name, a name offered twice.
+    pub fn new(tools: Option<&Json>, validators: &Arc<Validators>) -> Result<Self, ScorerError> {
+        let mut offered = Offered { tools: Vec::new(), validators: Arc::clone(validators) };
+        let heads: Vec<&RawValue> = tools.and_then(|t| serde_json::from_str(t.text()).ok()).unwrap_or_default();
+        for (at, head) in heads.into_iter().enumerate() {
+            let head = serde_json::from_str::<ToolHead<'_>>(head.get()).ok().and_then(|tool| tool.function);
+            let function = head.and_then(|f| serde_json::from_str::<FunctionHead<'_>>(f.get()).ok());
+            let name = function.as_ref().and_then(|f| f.name.as_deref()).filter(|n| !n.is_empty());
+            let Some(name) = name.map(str::to_owned) else {
                 let message = "it has no `function.name`".to_owned();
-                ScorerError::Tool { tool: format!("number {}", at + 1), message }
-            })?;
-            let broken = |message: String| ScorerError::Tool { tool: name.to_owned(), message };
-            let validator = match function.get("parameters") {
-                None | Some(Value::Null) => None,
-                Some(schema) => Some(validators.get(schema, Formats::Annotated).map_err(broken)?),
+                return Err(ScorerError::Tool { tool: format!("number {}", at + 1), message });
             };
-            if offered.by_name.insert(name.to_owned(), validator).is_some() {
-                return Err(broken("it is offered twice".to_owned()));
+            if offered.has(&name) {
+                return Err(ScorerError::Tool { tool: name, message: "it is offered twice".to_owned() });
             }
-            offered.names.push(name.to_owned());
-            let keys = function.pointer("/parameters/properties").and_then(Value::as_object);
-            let keys = keys.map(|p| p.keys().cloned().collect()).unwrap_or_default();
-            offered.properties.insert(name.to_owned(), keys);
+            let schema = function.and_then(|f| f.parameters).map(RawValue::get).filter(|text| *text != "null");
+            offered.tools.push(Tool { name, schema: schema.map(Box::from), compiled: OnceLock::new() });
         }
         Ok(offered)
     }
 
+    /// Compiles every schema now.
+    ///
+    /// # Errors
+    /// The first that does not compile.
+    pub fn compile_all(&self) -> Result<(), ScorerError> {
+        self.tools.iter().try_for_each(|tool| self.compiled(tool).map(|_| ()).map_err(Clone::clone))
+    }
+
+    /// The schema that did not compile when an answer called for it: the case is broken, not the answer.
+    pub fn broken(&self) -> Option<&ScorerError> {
+        self.tools.iter().find_map(|tool| tool.compiled.get()?.as_ref().err())
+    }
+
+    fn compiled<'t>(&self, tool: &'t Tool) -> Result<&'t Compiled, &'t ScorerError> {
+        let compile = || {
+            let Some(text) = &tool.schema else { return Ok(Compiled::default()) };
+            let broken = |message: String| ScorerError::Tool { tool: tool.name.clone(), message };
+            let validator = self.validators.get_text(text, Formats::Annotated).map_err(broken)?;
+            let head = serde_json::from_str::<SchemaHead>(text).ok().and_then(|schema| schema.properties);
+            let properties = head.map(|p| p.into_iter().map(|(key, _)| key).collect()).unwrap_or_default();
+            Ok(Compiled { validator: Some(validator), properties })
+        };
+        tool.compiled.get_or_init(compile).as_ref()
+    }
+
+    /// The validator of an offered tool's arguments; `None` also when its schema does not compile.
+    fn validator(&self, name: &str) -> Option<&Validator> {
+        let tool = self.tools.iter().find(|tool| tool.name == name)?;
+        self.compiled(tool).ok()?.validator.as_deref()
+    }
+
     /// Nothing is offered.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.tools.is_empty()
     }
 
     /// Whether a tool of this name is offered (exact match).
     pub fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+        self.tools.iter().any(|tool| tool.name == name)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().map(|tool| tool.name.as_str())
     }
 
     /// Whether a JSON value could be the arguments of an offered tool, or a whole call in JSON: a call sent as text.
@@ -130,19 +199,19 @@ impl Offered {
         if named && (object.contains_key("arguments") || object.contains_key("parameters")) {
             return true;
         }
-        self.names.iter().any(|name| {
-            let shares_a_key = self.properties[name].iter().any(|k| object.contains_key(k));
-            shares_a_key && self.by_name[name].as_ref().is_some_and(|v| v.is_valid(value))
+        self.tools.iter().filter_map(|tool| self.compiled(tool).ok()).any(|tool| {
+            let shares_a_key = tool.properties.iter().any(|k| object.contains_key(k));
+            shares_a_key && tool.validator.as_ref().is_some_and(|v| v.is_valid(value))
         })
     }
 
     /// The offered names, shortened for an explanation.
     fn list(&self) -> String {
-        if self.names.is_empty() {
+        if self.is_empty() {
             return "none".to_owned();
         }
-        let shown = self.names.iter().take(NAMES_SHOWN_MAX).map(|n| shorten(n, 40)).collect::<Vec<_>>().join(", ");
-        match self.names.len().saturating_sub(NAMES_SHOWN_MAX) {
+        let shown = self.names().take(NAMES_SHOWN_MAX).map(|n| shorten(n, 40)).collect::<Vec<_>>().join(", ");
+        match self.tools.len().saturating_sub(NAMES_SHOWN_MAX) {
             0 => shown,
             more => format!("{shown} and {more} more"),
         }
@@ -209,7 +278,7 @@ fn nearest_name<'a>(offered: &'a Offered, name: &str) -> Option<&'a str> {
     if name.len() > COMPARED_BYTES_MAX {
         return None;
     }
-    nearest(name, offered.names.iter().filter(|n| n.len() <= COMPARED_BYTES_MAX).map(String::as_str))
+    nearest(name, offered.names().filter(|n| n.len() <= COMPARED_BYTES_MAX))
 }
 
 fn check_schema(offered: &Offered, call: &Call<'_>, out: &mut Vec<Finding>) {
@@ -229,7 +298,7 @@ fn check_schema(offered: &Offered, call: &Call<'_>, out: &mut Vec<Finding>) {
         out.push(Finding::fails(Fault::SchemaMismatch, error_type, text));
         return;
     }
-    if let Some(Some(validator)) = offered.by_name.get(&call.sent.name)
+    if let Some(validator) = offered.validator(&call.sent.name)
         && let Some(why) = breach(validator, value)
     {
         let text = format!("the arguments of {name} break its schema: {why}");

@@ -1,5 +1,7 @@
 //! What a case itself shows: markers, scripts and repetitions that an answer may therefore contain.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 
 use super::corrupt::REPLACEMENT;
@@ -21,22 +23,46 @@ pub(super) struct Context {
     pub loops: bool,
 }
 
+/// The context of an instance, read when an answer first has something that it could excuse: most never have.
+#[derive(Debug)]
+pub(super) struct LazyContext {
+    instance: CaseInstance,
+    /// Scripts that scorers ask for.
+    asked: ScriptSet,
+    read: OnceLock<Context>,
+}
+
+impl LazyContext {
+    /// `asked`: the scripts that scorers of the case ask for.
+    pub fn new(instance: CaseInstance, asked: ScriptSet) -> Self {
+        LazyContext { instance, asked, read: OnceLock::new() }
+    }
+
+    /// The context.
+    pub fn get(&self) -> &Context {
+        self.read.get_or_init(|| {
+            let mut context = Context::new(&self.instance);
+            context.scripts.insert_all(self.asked);
+            context
+        })
+    }
+}
+
 impl Context {
     /// Reads everything that the model is shown or that counts as right; never the counter-example.
     pub fn new(instance: &CaseInstance) -> Self {
         let mut context = Context::default();
-        for message in &instance.messages {
-            context.read(message, true);
+        context.read(&instance.messages.value(), true);
+        for shown in instance.tools.iter().chain(&instance.response_format) {
+            context.read(&shown.value(), true);
         }
-        for tool in instance.tools.iter().flatten() {
-            context.read(tool, true);
-        }
-        for value in instance.response_format.iter().chain(instance.case.request.values()) {
+        for value in instance.case.request.values() {
             context.read(value, true);
         }
-        for value in instance.expected.iter().chain(&instance.reference) {
-            context.read(value, false);
-            context.read_loops(value);
+        for right in instance.expected.iter().chain(&instance.reference) {
+            let value = right.value();
+            context.read(&value, false);
+            context.read_loops(&value);
         }
         for value in instance.scorers.iter().flat_map(|s| s.options.values()) {
             context.read(value, false);

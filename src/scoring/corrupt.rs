@@ -21,11 +21,16 @@ pub const SENTENCE_LETTERS_MIN: u32 = 8;
 /// The replacement character.
 pub(super) const REPLACEMENT: char = '\u{fffd}';
 
-/// A foreign character in a text, when there is one.
-pub(super) fn foreign_char(text: &str, allowed: ScriptSet) -> Option<(char, Script)> {
+/// A foreign character in a text, when there is one. The scripts of the case are asked for only when the text has one
+/// that could be foreign.
+pub(super) fn foreign_char(text: &str, allowed: impl FnOnce() -> ScriptSet) -> Option<(char, Script)> {
     let mut scripts = ScriptSet::default();
     scripts.insert_text(text);
-    // Most texts end here: nothing but Latin, signs and what the case shows.
+    // Most texts end here: nothing but Latin and signs.
+    if !super::script::ALL.into_iter().any(|s| scripts.contains(s) && is_ever_foreign(s)) {
+        return None;
+    }
+    let allowed = allowed();
     if !super::script::ALL.into_iter().any(|s| scripts.contains(s) && is_ever_foreign(s) && !allowed.contains(s)) {
         return None;
     }
@@ -95,7 +100,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Option<char> {
-        foreign_char(text, ScriptSet::default()).map(|(c, _)| c)
+        foreign_char(text, ScriptSet::default).map(|(c, _)| c)
     }
 
     #[test]
@@ -126,6 +131,6 @@ mod tests {
         }
         let mut allowed = ScriptSet::default();
         allowed.insert(Script::Han);
-        assert_eq!(foreign_char("The capital of Nor中way", allowed), None);
+        assert_eq!(foreign_char("The capital of Nor中way", || allowed), None);
     }
 }

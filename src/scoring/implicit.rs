@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::calls::{Arguments, Call, check_calls};
-use super::context::Context;
+use super::context::LazyContext;
 use super::corrupt::{REPLACEMENT, foreign_char};
 use super::degenerate::find_loop;
 use super::finding::{Finding, excerpt, shorten};
 use super::judge::Rules;
-use super::leak::Markup;
+use super::leak::{Markup, first_leak};
 use super::parameters::check_usage;
 use super::structured::strip_fences;
 use super::tool_choice::ToolChoice;
@@ -98,10 +98,11 @@ fn check_finish_reason(rules: &Rules, answer: &Answer<'_>, out: &mut Vec<Finding
     }
 }
 
-fn check_markup(context: &Context, answer: &Answer<'_>, out: &mut Vec<Finding>) {
+fn check_markup(context: &LazyContext, answer: &Answer<'_>, out: &mut Vec<Finding>) {
+    let shows = |name: &str| context.get().shown.contains(name);
     let leaked = [("text", answer.text, true), ("reasoning", answer.reasoning(), false)];
     for (place, text, reasoning_counts) in leaked {
-        if let Some(marker) = context.shown.first_leak(text, reasoning_counts) {
+        if let Some(marker) = first_leak(text, reasoning_counts, shows) {
             let (error_type, what) = match marker.markup {
                 Markup::Tool => ("leak:tool_markup", "tool-call markup"),
                 Markup::Reasoning => ("leak:reasoning_markup", "reasoning markup"),
@@ -113,8 +114,7 @@ fn check_markup(context: &Context, answer: &Answer<'_>, out: &mut Vec<Finding>) 
     }
     for call in answer.calls {
         let arguments = call.sent.arguments.as_deref().unwrap_or("");
-        let leak =
-            context.shown.first_leak(&call.sent.name, false).or_else(|| context.shown.first_leak(arguments, false));
+        let leak = first_leak(&call.sent.name, false, shows).or_else(|| first_leak(arguments, false, shows));
         if let Some(marker) = leak {
             let what = format!("a call contains template markup: {}", excerpt(&marker.name));
             out.push(Finding::noted(Fault::MarkupLeak, "leak:tool_markup", what));
@@ -154,15 +154,15 @@ fn check_presence(answer: &Answer<'_>, out: &mut Vec<Finding>) {
     });
 }
 
-fn check_text(context: &Context, answer: &Answer<'_>, out: &mut Vec<Finding>) {
+fn check_text(context: &LazyContext, answer: &Answer<'_>, out: &mut Vec<Finding>) {
     if let Some((error_type, what)) = corruption(context, answer) {
         out.push(Finding::fails(Fault::CorruptText, error_type, what));
-    } else if !context.replacement && answer.reasoning().contains(REPLACEMENT) {
+    } else if answer.reasoning().contains(REPLACEMENT) && !context.get().replacement {
         let what = "the reasoning contains the replacement character U+FFFD";
         out.push(Finding::noted(Fault::CorruptText, "text:replacement_character", what));
     }
-    if !context.loops
-        && let Some((unit, times)) = find_loop(answer.text)
+    if let Some((unit, times)) = find_loop(answer.text)
+        && !context.get().loops
     {
         let what = format!("the text repeats {} {times} times or more", excerpt(&shorten(&unit, 60)));
         out.push(Finding::fails(Fault::Degenerate, "text:loop", what));
@@ -170,7 +170,7 @@ fn check_text(context: &Context, answer: &Answer<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Corrupt characters in the text, the refusal or the strings of a call.
-fn corruption(context: &Context, answer: &Answer<'_>) -> Option<(&'static str, String)> {
+fn corruption(context: &LazyContext, answer: &Answer<'_>) -> Option<(&'static str, String)> {
     let refusal = answer.completion.refusal.as_deref().unwrap_or("");
     let mut found = corruption_of(context, answer.text).or_else(|| corruption_of(context, refusal));
     for call in answer.calls {
@@ -183,15 +183,15 @@ fn corruption(context: &Context, answer: &Answer<'_>) -> Option<(&'static str, S
     found
 }
 
-fn corruption_of(context: &Context, text: &str) -> Option<(&'static str, String)> {
+fn corruption_of(context: &LazyContext, text: &str) -> Option<(&'static str, String)> {
     if text.is_ascii() {
         return None;
     }
-    if !context.replacement && text.contains(REPLACEMENT) {
+    if text.contains(REPLACEMENT) && !context.get().replacement {
         let what = format!("the answer contains the replacement character U+FFFD: {}", around(text, REPLACEMENT));
         return Some(("text:replacement_character", what));
     }
-    let (c, script) = foreign_char(text, context.scripts)?;
+    let (c, script) = foreign_char(text, || context.get().scripts)?;
     let what = format!("a single {} character stands in other text: {}", script.name(), around(text, c));
     Some(("text:foreign_script", what))
 }

@@ -1,27 +1,29 @@
 //! Preparing a case once, judging many answers to it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::calls::{Offered, parse_calls};
-use super::context::Context;
+use super::context::LazyContext;
 use super::error::ScorerError;
 use super::finding::{Finding, Role, Rulings, conclude};
 use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
 use super::schema::Validators;
-use super::script::AskedScript;
+use super::script::{AskedScript, ScriptSet};
 use super::spec::{self, GROUP_DEPTH_MAX};
 use super::structured::JsonScorer;
 use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
-use crate::domain::{CaseInstance, Completion, Fault, Judgement, ScorerSpec};
+use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
 #[derive(Default)]
 pub struct Judge {
-    validators: Validators,
+    validators: Arc<Validators>,
 }
 
 /// A compiled case: judges any number of answers, from any thread, without IO, clock or randomness.
@@ -38,7 +40,7 @@ pub(super) struct Rules {
     /// The effective choice.
     pub tool_choice: ToolChoice,
     /// What the case itself shows.
-    pub context: Context,
+    pub context: LazyContext,
     /// The output limit that was asked for, in tokens.
     pub asked_tokens: Option<u64>,
     /// The finish reason that a scorer expects.
@@ -80,15 +82,25 @@ impl Judge {
     /// The case is broken: an unknown scorer or option, a required option that is given nowhere, a tool without a
     /// name, a schema or pattern that does not compile. The Attempt is then `Unscored(ours)`.
     pub fn prepare(&self, instance: &CaseInstance) -> Result<PreparedCase, ScorerError> {
-        let offered = Offered::new(instance.tools.as_deref().unwrap_or(&[]), &self.validators)?;
+        let offered = Offered::new(instance.tools.as_ref(), &self.validators)?;
+        if instance.tools.as_ref().zip(instance.case.tools.as_ref()).is_some_and(|(drawn, raw)| !drawn.is_same(raw)) {
+            // What was filled in is known only now; other schemas were compiled when the suite was loaded.
+            offered.compile_all()?;
+        }
         let tool_choice = ToolChoice::new(instance.tool_choice(), &offered)?;
-        let scorers = self.compile_all(&instance.scorers, instance, 1)?;
-        let mut context = Context::new(instance);
+        let expected = match instance.expected.as_ref().map(Json::value) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        let compiling = Compiling { judge: self, instance, expected: &expected };
+        let scorers = compiling.all(&instance.scorers, 1)?;
+        let mut asked = ScriptSet::default();
         visit(&scorers, &mut |s| {
-            if let Scorer::Script(asked) = s {
-                context.scripts.insert(asked.script());
+            if let Scorer::Script(script) = s {
+                asked.insert(script.script());
             }
         });
+        let context = LazyContext::new(instance.clone(), asked);
         let mut judged_reason = None;
         let mut call_due = tool_choice.forces();
         visit(&scorers, &mut |s| match s {
@@ -104,20 +116,23 @@ impl Judge {
         let rules = Rules { offered, tool_choice, context, asked_tokens, judged_reason };
         Ok(PreparedCase { rules, scorers, call_due })
     }
+}
 
-    fn compile_all(
-        &self,
-        scorers: &[ScorerSpec],
-        instance: &CaseInstance,
-        depth: usize,
-    ) -> Result<Vec<Weighted>, ScorerError> {
-        scorers.iter().map(|s| self.compile(s, instance, depth)).collect()
+/// What scorers are compiled from.
+struct Compiling<'a> {
+    judge: &'a Judge,
+    instance: &'a CaseInstance,
+    expected: &'a Map<String, Value>,
+}
+
+impl Compiling<'_> {
+    fn all(&self, scorers: &[ScorerSpec], depth: usize) -> Result<Vec<Weighted>, ScorerError> {
+        scorers.iter().map(|s| self.one(s, depth)).collect()
     }
 
-    fn compile(&self, spec: &ScorerSpec, instance: &CaseInstance, depth: usize) -> Result<Weighted, ScorerError> {
-        let empty = Map::new();
-        let expected = instance.expected.as_ref().and_then(Value::as_object).unwrap_or(&empty);
-        let options = Options::new(spec, expected)?;
+    fn one(&self, spec: &ScorerSpec, depth: usize) -> Result<Weighted, ScorerError> {
+        let instance = self.instance;
+        let options = Options::new(spec, self.expected)?;
         let weight = options.number("weight").unwrap_or(1.0);
         if weight < 0.0 {
             return Err(options.error("`weight` is a number from 0"));
@@ -131,8 +146,8 @@ impl Judge {
             }
             "finish-reason" => Scorer::FinishReason(options.required_text("finish_reason")?),
             "json" | "json-schema" => {
-                let format = instance.response_format.as_ref();
-                Scorer::Json(JsonScorer::new(&options, format, &self.validators)?)
+                let format = instance.response_format.as_ref().map(Json::value);
+                Scorer::Json(JsonScorer::new(&options, format.as_ref(), &self.judge.validators)?)
             }
             "stop" => Scorer::Stop(Stop::new(&options, instance.case.request.get("stop"))?),
             "needle" => Scorer::Needle(Needle::new(&options)?),
@@ -140,18 +155,13 @@ impl Judge {
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
-            "group" => Scorer::Group(self.compile_group(&options, instance, depth)?),
+            "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
         Ok(Weighted { scorer, weight, threshold })
     }
 
-    fn compile_group(
-        &self,
-        options: &Options<'_>,
-        instance: &CaseInstance,
-        depth: usize,
-    ) -> Result<Vec<Weighted>, ScorerError> {
+    fn group(&self, options: &Options<'_>, depth: usize) -> Result<Vec<Weighted>, ScorerError> {
         let children = options.get("scorers").and_then(Value::as_array).filter(|c| !c.is_empty());
         let children = children.ok_or_else(|| options.error("`scorers` is a list with at least one scorer"))?;
         if depth >= GROUP_DEPTH_MAX || children.len() > spec::LIST_MAX {
@@ -159,7 +169,7 @@ impl Judge {
             return Err(options.error(limits));
         }
         let specs = children.iter().map(spec::child_spec).collect::<Result<Vec<_>, _>>();
-        self.compile_all(&specs.map_err(|e| options.error(e))?, instance, depth + 1)
+        self.all(&specs.map_err(|e| options.error(e))?, depth + 1)
     }
 }
 
@@ -196,6 +206,9 @@ impl PreparedCase {
             ambiguous_index: completion.ambiguous_calls,
             empty_first: self.call_due && !tool_leak && !answer.announces_missing_calls(),
         };
+        if let Some(broken) = self.rules.offered.broken() {
+            return Judgement::unscored(UnscoredWhy::Ours, broken.to_string());
+        }
         conclude(findings, outcome.value, implicit_failed, rulings)
     }
 }

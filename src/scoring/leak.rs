@@ -115,17 +115,23 @@ impl Shown {
         });
     }
 
-    /// The first marker of a text that the case did not show; `reasoning` tells whether reasoning markup counts.
-    pub fn first_leak(&self, text: &str, reasoning: bool) -> Option<Marker> {
-        let mut found = None;
-        scan(text, |marker| {
-            if (reasoning || marker.markup == Markup::Tool) && !self.0.contains(&marker.name) {
-                found = Some(marker);
-            }
-            found.is_some()
-        });
-        found
+    /// Whether the case shows a marker.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|shown| shown == name)
     }
+}
+
+/// The first marker of a text that the case does not show; `reasoning` tells whether reasoning markup counts. The case
+/// is asked only when there is a marker.
+pub(super) fn first_leak(text: &str, reasoning: bool, shows: impl Fn(&str) -> bool) -> Option<Marker> {
+    let mut found = None;
+    scan(text, |marker| {
+        if (reasoning || marker.markup == Markup::Tool) && !shows(&marker.name) {
+            found = Some(marker);
+        }
+        found.is_some()
+    });
+    found
 }
 
 #[cfg(test)]
@@ -133,7 +139,7 @@ mod tests {
     use super::*;
 
     fn leak(text: &str) -> Option<String> {
-        Shown::default().first_leak(text, true).map(|m| m.name)
+        first_leak(text, true, |_| false).map(|m| m.name)
     }
 
     #[test]
@@ -176,8 +182,9 @@ mod tests {
     fn what_the_case_shows_does_not_count() {
         let mut shown = Shown::default();
         shown.insert_text("Repeat exactly: <think>a</think> and <|im_end|>");
-        assert_eq!(shown.first_leak("</think> <|im_end|>", true), None);
-        assert_eq!(shown.first_leak("<|im_start|>", true).unwrap().name, "<|im_start|>");
-        assert_eq!(Shown::default().first_leak("<think>", false), None);
+        let leak = |text: &str| first_leak(text, true, |name| shown.contains(name));
+        assert_eq!(leak("</think> <|im_end|>"), None);
+        assert_eq!(leak("<|im_start|>").unwrap().name, "<|im_start|>");
+        assert_eq!(first_leak("<think>", false, |_| false), None);
     }
 }

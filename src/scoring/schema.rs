@@ -13,7 +13,7 @@ use super::finding::{EXCERPT_CHARS_MAX, shorten};
 use crate::domain::canonical::sha256_parts;
 
 /// Compiled validators kept.
-pub const VALIDATORS_MAX: usize = 2_048;
+pub const VALIDATORS_MAX: usize = 512;
 /// Longest schema accepted, in bytes of JSON text.
 pub const SCHEMA_BYTES_MAX: usize = 256 * 1024;
 /// Size limit of one compiled pattern, in bytes.
@@ -46,7 +46,23 @@ impl Validators {
     /// # Errors
     /// A sentence that says why the schema does not compile.
     pub fn get(&self, schema: &Value, formats: Formats) -> Result<Arc<Validator>, String> {
-        let text = schema.to_string();
+        self.get_or_compile(&schema.to_string(), formats, || schema.clone())
+    }
+
+    /// As [`Validators::get`], of a schema's text: it is parsed only when it has to be compiled.
+    ///
+    /// # Errors
+    /// As [`Validators::get`]; the text is not JSON.
+    pub fn get_text(&self, text: &str, formats: Formats) -> Result<Arc<Validator>, String> {
+        self.get_or_compile(text, formats, || serde_json::from_str(text).unwrap_or_default())
+    }
+
+    fn get_or_compile(
+        &self,
+        text: &str,
+        formats: Formats,
+        schema: impl FnOnce() -> Value,
+    ) -> Result<Arc<Validator>, String> {
         if text.len() > SCHEMA_BYTES_MAX {
             return Err(format!("the schema has {} bytes, at most {SCHEMA_BYTES_MAX} are accepted", text.len()));
         }
@@ -55,7 +71,7 @@ impl Validators {
             return Ok(Arc::clone(found));
         }
         // Compiled outside the lock: two threads may do it twice, none waits for another's compilation.
-        let compiled = Arc::new(compile(schema, formats)?);
+        let compiled = Arc::new(compile(&schema(), formats)?);
         let mut inner = self.lock();
         if inner.by_hash.insert(hash, Arc::clone(&compiled)).is_none() {
             inner.oldest_first.push_back(hash);

@@ -139,6 +139,11 @@ impl ScriptSet {
         self.0 |= 1 << script as u16;
     }
 
+    /// Adds those of another set.
+    pub fn insert_all(&mut self, others: ScriptSet) {
+        self.0 |= others.0;
+    }
+
     /// Whether it is in.
     pub fn contains(self, script: Script) -> bool {
         self.0 & (1 << script as u16) != 0

@@ -6,6 +6,7 @@ use super::draws::Draw;
 use super::library::Known;
 use super::prompt::{BYTES_PER_TOKEN, Effort, Prompt};
 use super::spec::{ArgumentStyle, Benign, CallIds, Choice, Format};
+use crate::domain::Json;
 
 /// A text that a model without an opinion gives; an unmatched request gets it.
 const POLITE: &str = "Thank you for the question. I have read it carefully and here is a short answer: \
@@ -171,7 +172,7 @@ fn read_call(call: &Value) -> Call {
 #[must_use]
 pub fn right(prompt: &Prompt, draw: &mut Draw) -> Answer {
     match prompt.known.as_ref().and_then(|known| known.instance.reference.as_ref()) {
-        Some(reference) => from_message(reference, prompt),
+        Some(reference) => from_message(&reference.value(), prompt),
         None => polite(prompt, draw),
     }
 }
@@ -227,7 +228,7 @@ pub fn reasoning(effort: Effort) -> String {
 /// Whether a call is due: the right answer has one, or the choice forces one.
 #[must_use]
 pub fn is_call_due(prompt: &Prompt) -> bool {
-    let reference = prompt.known.as_ref().and_then(|k: &Known| k.instance.reference.as_ref());
+    let reference = prompt.known.as_ref().and_then(|k: &Known| k.instance.reference.as_ref()).map(Json::value);
     let has_calls = reference.is_some_and(|r| r["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()));
     prompt.choice != Choice::None && (has_calls || prompt.is_forced()) && !prompt.tools.is_empty()
 }

@@ -24,7 +24,7 @@ pub fn make_wrong(answer: &mut Answer, prompt: &Prompt, draw: &mut Draw) -> Opti
         return Some(Fault::WrongAnswer);
     }
     if let Some(counter) = &known.instance.counterexample {
-        let wrong = from_message(&counter.message, prompt);
+        let wrong = from_message(&counter.message.value(), prompt);
         (answer.content, answer.calls, answer.finish) = (wrong.content, wrong.calls, wrong.finish);
         answer.reasoning = wrong.reasoning.or(answer.reasoning.take());
         // The usage says that the whole prompt was read: then it is not the context that is missing.

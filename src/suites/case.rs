@@ -1,12 +1,13 @@
 //! One line of `cases.jsonl` becomes a case: keys, types and what excludes what.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::diagnostics::nearest;
 use crate::domain::suite::Param;
-use crate::domain::{Case, CaseId, CounterExample, Fault};
+use crate::domain::{Case, CaseId, CounterExample, Fault, Json};
 
 use super::header::{Header, check_variable_name, specs};
 use super::limits::{DERIVE_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX, TAGS_MAX, TOOLS_MAX};
@@ -49,17 +50,17 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         id: id.clone().or_else(|| CaseId::new(&format!("line-{line}")).ok())?,
         category: f.string(&mut map, &root, "category"),
         tags: read_tags(&mut map, f),
-        messages,
-        response_format: map.get_mut("response_format").map(Value::take),
+        messages: messages.into(),
+        response_format: map.get("response_format").map(Json::from),
         request: read_request(&mut map, header, tools.as_ref().is_some_and(|tools| !tools.is_empty()), f),
-        tools: bounded_tools(tools, f),
-        expected: map.get_mut("expected").map(Value::take),
-        scorers: scorers.unwrap_or_else(|| header.scorers.clone()),
-        metadata: f.object(&mut map, &root, "metadata").map(Value::Object),
+        tools: bounded_tools(tools, f).map(Json::from),
+        expected: map.get("expected").map(Json::from),
+        scorers: scorers.map_or_else(|| Arc::clone(&header.scorers), Arc::from),
+        metadata: f.object(&mut map, &root, "metadata").map(|m| Value::Object(m).into()),
         params,
         derive,
         fixed: false,
-        reference: f.object(&mut map, &root, "reference").map(Value::Object),
+        reference: f.object(&mut map, &root, "reference").map(|m| Value::Object(m).into()),
         counterexample: read_counterexample(&mut map, f),
         hash: String::new(),
     };
@@ -135,15 +136,18 @@ fn read_request(
     header: &Header,
     has_tools: bool,
     f: &mut Findings<'_>,
-) -> Map<String, Value> {
+) -> Arc<Map<String, Value>> {
     let own = f.object(map, &Path::ROOT, "request").unwrap_or_default();
     check::request_keys(&own, &Path::ROOT.key("request"), f);
-    let mut request = header.request.clone();
+    if own.is_empty() && has_tools {
+        return Arc::clone(&header.request);
+    }
+    let mut request = Map::clone(&header.request);
     if !has_tools {
         request.retain(|key, _| key != "tool_choice" && key != "parallel_tool_calls");
     }
     request.extend(own);
-    request
+    Arc::new(request)
 }
 
 fn read_scorers(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<Vec<crate::domain::ScorerSpec>> {
@@ -170,7 +174,7 @@ fn read_counterexample(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Op
             f.missing(&path, key, "the counterexample", hint);
         }
     }
-    let message = f.object(&mut counter, &path, "message").map(Value::Object);
+    let message = f.object(&mut counter, &path, "message").map(|m| Json::from(Value::Object(m)));
     let name = f.string(&mut counter, &path, "fault");
     let fault = name.and_then(|name| match Fault::from_str(&name) {
         Ok(fault) => Some(fault),

@@ -30,13 +30,13 @@ pub(super) struct Origin {
 impl Checker {
     /// Reports what is wrong with an instance.
     pub(super) fn instance(&mut self, instance: &CaseInstance, origin: &Origin, f: &mut Findings<'_>) {
-        messages(&instance.messages, &Path::ROOT.key(origin.messages_key), f);
+        messages(&instance.messages.items(), &Path::ROOT.key(origin.messages_key), f);
         if let Some(tools) = &instance.tools {
-            self.tools(tools, f);
+            self.tools(&tools.items(), f);
         }
         tool_choice(instance, f);
         if let Some(format) = &instance.response_format {
-            self.response_format(format, f);
+            self.response_format(&format.value(), f);
         }
         scorers::check_instance(instance, origin.own_scorers, f);
         answers(instance, f);
@@ -292,6 +292,7 @@ fn tool_choice(instance: &CaseInstance, f: &mut Findings<'_>) {
         f.value(&here, "`tool_choice` without `tools`: providers refuse such a request");
         return;
     };
+    let tools = tools.items();
     let offered =
         |name: &str| tools.iter().any(|tool| tool.pointer("/function/name").and_then(Value::as_str) == Some(name));
     if let Some(name) = named_tool(choice).filter(|name| !offered(name)) {
@@ -311,9 +312,9 @@ fn answers(instance: &CaseInstance, f: &mut Findings<'_>) {
         }
     };
     if let Some(reference) = &instance.reference {
-        message(reference, &Path::ROOT.key("reference"));
+        message(&reference.value(), &Path::ROOT.key("reference"));
     }
     if let Some(counter) = &instance.counterexample {
-        message(&counter.message, &Path::ROOT.key("counterexample").key("message"));
+        message(&counter.message.value(), &Path::ROOT.key("counterexample").key("message"));
     }
 }

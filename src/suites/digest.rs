@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::domain::canonical::{canonical_json, hex, sha256_hex, sha256_parts};
-use crate::domain::{Case, ScorerSpec, SuiteName};
+use crate::domain::{Case, Json, ScorerSpec, SuiteName};
 
 use super::{params, scorers};
 
@@ -18,7 +18,8 @@ const SUITE_SCHEME: &str = "exactod-suite-v1";
 /// request, expected values, scorers with their versions, parameters and expressions. Variables of the suite are in
 /// place already. Reference, counterexample, metadata, category and tags do not enter: they change no verdict.
 pub(super) fn case_hash(case: &Case) -> String {
-    let optional = |value: &Option<Value>| value.as_ref().map_or_else(|| "null".to_owned(), canonical_json);
+    let canonical = |json: &Json| canonical_json(&json.value());
+    let optional = |json: &Option<Json>| json.as_ref().map_or_else(|| "null".to_owned(), canonical);
     let scorer = |s: &ScorerSpec| {
         let kind = json!([s.kind, scorers::version(&s.kind)]);
         format!("[{},{}]", canonical_json(&kind), canonical_object(&s.options))
@@ -26,18 +27,17 @@ pub(super) fn case_hash(case: &Case) -> String {
     // Order matters in `derive`, and in `params` it decides the draw: both are lists here.
     let params = case.params.iter().map(|(name, p)| canonical_json(&json!([name, params::to_json(p)])));
     let derive = case.derive.iter().map(|(name, expression)| canonical_json(&json!([name, expression])));
-    let tools = case.tools.as_ref().map(|tools| list(tools.iter().map(canonical_json)));
     // The canonical JSON of one object, keys sorted; put together from its parts, so that long texts are not copied.
     let content = format!(
         r#"{{"derive":{},"expected":{},"messages":{},"params":{},"request":{},"response_format":{},"scheme":"{CASE_SCHEME}","scorers":{},"tools":{}}}"#,
         list(derive),
         optional(&case.expected),
-        list(case.messages.iter().map(canonical_json)),
+        canonical(&case.messages),
         list(params),
         canonical_object(&case.request),
         optional(&case.response_format),
         list(case.scorers.iter().map(scorer)),
-        tools.unwrap_or_else(|| "null".to_owned()),
+        optional(&case.tools),
     );
     sha256_hex(content.as_bytes())
 }

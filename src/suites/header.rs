@@ -1,6 +1,7 @@
 //! `suite.toml`: the header of a suite.
 
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -24,12 +25,12 @@ pub(super) struct Header {
     pub(super) revision: String,
     pub(super) license: Option<String>,
     pub(super) exclude: Vec<String>,
-    pub(super) request: Map<String, Value>,
+    pub(super) request: Arc<Map<String, Value>>,
     pub(super) epochs: Epochs,
     pub(super) sampling: Sampling,
     pub(super) fixed_share: f64,
     pub(super) vars: Map<String, Value>,
-    pub(super) scorers: Vec<ScorerSpec>,
+    pub(super) scorers: Arc<[ScorerSpec]>,
     /// The text was TOML throughout, so that what it lacks is really missing.
     pub(super) whole: bool,
 }
@@ -80,12 +81,12 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
         revision: required_text(map, f, "revision", "a label of the content, such as \"2026.11.1\""),
         license: f.string(map, &root, "license"),
         exclude: f.strings(map, &root, "exclude").unwrap_or_default(),
-        request: read_request(map, f),
+        request: Arc::new(read_request(map, f)),
         epochs,
         sampling,
         fixed_share: read_fresh(map, f),
         vars: read_vars(map, f),
-        scorers: read_scorers(map, f),
+        scorers: read_scorers(map, f).into(),
         whole: true,
     }
 }

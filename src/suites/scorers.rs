@@ -1,6 +1,6 @@
 //! The one place where suites ask `scoring` about scorers: are the options right, and which version judges.
 
-use crate::domain::{CaseInstance, ScorerSpec};
+use crate::domain::{CaseInstance, Json, ScorerSpec};
 
 use super::header::has_placeholder;
 use super::source::{At, Findings, Path};
@@ -18,7 +18,7 @@ pub(super) fn check(spec: &ScorerSpec, path: &Path<'_>, f: &mut Findings<'_>) {
 pub(super) fn check_instance(instance: &CaseInstance, own_scorers: bool, f: &mut Findings<'_>) {
     let path = Path::ROOT.key("scorers");
     let mut alone = Vec::new();
-    for (i, (spec, raw)) in instance.scorers.iter().zip(&instance.case.scorers).enumerate() {
+    for (i, (spec, raw)) in instance.scorers.iter().zip(instance.case.scorers.iter()).enumerate() {
         let problems = check_spec(spec);
         // A suite's own scorers have been reported with the header, unless they hold placeholders.
         if own_scorers || raw.options.values().any(has_placeholder) {
@@ -26,7 +26,8 @@ pub(super) fn check_instance(instance: &CaseInstance, own_scorers: bool, f: &mut
         }
         alone.extend(problems);
     }
-    let expected = instance.expected.as_ref();
+    let expected = instance.expected.as_ref().map(Json::value);
+    let expected = expected.as_ref();
     for problem in check_case(expected, &instance.scorers).into_iter().filter(|p| !alone.contains(p)) {
         let at_expected = problem.key.as_deref().filter(|key| expected.is_some_and(|e| e.get(key).is_some()));
         match at_expected {

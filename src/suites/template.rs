@@ -11,7 +11,9 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Case, CounterExample, ScorerSpec};
+use std::sync::Arc;
+
+use crate::domain::{Case, CounterExample, Json, ScorerSpec};
 
 use super::source::Path;
 
@@ -246,26 +248,157 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// What of a case changes when it is filled; `None` where nothing does.
+/// A part of the text of a JSON value.
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    /// Text that stays.
+    Text(Box<str>),
+    /// A slot's value as JSON.
+    Whole(usize),
+    /// A slot's text within a string.
+    Inside(usize),
+}
+
+/// A JSON value with placeholders, as text: filling it is writing its parts one after the other.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct TextTemplate {
+    /// Empty: nothing changes.
+    parts: Vec<Part>,
+}
+
+impl TextTemplate {
+    /// Compiles a value. One without braces is not even parsed.
+    fn compile(json: &Json, path: &Path<'_>, c: &mut Compiling<'_>) -> TextTemplate {
+        if !json.text().contains("{{") {
+            return TextTemplate::default();
+        }
+        let value = json.value();
+        match Node::compile(&value, path, c) {
+            Node::Same => TextTemplate::default(),
+            node => TextTemplate::laid_out(&node, &value),
+        }
+    }
+
+    fn laid_out(node: &Node, value: &Value) -> TextTemplate {
+        let mut layout = Layout::default();
+        layout.value(node, value);
+        layout.finish()
+    }
+
+    /// The value with its placeholders filled; the very same text where there are none.
+    fn fill(&self, json: &Json, slots: &[Slot]) -> Json {
+        if self.parts.is_empty() {
+            return json.clone();
+        }
+        let mut out = String::with_capacity(json.text().len() + FILL_ROOM);
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Whole(slot) => match slots.get(*slot) {
+                    Some(slot) => out.push_str(&slot.value.to_string()),
+                    None => out.push_str("null"),
+                },
+                Part::Inside(slot) => {
+                    let mut text = String::new();
+                    slots.get(*slot).into_iter().for_each(|s| s.push_to(&mut text));
+                    push_escaped(&mut out, &text);
+                }
+            }
+        }
+        Json::from_written(out)
+    }
+}
+
+/// Bytes by which a filled text usually outgrows its template.
+const FILL_ROOM: usize = 64;
+
+/// Appends a text as the inside of a JSON string.
+fn push_escaped(out: &mut String, text: &str) {
+    let quoted = Value::String(text.to_owned()).to_string();
+    out.push_str(&quoted[1..quoted.len() - 1]);
+}
+
+/// Writes a value's text, broken where slots stand.
+#[derive(Default)]
+struct Layout {
+    parts: Vec<Part>,
+    text: String,
+}
+
+impl Layout {
+    fn value(&mut self, node: &Node, value: &Value) {
+        match (node, value) {
+            (Node::Whole(slot), _) => self.slot(Part::Whole(*slot)),
+            (Node::Text(pieces), _) => {
+                self.text.push('"');
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => push_escaped(&mut self.text, text),
+                        Piece::Slot(slot) => self.slot(Part::Inside(*slot)),
+                    }
+                }
+                self.text.push('"');
+            }
+            (Node::Inner(nodes), Value::Array(items)) => {
+                self.text.push('[');
+                for (i, (node, item)) in nodes.iter().zip(items).enumerate() {
+                    self.text.push_str(if i == 0 { "" } else { "," });
+                    self.value(node, item);
+                }
+                self.text.push(']');
+            }
+            (Node::Inner(nodes), Value::Object(map)) => {
+                self.text.push('{');
+                for (i, (node, (key, value))) in nodes.iter().zip(map).enumerate() {
+                    self.text.push_str(if i == 0 { "\"" } else { ",\"" });
+                    push_escaped(&mut self.text, key);
+                    self.text.push_str("\":");
+                    self.value(node, value);
+                }
+                self.text.push('}');
+            }
+            (Node::Same | Node::Inner(_), value) => self.text.push_str(&value.to_string()),
+        }
+    }
+
+    fn slot(&mut self, part: Part) {
+        self.cut();
+        self.parts.push(part);
+    }
+
+    fn cut(&mut self) {
+        if !self.text.is_empty() {
+            self.parts.push(Part::Text(std::mem::take(&mut self.text).into()));
+        }
+    }
+
+    fn finish(mut self) -> TextTemplate {
+        self.cut();
+        TextTemplate { parts: self.parts }
+    }
+}
+
+/// What of a case changes when it is filled.
 #[derive(Debug, Clone)]
 pub(super) struct CaseTemplate {
-    messages: Option<Vec<Node>>,
-    tools: Option<Vec<Node>>,
-    response_format: Node,
-    expected: Node,
-    scorers: Vec<Option<Vec<Node>>>,
-    reference: Node,
-    counterexample: Node,
+    messages: TextTemplate,
+    tools: TextTemplate,
+    response_format: TextTemplate,
+    expected: TextTemplate,
+    /// `None`: no scorer changes.
+    scorers: Option<Vec<Option<Vec<Node>>>>,
+    reference: TextTemplate,
+    counterexample: TextTemplate,
 }
 
 /// What a filled template gives.
 pub(super) struct Filled {
-    pub(super) messages: Vec<Value>,
-    pub(super) tools: Option<Vec<Value>>,
-    pub(super) response_format: Option<Value>,
-    pub(super) expected: Option<Value>,
-    pub(super) scorers: Vec<ScorerSpec>,
-    pub(super) reference: Option<Value>,
+    pub(super) messages: Json,
+    pub(super) tools: Option<Json>,
+    pub(super) response_format: Option<Json>,
+    pub(super) expected: Option<Json>,
+    pub(super) scorers: Arc<[ScorerSpec]>,
+    pub(super) reference: Option<Json>,
     pub(super) counterexample: Option<CounterExample>,
 }
 
@@ -274,20 +407,21 @@ impl CaseTemplate {
     pub(super) fn compile(case: &Case, messages_key: &str, c: &mut Compiling<'_>) -> CaseTemplate {
         let root = Path::ROOT;
         c.prose = true;
-        let messages = compile_list(&case.messages, &root.key(messages_key), c);
+        let messages = TextTemplate::compile(&case.messages, &root.key(messages_key), c);
         let reference = compile_optional(case.reference.as_ref(), &root.key("reference"), c);
         let counter = case.counterexample.as_ref().map(|counter| &counter.message);
         let counterexample = compile_optional(counter, &root.key("counterexample").key("message"), c);
         c.prose = false;
-        let tools = case.tools.as_ref().and_then(|tools| compile_list(tools, &root.key("tools"), c));
+        let tools = compile_optional(case.tools.as_ref(), &root.key("tools"), c);
         let path = root.key("scorers");
-        let scorers = case.scorers.iter().enumerate();
+        let scorers: Vec<_> =
+            case.scorers.iter().enumerate().map(|(i, s)| compile_object(&s.options, &path.index(i), c)).collect();
         CaseTemplate {
             messages,
             tools,
             response_format: compile_optional(case.response_format.as_ref(), &root.key("response_format"), c),
             expected: compile_optional(case.expected.as_ref(), &root.key("expected"), c),
-            scorers: scorers.map(|(i, s)| compile_object(&s.options, &path.index(i), c)).collect(),
+            scorers: scorers.iter().any(Option::is_some).then_some(scorers),
             reference,
             counterexample,
         }
@@ -295,21 +429,20 @@ impl CaseTemplate {
 
     /// Fills every placeholder of the case that the template was compiled from.
     pub(super) fn fill(&self, case: &Case, slots: &[Slot]) -> Filled {
-        let list = |nodes: &Option<Vec<Node>>, values: &[Value]| match nodes {
-            Some(nodes) => fill_list(nodes, values, slots),
-            None => values.to_vec(),
-        };
-        let one = |node: &Node, value: &Option<Value>| value.as_ref().map(|value| node.fill(value, slots));
+        let one = |template: &TextTemplate, json: &Option<Json>| json.as_ref().map(|json| template.fill(json, slots));
         let scorer = |(nodes, spec): (&Option<Vec<Node>>, &ScorerSpec)| match nodes {
             Some(nodes) => ScorerSpec { kind: spec.kind.clone(), options: fill_object(nodes, &spec.options, slots) },
             None => spec.clone(),
         };
         Filled {
-            messages: list(&self.messages, &case.messages),
-            tools: case.tools.as_ref().map(|tools| list(&self.tools, tools)),
+            messages: self.messages.fill(&case.messages, slots),
+            tools: one(&self.tools, &case.tools),
             response_format: one(&self.response_format, &case.response_format),
             expected: one(&self.expected, &case.expected),
-            scorers: self.scorers.iter().zip(&case.scorers).map(scorer).collect(),
+            scorers: match &self.scorers {
+                Some(nodes) => nodes.iter().zip(case.scorers.iter()).map(scorer).collect(),
+                None => Arc::clone(&case.scorers),
+            },
             reference: one(&self.reference, &case.reference),
             counterexample: case.counterexample.as_ref().map(|counter| CounterExample {
                 message: self.counterexample.fill(&counter.message, slots),
@@ -319,8 +452,8 @@ impl CaseTemplate {
     }
 }
 
-fn compile_optional(value: Option<&Value>, path: &Path<'_>, c: &mut Compiling<'_>) -> Node {
-    value.map_or(Node::Same, |value| Node::compile(value, path, c))
+fn compile_optional(json: Option<&Json>, path: &Path<'_>, c: &mut Compiling<'_>) -> TextTemplate {
+    json.map_or_else(TextTemplate::default, |json| TextTemplate::compile(json, path, c))
 }
 
 /// Puts the suite's variables in place; other placeholders and escapes stay as they are, those inside a variable too.

@@ -50,8 +50,8 @@ fn a_template_is_drawn_derived_and_filled() {
         draw["city"].as_str().unwrap(),
         draw["two"]
     );
-    assert_eq!(instance.messages, [json!({"role": "user", "content": text})]);
-    assert_eq!(instance.expected, Some(json!({"number": draw["total"], "answers": [draw["nights"]]})));
+    assert_eq!(instance.messages.items(), [json!({"role": "user", "content": text})]);
+    assert_eq!(instance.expected.unwrap().value(), json!({"number": draw["total"], "answers": [draw["nights"]]}));
     assert_eq!(instance.scorers[0].options["value"], draw["city"]);
     assert_eq!(Value::Object(drawer.values(&id("trip"), &seed(1), 0).unwrap()), draw);
 }
@@ -73,12 +73,12 @@ fn what_messages_say_is_text_whatever_is_drawn() {
         r#"{"id": "c", "params": {"n": {"int": [7, 7]}}, "derive": {"args": "{\"n\": n}"}, "messages": [{"role": "user", "content": "{{n}}"}], "expected": {"number": "{{n}}"}, "scorers": [{"type": "number"}], "reference": {"content": "{{n}}", "tool_calls": [{"function": {"name": "f", "arguments": "{{args}}"}}]}, "counterexample": {"fault": "WrongAnswer", "message": {"content": "{{n}}{{n}}"}}}"#,
     );
     let instance = drawer.draw(&id("c"), &seed(1), 0).unwrap();
-    assert_eq!(instance.messages[0]["content"], "7");
-    assert_eq!(instance.expected, Some(json!({"number": 7})));
-    let reference = instance.reference.unwrap();
+    assert_eq!(instance.messages.items()[0]["content"], "7");
+    assert_eq!(instance.expected.unwrap().value(), json!({"number": 7}));
+    let reference = instance.reference.unwrap().value();
     assert_eq!(reference["content"], "7");
     assert_eq!(reference.pointer("/tool_calls/0/function/arguments"), Some(&json!("{\"n\":7}")));
-    assert_eq!(instance.counterexample.unwrap().message["content"], "77");
+    assert_eq!(instance.counterexample.unwrap().message.value()["content"], "77");
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn variables_hold_what_cases_share() {
     let suite = load(&header, case).unwrap_or_else(|found| panic!("{found}"));
     let hash = suite.cases[0].hash.clone();
     let instance = Drawer::new(Arc::new(suite)).unwrap().draw(&id("c"), &seed(1), 0).unwrap();
-    assert_eq!(instance.messages[0]["content"], "long Ann text 3");
-    assert_eq!(instance.tools.unwrap()[0]["function"]["name"], "t");
+    assert_eq!(instance.messages.items()[0]["content"], "long Ann text 3");
+    assert_eq!(instance.tools.unwrap().items()[0]["function"]["name"], "t");
     // The hash covers the variables that the case uses.
     let changed = header.replace("long", "short");
     assert_ne!(load(&changed, case).unwrap().cases[0].hash, hash);
@@ -220,7 +220,7 @@ fn variables_hold_what_cases_share() {
 fn the_suites_request_stands_under_the_cases_own() {
     let header = format!("{HEADER}[request]\ntemperature = 0\ntool_choice = \"auto\"\nmax_tokens = 9\n");
     let suite = load(&header, r#"{"id": "c", "input": "x", "request": {"max_tokens": 5, "stream": true}}"#).unwrap();
-    let request = Value::Object(suite.cases[0].request.clone());
+    let request = Value::Object((*suite.cases[0].request).clone());
     let empty = load(&header, r#"{"id": "c", "input": "x", "tools": []}"#).unwrap();
     assert!(empty.cases[0].tools.is_none() && !empty.cases[0].request.contains_key("tool_choice"));
     assert_eq!(request, json!({"temperature": 0, "max_tokens": 5, "stream": true}));
@@ -302,9 +302,10 @@ fn a_new_suite_loads_and_is_not_overwritten() {
     let case = &suite.cases[0];
     assert!(case.is_template() && case.reference.is_some() && case.counterexample.is_some());
     let instance = Drawer::new(Arc::new(suite.clone())).unwrap().draw(&case.id, &seed(3), 0).unwrap();
-    let call = instance.reference.as_ref().unwrap().pointer("/tool_calls/0/function/arguments").unwrap();
+    let reference = instance.reference.as_ref().unwrap().value();
+    let call = reference.pointer("/tool_calls/0/function/arguments").unwrap();
     let arguments: Value = serde_json::from_str(call.as_str().unwrap()).unwrap();
-    assert_eq!(Some(&arguments), instance.expected.as_ref().unwrap().pointer("/calls/0/arguments"));
+    assert_eq!(Some(&arguments), instance.expected.as_ref().unwrap().value().pointer("/calls/0/arguments"));
     assert!(matches!(new_suite(dir.path(), &name), Err(ScaffoldError::Exists(_))));
     // As a suite folder, and as a folder of suite folders.
     for path in [folder.clone(), dir.path().to_owned()] {

@@ -21,12 +21,12 @@ fn prove(suite: Arc<Suite>) -> Vec<String> {
             let instance = drawer.draw(&case.id, &format!("{round:032x}"), 0).unwrap();
             let prepared = judge.prepare(&instance).unwrap();
             let reference = instance.reference.as_ref().expect("a shipped case has a reference");
-            let judged = prepared.judge(&completion_from_message(reference));
+            let judged = prepared.judge(&completion_from_message(&reference.value()));
             if judged.verdict != Verdict::Pass {
                 wrong.push(format!("{}/{} reference: {} {}", suite.name, case.id, judged.verdict, judged.explanation));
             }
             let counter = instance.counterexample.as_ref().expect("a shipped case has a counter-example");
-            let judged = prepared.judge(&completion_from_message(&counter.message));
+            let judged = prepared.judge(&completion_from_message(&counter.message.value()));
             if judged.verdict != Verdict::Fail(counter.fault) {
                 let what = format!("{} instead of Fail({}): {}", judged.verdict, counter.fault, judged.explanation);
                 wrong.push(format!("{}/{} counter-example: {what}", suite.name, case.id));

@@ -112,7 +112,7 @@ async fn every_defect_is_judged_as_the_truth_says() {
     let drawers = drawers();
     let library = Arc::new(Library::new(drawers.clone()));
     let all = instances(&drawers, 77);
-    let is_short = |i: &CaseInstance| i.messages.iter().map(|m| m.to_string().len()).sum::<usize>() < LONG_BYTES;
+    let is_short = |i: &CaseInstance| i.messages.text().len() < LONG_BYTES;
     let short: Vec<CaseInstance> = all.iter().filter(|i| is_short(i)).cloned().collect();
     let mut endpoints: Vec<EndpointSpec> =
         catalogue().iter().map(|defect| endpoint(defect.id, vec![Injection::new(defect.id, 1.0)])).collect();

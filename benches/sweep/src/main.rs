@@ -2,13 +2,14 @@
 //!
 //! The program starts itself in three parts, each a process of its own, so that the client's CPU is the client's alone:
 //! this one, which sets the variants going and tells the figures; a fake provider; and for every measurement one fresh
-//! client that runs a whole sweep through the same code as the daemon.
+//! client that runs a whole sweep through the same code as the daemon, or a bare loop of the same requests beside it.
 //!
 //! ```text
 //! scripts/bench                  all variants
 //! scripts/bench plain 500        one variant, another number of cases
 //! ```
 
+mod bare;
 mod client;
 mod micro;
 mod process;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["--provider", latency_ms] => provider::main(latency_ms),
         ["--client", order] => client::main(order),
+        ["--bare", order] => bare::main(order),
         ["--micro", dir] => micro::main(dir),
         _ => variants::main(&words),
     };

@@ -61,7 +61,11 @@ pub fn main(folder: &str) -> Result<bool, Failure> {
     let prepared = instances.iter().map(|instance| judge.prepare(instance)).collect::<Result<Vec<_>, _>>()?;
     let prepare_us = started.elapsed().as_secs_f64() * 1e6 / cases as f64;
 
-    let answers: Vec<_> = instances.iter().filter_map(|i| i.reference.as_ref()).map(completion_from_message).collect();
+    let answers: Vec<_> = instances
+        .iter()
+        .filter_map(|i| i.reference.as_ref())
+        .map(|reference| completion_from_message(&reference.value()))
+        .collect();
     let started = Instant::now();
     let mut passed = 0;
     for _ in 0..JUDGEMENTS {

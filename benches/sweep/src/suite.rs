@@ -78,7 +78,8 @@ fn case(number: u32) -> Value {
     })
 }
 
-fn tool(name: &str, number: u32) -> Value {
+/// A tool of the suite.
+pub fn tool(name: &str, number: u32) -> Value {
     json!({"type": "function", "function": {
         "name": name,
         "description": "Books or changes the delivery of goods to one town on one day.",

@@ -1,7 +1,7 @@
 //! The request body.
 
 use bytes::Bytes;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::CaseInstance;
@@ -16,10 +16,8 @@ const STREAM_OPTIONS: &str = "stream_options";
 /// (`stream_options.include_usage`) unless that is set.
 #[must_use]
 pub fn request_body(upstream_model: &str, instance: &CaseInstance, extra_body: &Map<String, Value>) -> Bytes {
-    let body =
-        RequestBody { upstream_model, instance, extra_body, stream_options: stream_options(instance, extra_body) };
-    // Values with string keys always serialize, so the default is never taken.
-    Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+    let body = RequestBody { instance, extra_body, stream_options: stream_options(instance, extra_body) };
+    Bytes::from(body.written(upstream_model))
 }
 
 /// Whether the answer owes usage: plain ones always, streams when they are asked for it.
@@ -46,8 +44,10 @@ fn stream_options(instance: &CaseInstance, extra_body: &Map<String, Value>) -> O
     }
 }
 
+/// Bytes of a body besides messages and tools, usually.
+const KEYS_ROOM: usize = 256;
+
 struct RequestBody<'a> {
-    upstream_model: &'a str,
     instance: &'a CaseInstance,
     extra_body: &'a Map<String, Value>,
     stream_options: Option<Value>,
@@ -63,30 +63,64 @@ impl RequestBody<'_> {
             _ => false,
         }
     }
-}
 
-impl Serialize for RequestBody<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let request = &self.instance.case.request;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("model", self.upstream_model)?;
-        map.serialize_entry("messages", &self.instance.messages)?;
-        if let Some(tools) = &self.instance.tools {
-            map.serialize_entry("tools", tools)?;
+    fn written(&self, upstream_model: &str) -> Vec<u8> {
+        let instance = self.instance;
+        let request = &instance.case.request;
+        let tools = instance.tools.as_ref();
+        let room = instance.messages.text().len() + tools.map_or(0, |t| t.text().len()) + KEYS_ROOM;
+        let mut out = Object { bytes: Vec::with_capacity(room) };
+        out.value("model", &upstream_model);
+        out.text("messages", instance.messages.text());
+        if let Some(tools) = tools {
+            out.text("tools", tools.text());
         }
-        if let Some(format) = &self.instance.response_format {
-            map.serialize_entry("response_format", format)?;
+        if let Some(format) = &instance.response_format {
+            out.text("response_format", format.text());
         }
         for (key, value) in request.iter().filter(|(key, _)| !self.is_placed(key)) {
-            map.serialize_entry(key, value)?;
+            out.value(key, value);
         }
         if let Some(options) = &self.stream_options {
-            map.serialize_entry(STREAM_OPTIONS, options)?;
+            out.value(STREAM_OPTIONS, options);
         }
         let free = |key: &str| key != STREAM && !self.is_placed(key) && !request.contains_key(key);
         for (key, value) in self.extra_body.iter().filter(|(key, _)| free(key)) {
-            map.serialize_entry(key, value)?;
+            out.value(key, value);
         }
-        map.end()
+        out.close()
+    }
+}
+
+/// A JSON object while it is written: texts that are JSON already go in as they are.
+struct Object {
+    bytes: Vec<u8>,
+}
+
+impl Object {
+    fn key(&mut self, key: &str) {
+        self.bytes.push(if self.bytes.is_empty() { b'{' } else { b',' });
+        self.json(&key);
+        self.bytes.push(b':');
+    }
+
+    fn json(&mut self, value: &impl Serialize) {
+        // Values with string keys always serialize, and a vector takes every byte.
+        let _ = serde_json::to_writer(&mut self.bytes, value);
+    }
+
+    fn value(&mut self, key: &str, value: &impl Serialize) {
+        self.key(key);
+        self.json(value);
+    }
+
+    fn text(&mut self, key: &str, json: &str) {
+        self.key(key);
+        self.bytes.extend_from_slice(json.as_bytes());
+    }
+
+    fn close(mut self) -> Vec<u8> {
+        self.bytes.push(b'}');
+        self.bytes
     }
 }

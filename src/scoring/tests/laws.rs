@@ -164,7 +164,7 @@ proptest! {
             let problems = super::super::check_spec(&spec);
             prop_assert!(problems.iter().all(|p| !p.message.is_empty()));
             let mut instance = instance(&json!({}));
-            instance.scorers = vec![spec];
+            instance.scorers = Arc::from([spec]);
             if let Ok(prepared) = Judge::new().prepare(&instance) {
                 prop_assert!(problems.is_empty(), "{:?}", problems);
                 check_invariants(&prepared.judge(&completion(&json!({"content": "a 1"}))))?;

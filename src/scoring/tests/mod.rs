@@ -11,21 +11,24 @@ use serde_json::{Map, Value, json};
 
 use super::spec::child_spec;
 use super::{Judge, ScorerError};
-use crate::domain::{Breach, Case, CaseId, CaseInstance, Completion, Fault, Judgement, ScorerSpec, ToolCall, Usage};
+use crate::domain::{
+    Breach, Case, CaseId, CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, ToolCall, Usage,
+};
 
 /// An instance from the keys of a case: messages, tools, response_format, request, expected, scorers, reference.
 fn instance(case: &Value) -> CaseInstance {
     let list = |key: &str| case.get(key).and_then(Value::as_array).cloned();
     let scorers: Vec<ScorerSpec> = list("scorers").unwrap_or_default().iter().map(|s| child_spec(s).unwrap()).collect();
     let messages = list("messages").unwrap_or_else(|| vec![json!({"role": "user", "content": "Please answer."})]);
-    let request = case.get("request").and_then(Value::as_object).cloned().unwrap_or_default();
-    let value = |key: &str| case.get(key).cloned();
+    let (messages, scorers) = (Json::from(messages), Arc::<[ScorerSpec]>::from(scorers));
+    let request = Arc::new(case.get("request").and_then(Value::as_object).cloned().unwrap_or_default());
+    let value = |key: &str| case.get(key).map(Json::from);
     let case = Case {
         id: CaseId::new("case").unwrap(),
         category: None,
         tags: vec![],
         messages: messages.clone(),
-        tools: list("tools"),
+        tools: value("tools"),
         response_format: value("response_format"),
         request,
         expected: value("expected"),

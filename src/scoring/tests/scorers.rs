@@ -3,6 +3,8 @@
 use super::*;
 use Fault::*;
 
+use crate::domain::{UnscoredWhy, Verdict};
+
 /// Judges a text under one scorer: its error type, empty when it passes.
 fn under(scorer: &Value, content: &str) -> String {
     let case = json!({"scorers": [scorer]});
@@ -163,16 +165,20 @@ fn a_broken_case_is_our_error() {
         (json!({"scorers": [{"type": "leak", "weight": -1}]}), "from 0"),
         (json!({"tools": [{"type": "function", "function": {}}]}), "function.name"),
         (json!({"tools": [{"function": {"name": "f"}}, {"function": {"name": "f"}}]}), "twice"),
-        (
-            json!({"tools": [{"function": {"name": "f", "parameters": {"$ref": "https://example.com/x"}}}]}),
-            "does not compile",
-        ),
         (json!({"tools": tools(), "request": {"tool_choice": "always"}}), "tool_choice"),
         (json!({"tools": tools(), "request": {"tool_choice": {"function": {"name": "x"}}}}), "not among"),
     ] {
         let error = prepare_error(&case).to_string();
         assert!(error.contains(words), "{case}: {error}");
     }
+}
+
+#[test]
+fn a_schema_that_does_not_compile_is_our_error_when_it_is_called_for() {
+    let case = json!({"tools": [{"function": {"name": "f", "parameters": {"$ref": "https://example.com/x"}}}]});
+    let judgement = judge(&case, &json!({"calls": [{"name": "f", "arguments": "{}"}]}));
+    assert_eq!(judgement.verdict, Verdict::Unscored(UnscoredWhy::Ours));
+    assert!(judgement.explanation.contains("does not compile"), "{}", judgement.explanation);
 }
 
 #[test]

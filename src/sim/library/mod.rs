@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::draws::Hash64;
 use super::prompt::Prompt;
-use crate::domain::{Case, CaseId, CaseInstance, Suite, SuiteName};
+use crate::domain::{Case, CaseId, CaseInstance, Json, Suite, SuiteName};
 use crate::suites::Drawer;
 use pattern::Pattern;
 use resolve::Dependencies;
@@ -57,10 +57,13 @@ impl Known {
 
     /// The calls that the case expects, when a `tool-calls` scorer judges them.
     #[must_use]
-    pub fn expected_calls(&self) -> Option<&Vec<Value>> {
+    pub fn expected_calls(&self) -> Option<Vec<Value>> {
         let scorer = self.instance.scorers.iter().find(|s| s.kind == "tool-calls")?;
-        let calls = scorer.options.get("calls").or_else(|| self.instance.expected.as_ref()?.get("calls"));
-        calls?.as_array()
+        let own = scorer.options.get("calls").cloned();
+        match own.or_else(|| self.instance.expected.as_ref()?.value().get("calls").cloned())? {
+            Value::Array(calls) => Some(calls),
+            _ => None,
+        }
     }
 }
 
@@ -151,7 +154,7 @@ impl Library {
             for case in &source.suite().cases {
                 if !case.is_template() {
                     let Some(instance) = source.instantiate(&case.id, &Map::new()) else { continue };
-                    let key = exact_key(&instance.messages, instance.tools.as_deref().unwrap_or(&[]));
+                    let key = exact_key(&instance.messages.items(), &items(instance.tools.as_ref()));
                     exact.entry(key).or_default().push((number, without_prompt(instance)));
                     continue;
                 }
@@ -210,7 +213,7 @@ impl Library {
         pattern::solve(patterns.zip(messages.iter().chain(tools)), &template.case.params, &mut |captures| {
             let mut check = |params: &Map<String, Value>| {
                 let instance = source.instantiate(&template.case.id, params)?;
-                let fits = instance.messages == messages && instance.tools.as_deref().unwrap_or(&[]) == tools;
+                let fits = instance.messages.items() == messages && items(instance.tools.as_ref()) == tools;
                 Some((instance, fits))
             };
             filled = resolve::resolve(&template.case, &template.dependencies, captures, &mut checks, &mut check)
@@ -224,8 +227,8 @@ impl Library {
 impl Template {
     fn new(source: usize, case: &Arc<Case>) -> Self {
         let compile = |value: &Value| Pattern::compile(value, &case.params, &case.derive);
-        let messages: Vec<Pattern> = case.messages.iter().map(compile).collect();
-        let tools: Vec<Pattern> = case.tools.iter().flatten().map(compile).collect();
+        let messages: Vec<Pattern> = case.messages.items().iter().map(compile).collect();
+        let tools: Vec<Pattern> = items(case.tools.as_ref()).iter().map(compile).collect();
         let weight = messages.iter().chain(&tools).map(Pattern::weight).sum();
         Template { source, case: case.clone(), messages, tools, dependencies: Dependencies::of(case), weight }
     }
@@ -233,7 +236,7 @@ impl Template {
 
 /// Messages and tools are the bulk of an instance, and the request has them already.
 fn without_prompt(mut instance: CaseInstance) -> CaseInstance {
-    instance.messages = Vec::new();
+    instance.messages = Json::from(Vec::new());
     instance.tools = None;
     instance
 }
@@ -242,8 +245,13 @@ fn without_prompt(mut instance: CaseInstance) -> CaseInstance {
 fn agreement(instance: &CaseInstance, body: &Map<String, Value>) -> usize {
     let keys = instance.case.request.iter().filter(|(key, value)| body.get(*key) == Some(*value)).count();
     let choice = body.get("tool_choice") == instance.tool_choice();
-    let format = body.get("response_format").filter(|v| !v.is_null()) == instance.response_format.as_ref();
+    let format = body.get("response_format").filter(|v| !v.is_null())
+        == instance.response_format.as_ref().map(Json::value).as_ref();
     keys + usize::from(choice) + 2 * usize::from(format)
+}
+
+fn items(list: Option<&Json>) -> Vec<Value> {
+    list.map(Json::items).unwrap_or_default()
 }
 
 fn exact_key(messages: &[Value], tools: &[Value]) -> u64 {

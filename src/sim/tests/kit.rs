@@ -38,14 +38,14 @@ impl HasHeader for NoHeaders {
 
 /// The body that a client sends for an instance.
 pub fn body_of(instance: &CaseInstance) -> Map<String, Value> {
-    let mut body = instance.case.request.clone();
+    let mut body = Map::clone(&instance.case.request);
     body.insert("model".to_owned(), json!(MODEL));
-    body.insert("messages".to_owned(), Value::Array(instance.messages.clone()));
+    body.insert("messages".to_owned(), instance.messages.value());
     if let Some(tools) = &instance.tools {
-        body.insert("tools".to_owned(), Value::Array(tools.clone()));
+        body.insert("tools".to_owned(), tools.value());
     }
     if let Some(format) = &instance.response_format {
-        body.insert("response_format".to_owned(), format.clone());
+        body.insert("response_format".to_owned(), format.value());
     }
     if instance.stream() {
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));

@@ -49,17 +49,17 @@ pub(super) fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: 
         id: CaseId::new(id).unwrap(),
         category: None,
         tags: vec![],
-        messages: vec![json!({"role": "user", "content": content})],
+        messages: vec![json!({"role": "user", "content": content})].into(),
         tools: None,
         response_format: None,
-        request: Map::new(),
+        request: Arc::default(),
         expected: None,
-        scorers: vec![],
+        scorers: Arc::default(),
         metadata: None,
         params: params.into_iter().map(|(name, param)| (name.to_owned(), param)).collect(),
         derive: derive.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
         fixed: false,
-        reference: Some(json!({"role": "assistant", "content": answer})),
+        reference: Some(json!({"role": "assistant", "content": answer}).into()),
         counterexample: None,
         hash: id.to_owned(),
     }
@@ -156,7 +156,7 @@ fn parameters_behind_derived_texts_are_found() {
 fn equal_messages_are_told_apart_by_the_rest_of_the_request() {
     let with = |id: &str, key: &str, value: Value| {
         let mut case = case(id, "Same words", vec![], &[], id);
-        case.request.insert(key.to_owned(), value);
+        std::sync::Arc::make_mut(&mut case.request).insert(key.to_owned(), value);
         case
     };
     let (_, library) = library(vec![

@@ -234,13 +234,16 @@ fn headers_tell_of_caches_and_repairs() {
 fn arguments_after_an_empty_call_are_lost() {
     let mut two = case("two", "Look at both", vec![], &[], "");
     let call = |name: &str, arguments: &str| json!({"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}});
-    two.reference =
-        Some(json!({"role": "assistant", "content": null, "tool_calls": [call("now", "{}"), call("at", "{\"a\":1}")]}));
+    two.reference = Some(
+        json!({"role": "assistant", "content": null, "tool_calls": [call("now", "{}"), call("at", "{\"a\":1}")]})
+            .into(),
+    );
     let tool =
         |name: &str, schema: Value| json!({"type": "function", "function": {"name": name, "parameters": schema}});
-    two.tools =
-        Some(vec![tool("now", json!({"type": "object"})), tool("at", json!({"type": "object", "required": ["a"]}))]);
-    let body = json!({"model": MODEL, "messages": two.messages.clone(), "tools": two.tools.clone()});
+    two.tools = Some(
+        vec![tool("now", json!({"type": "object"})), tool("at", json!({"type": "object", "required": ["a"]}))].into(),
+    );
+    let body = json!({"model": MODEL, "messages": two.messages.value(), "tools": two.tools.as_ref().unwrap().value()});
     let (_, library) = library(vec![two]);
     let player =
         Player::new(spec(vec![Injection::new("args_lost_after_empty_call", 1.0)]), MODEL, 1, Arc::new(library), NOW_US);
