@@ -3,6 +3,9 @@
 
 mod budget;
 mod conclude;
+mod follow;
+mod mark;
+mod operate;
 mod owner;
 mod reload;
 mod runtime;
@@ -10,6 +13,7 @@ pub mod schedule;
 mod scheduler;
 mod service;
 mod speed;
+mod steps;
 mod sweeper;
 mod upkeep;
 mod views;
@@ -17,6 +21,8 @@ mod waits;
 mod workers;
 
 pub use conclude::{standings, stored_standings};
+pub use follow::FOLLOW_EVERY;
+pub use operate::operate;
 pub use owner::this_process;
 pub use runtime::{ModelRuntime, Runtime, RuntimeError};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
