@@ -35,7 +35,7 @@ pub struct Setting {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     /// The state was brought in line with the configuration.
     Configured,

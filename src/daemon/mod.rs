@@ -8,6 +8,7 @@ mod mark;
 mod operate;
 mod owner;
 mod reload;
+mod replay;
 mod runtime;
 pub mod schedule;
 mod scheduler;
@@ -24,6 +25,9 @@ pub use conclude::{standings, stored_standings};
 pub use follow::FOLLOW_EVERY;
 pub use operate::operate;
 pub use owner::this_process;
+pub use replay::{
+    Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
+};
 pub use runtime::{ModelRuntime, Runtime, RuntimeError};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
