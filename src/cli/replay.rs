@@ -111,3 +111,78 @@ fn brief(list: &Brief) -> String {
     let ids: Vec<String> = list.listed.iter().map(|(id, weight)| format!("{id} {weight}")).collect();
     format!("{:?}: {}", mode, ids.join(", ")).to_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::{Difference, ListChange, StandingChange};
+    use crate::domain::{AllowlistMode, EndpointId, ModelId, Standing};
+
+    fn replayed() -> Replayed {
+        Replayed {
+            model: ModelId::new("lab/m").unwrap(),
+            from_step: 0,
+            to_step: 12,
+            sweeps: 7,
+            decisions: 9,
+            revisions: 4,
+            note: None,
+            difference: None,
+            counterfactual: None,
+        }
+    }
+
+    fn list(mode: AllowlistMode, listed: &[(&str, u32)]) -> Brief {
+        let listed = listed.iter().map(|(id, weight)| (EndpointId::new(id).unwrap(), *weight)).collect();
+        Brief { mode: Some(mode), listed }
+    }
+
+    #[test]
+    fn an_equal_replay_and_a_different_one() {
+        insta::assert_snapshot!(text(&replayed()), @"lab/m: steps 1 to 12: 7 sweep(s), 9 decision(s), 4 revision(s): equal, byte for byte");
+        let difference = Difference {
+            step: 12,
+            what: "allowlist revision 4".to_owned(),
+            stored: r#"…"weight":99"#.to_owned(),
+            replayed: r#"…"weight":100"#.to_owned(),
+        };
+        let different =
+            Replayed { difference: Some(difference), note: Some("from step 3 on".to_owned()), ..replayed() };
+        insta::assert_snapshot!(text(&different), @r#"
+        lab/m: steps 1 to 12: 7 sweep(s), 9 decision(s), 4 revision(s): DIFFERENT
+          note: from step 3 on
+          step 12: allowlist revision 4
+          - stored:   …"weight":99
+          + replayed: …"weight":100
+        "#);
+    }
+
+    #[test]
+    fn another_policy_reads_as_a_diff() {
+        let (was, would) = (
+            list(AllowlistMode::Normal, &[("a", 100), ("b/fp8", 95)]),
+            list(AllowlistMode::Bootstrap, &[("a", 100), ("b/fp8", 100), ("c", 25)]),
+        );
+        let at_us = 1_790_000_000_000_000;
+        let counterfactual = Counterfactual {
+            lists: vec![
+                ListChange { step: 3, at_us, revision: Some(2), was: was.clone(), would },
+                ListChange { step: 9, at_us, revision: Some(3), was: was.clone(), would: was },
+            ],
+            standings: vec![StandingChange {
+                endpoint: EndpointId::new("c").unwrap(),
+                was: Standing::Excluded,
+                would: Standing::Unknown,
+                reason: "entered: new endpoint, no evidence yet".to_owned(),
+            }],
+        };
+        insta::assert_snapshot!(text(&Replayed { counterfactual: Some(counterfactual), ..replayed() }), @r"
+        lab/m: steps 1 to 12: 7 sweep(s), 9 decision(s), 4 revision(s) under the other policy
+          from 2026-09-21T14:13:20Z (step 3, revision 2):
+            - normal: a 100, b/fp8 95
+            + bootstrap: a 100, b/fp8 100, c 25
+          from 2026-09-21T14:13:20Z (step 9, revision 3): the same again
+          c stands Excluded and would stand Unknown: entered: new endpoint, no evidence yet
+        ");
+    }
+}

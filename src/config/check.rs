@@ -47,7 +47,7 @@ pub(super) fn policies(r: &Reader<'_>, root: &DeTable<'_>) {
     };
     check(root);
     let models = root.get("model").and_then(|m| m.get_ref().as_array());
-    models.into_iter().flat_map(|m| m.iter()).filter_map(|m| m.get_ref().as_table()).for_each(|m| check(m));
+    models.into_iter().flat_map(|m| m.iter()).filter_map(|m| m.get_ref().as_table()).for_each(check);
 }
 
 fn unknown_key(r: &Reader<'_>, section: &Section, name: &str, span: &Span) {

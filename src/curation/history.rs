@@ -189,7 +189,7 @@ mod tests {
     fn a_record_survives_its_text_to_the_last_bit() {
         let figures = Figures { latency_us: Some(0.1 + 0.2), tokens_per_second: Some(1.0 / 3.0) };
         let record = Record {
-            act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.000_000_000_1) },
+            act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.25 + 1e-10) },
             figures: [(EndpointId::new("a/b").unwrap(), figures)].into(),
         };
         assert_eq!(Record::from_stored(&record.to_stored().unwrap()), Ok(record));

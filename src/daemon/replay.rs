@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::steps;
 use super::sweeper::SweepError;
 use crate::curation::{self, Act, Base, Input, RULES, Record, Setting, Stepped};
 use crate::domain::{
@@ -167,9 +168,14 @@ pub async fn replay(store: &Store, model: &ModelId, options: &ReplayOptions) -> 
         shown: None,
     };
     (run.out.from_step, run.out.to_step) = (run.base.seq, run.base.seq);
-    run.all(until).await?;
-    run.finish(until).await?;
-    Ok(run.out)
+    loop {
+        let before = run.base.seq;
+        run.all(until).await?;
+        // A daemon that works on the store may have gone on meanwhile: then so does the replay.
+        if !run.finish(until).await? || run.base.seq == before {
+            return Ok(run.out);
+        }
+    }
 }
 
 /// Where to begin, where to end, and why not at the first step.
@@ -194,16 +200,20 @@ async fn beginning(
         None if whole => None,
         None => checkpoints.iter().copied().filter(|c| *c >= horizon).min(),
     };
+    let note = |start: u64| {
+        (!whole).then(|| {
+            format!("steps up to {start} cannot be made again: their attempts were pruned, or other rules made them")
+        })
+    };
     match (start, whole) {
-        (Some(start), _) => {
-            let note = (!whole).then(|| {
-                format!(
-                    "steps up to {start} cannot be made again: their attempts were pruned, or older rules made them"
-                )
-            });
-            Ok((at_checkpoint(store, model, start).await?, until, note))
-        }
+        (Some(start), _) => Ok((at_checkpoint(store, model, start).await?, until, note(start))),
         (None, true) => Ok((Base::default(), until, None)),
+        // Other rules made every step so far: the newest state is where the next one begins.
+        (None, false) if until.is_none() => {
+            let base = steps::base(store, model).await?;
+            let note = note(base.seq);
+            Ok((base, None, note))
+        }
         (None, false) => {
             let oldest = checkpoints.iter().find(|c| **c >= horizon).copied().unwrap_or(horizon);
             let why = format!("the attempts behind it were pruned; steps after {oldest} can be recomputed");
@@ -416,29 +426,26 @@ impl Run<'_> {
         }
     }
 
-    /// The state that is stored as the newest must be the one that the last step gives.
-    async fn finish(&mut self, until: Option<u64>) -> Result<(), ReplayError> {
-        let newest = self.store.state(self.model).await?;
-        match (self.policy, newest) {
-            (Some(_), newest) => {
-                let bytes = newest.map(|n| n.bytes).unwrap_or_default();
-                let state = curation::decode(&bytes)
-                    .map_err(|e| SweepError::State { model: self.model.clone(), reason: e.to_string() })?;
-                if until.is_none() {
-                    self.tell_standings(&state);
-                }
-            }
-            (None, Some(newest)) if until.is_none() && self.out.difference.is_none() => {
-                if newest.seq != self.base.seq {
-                    let (was, is) = (newest.seq.to_string(), self.base.seq.to_string());
-                    self.differs(newest.seq, "number of the newest state", &was, &is);
-                } else if newest.bytes != curation::encode(&self.base.state) {
-                    self.differs(newest.seq, "bytes of the newest state", "stored otherwise", "made again");
-                }
-            }
-            (None, _) => {}
+    /// The state that is stored as the newest must be the one that the last step gives. `true`: there are newer steps.
+    async fn finish(&mut self, until: Option<u64>) -> Result<bool, ReplayError> {
+        let Some(newest) = self.store.state(self.model).await? else { return Ok(false) };
+        if until.is_some() || self.out.difference.is_some() {
+            return Ok(false);
         }
-        Ok(())
+        if newest.seq > self.base.seq && self.store.step(self.model, self.base.seq + 1).await?.is_some() {
+            return Ok(true);
+        }
+        if self.policy.is_some() {
+            let state = curation::decode(&newest.bytes)
+                .map_err(|e| SweepError::State { model: self.model.clone(), reason: e.to_string() })?;
+            self.tell_standings(&state);
+        } else if newest.seq != self.base.seq {
+            let (was, is) = (newest.seq.to_string(), self.base.seq.to_string());
+            self.differs(newest.seq, "number of the newest state", &was, &is);
+        } else if newest.bytes != curation::encode(&self.base.state) {
+            self.differs(newest.seq, "bytes of the newest state", "stored otherwise", "made again");
+        }
+        Ok(false)
     }
 
     // ----------------------------------------------------------------------------------------------- another policy
