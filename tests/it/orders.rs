@@ -1,9 +1,12 @@
 //! Operators' orders beside a running daemon: on the command line and over HTTP, followed within moments.
 
+use std::process::Stdio;
+
 use exactod::domain::AllowlistMode;
 use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
+use crate::gate::Gate;
 use crate::history::{fast, raw};
 use crate::world::{MODEL, World, eventually, good};
 
@@ -162,5 +165,21 @@ async fn a_running_daemon_notices_a_database_that_was_put_back() {
     assert_eq!(ids(&list).len(), 3);
     told_of_the_restore(&daemon).await;
     daemon.stop().await;
+    assert_eq!(world.run(&["replay"]).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_in_mid_sweep_is_kept_by_its_end() {
+    let world = World::new(fleet()).await;
+    let gate = Gate::before(&world.fleet, 3).await;
+    world.configure_for(&gate.providers, &fast());
+    let mut sweep = world.exactod(&["sweep", "--json"]);
+    let sweep = sweep.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the sweep is in flight", async || (world.requests() == 15).then_some(())).await;
+    world.json(&["ban", "lab/m", "birch", "--json"]).await;
+    gate.open();
+    assert!(sweep.wait_with_output().await.unwrap().status.success());
+    let list = world.json(&["allowlist", "--json"]).await;
+    assert_eq!(ids(&list), ["alder", "cedar"]);
     assert_eq!(world.run(&["replay"]).await.code, 0);
 }
