@@ -80,6 +80,12 @@ pub fn check(setup: &ApiSetup, request: &Parts, need: Need) -> Result<(), Proble
     }
 }
 
+/// Name of the token that a request shows, for the log of who did what.
+pub fn caller(setup: &ApiSetup, request: &Parts) -> Option<String> {
+    let presented = presented(&request.headers, &request.method)?;
+    TokenSet::new(setup.server.tokens.clone()).authenticate(&presented).map(|token| token.name.clone())
+}
+
 fn unauthorized(detail: &str, need: Need) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "token needed", detail)
         .header(WWW_AUTHENTICATE, need.challenge())

@@ -13,6 +13,7 @@ mod alarms;
 mod allowlist;
 mod attempts;
 mod base64;
+mod body;
 mod curl;
 mod decisions;
 mod guard;
@@ -22,6 +23,7 @@ mod limits;
 mod model_path;
 mod models;
 mod openapi;
+mod orders;
 mod page;
 mod params;
 mod problem;
@@ -39,5 +41,6 @@ pub use problem::Problem;
 pub use routes::router;
 pub use serve::{ApiError, serve};
 pub use state::{
-    ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, SweepReply,
+    ApiSetup, ApiState, EndpointView, Operators, Refusal, Ruling, ScorecardSource, StandingsView, SuiteInfo,
+    SweepCommand, SweepReply,
 };

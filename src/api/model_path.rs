@@ -3,6 +3,8 @@
 //! Model and endpoint ids may hold slashes and colons, plain or percent-encoded, so the resource is found from the end
 //! of the path, and what stands before it is the model.
 
+use crate::domain::Verb;
+
 /// What stands below a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
@@ -16,6 +18,13 @@ pub enum Resource {
     Series {
         /// The endpoint, as written by the client, decoded.
         endpoint: String,
+    },
+    /// `/endpoints/{id}/{verb}`, or `/ack`
+    Order {
+        /// What to do.
+        verb: Verb,
+        /// The endpoint, as written by the client, decoded.
+        endpoint: Option<String>,
     },
 }
 
@@ -46,13 +55,22 @@ pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, Path
         ("/allowlist", Resource::Allowlist),
         ("/decisions", Resource::Decisions),
         ("/scorecards", Resource::Scorecards),
+        ("/ack", Resource::Order { verb: Verb::Ack, endpoint: None }),
     ];
     for (suffix, resource) in simple {
         if let Some(model) = rest.strip_suffix(suffix).filter(|model| !model.is_empty()) {
             return Ok(Target { model: decode(model)?, resource });
         }
     }
-    let rest = rest.strip_suffix("/series").ok_or(PathError::Unknown)?;
+    let (rest, last) = rest.rsplit_once('/').ok_or(PathError::Unknown)?;
+    let verb = Verb::ALL.into_iter().find(|verb| verb.name() == last && verb.takes_endpoint());
+    if verb.is_none() && last != "series" {
+        return Err(PathError::Unknown);
+    }
+    let of = |endpoint: String| match verb {
+        None => Resource::Series { endpoint },
+        Some(verb) => Resource::Order { verb, endpoint: Some(endpoint) },
+    };
     let mut first = None;
     for (at, _) in rest.match_indices(ENDPOINTS) {
         let (model, endpoint) = (decode(&rest[..at])?, decode(&rest[at + ENDPOINTS.len()..])?);
@@ -60,7 +78,7 @@ pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, Path
             continue;
         }
         let known = is_model(&model);
-        let target = Target { model, resource: Resource::Series { endpoint } };
+        let target = Target { model, resource: of(endpoint) };
         if known {
             return Ok(target);
         }
@@ -120,6 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn orders_stand_below_their_endpoint_and_an_acknowledgement_below_the_model() {
+        let order = |model: &str, verb, endpoint: Option<&str>| {
+            Ok(Target {
+                model: model.to_owned(),
+                resource: Resource::Order { verb, endpoint: endpoint.map(str::to_owned) },
+            })
+        };
+        assert_eq!(parse("lab/m:free/ack", known), order("lab/m:free", Verb::Ack, None));
+        assert_eq!(parse("kimi/endpoints/groq/fp8/pin", known), order("kimi", Verb::Pin, Some("groq/fp8")));
+        assert_eq!(parse("kimi/endpoints/groq%2Ffp8/note", known), order("kimi", Verb::Note, Some("groq/fp8")));
+        assert_eq!(parse("kimi/endpoints/ack/ban", known), order("kimi", Verb::Ban, Some("ack")));
+        assert_eq!(parse("kimi/pin", known), Err(PathError::Unknown));
+    }
+
+    #[test]
     fn what_is_no_resource_is_said_to_be_none() {
         for path in
             ["", "lab/m", "/allowlist", "allowlist", "lab/m/nonsense", "lab/m/series", "lab/m/endpoints//series"]
@@ -133,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_path_breaks_it(path in "[a-z/%0-9:]{0,40}(/allowlist|/series|)") {
+        fn no_path_breaks_it(path in "[a-z/%0-9:]{0,40}(/allowlist|/series|/pin|/ack|)") {
             let _ = parse(&path, known);
         }
     }

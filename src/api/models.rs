@@ -14,7 +14,7 @@ use super::model_path::{self, PathError, Resource, Target};
 use super::params::Params;
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, ApiState};
-use super::{allowlist, decisions, scorecards, series};
+use super::{allowlist, decisions, orders, scorecards, series};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::diagnostics::nearest;
@@ -85,7 +85,7 @@ fn one(state: &ApiState, model: &ModelConfig) -> Value {
 /// Everything below `/v1/models/`. Lies outside all layers for the sake of the allowlist; the other resources are
 /// guarded one by one.
 pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
+    let (parts, body) = request.into_parts();
     match target(&app, &parts) {
         Ok((Target { resource: Resource::Allowlist, model }, false)) => {
             let response = plain_allowlist(&app, &parts, &model).unwrap_or_else(Problem::into_response);
@@ -95,8 +95,12 @@ pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
         Ok((target, _)) => {
             // Evidence is not part of what `public_read` opens.
             let bare = !allowlist::wants_detail(parts.uri.query()).unwrap_or(false);
-            let need = if target.resource == Resource::Allowlist && bare { Need::Allowlist } else { Need::Read };
-            let work = async { below(&app, &parts, &target).await.unwrap_or_else(Problem::into_response) };
+            let need = match target.resource {
+                Resource::Order { .. } => Need::Admin,
+                Resource::Allowlist if bare => Need::Allowlist,
+                _ => Need::Read,
+            };
+            let work = async { below(&app, &parts, body, &target).await.unwrap_or_else(Problem::into_response) };
             guard::run(&app, route_name(&target.resource), need, &parts, work).await
         }
         Err(problem) => {
@@ -111,6 +115,8 @@ fn route_name(resource: &Resource) -> &'static str {
         Resource::Decisions => "/v1/models/{model}/decisions",
         Resource::Scorecards => "/v1/models/{model}/scorecards",
         Resource::Series { .. } => "/v1/models/{model}/endpoints/{endpoint}/series",
+        Resource::Order { endpoint: None, .. } => "/v1/models/{model}/ack",
+        Resource::Order { .. } => "/v1/models/{model}/endpoints/{endpoint}/{verb}",
     }
 }
 
@@ -126,12 +132,18 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
         }
         PathError::Unknown => {
             let path = parts.uri.path();
-            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model"))
-                .hint("below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series")
+            Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
+                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series, and \
+                     for commands /ack and /endpoints/{endpoint}/pin, unpin, ban, unban, reset, note",
+            )
         }
     })?;
-    if ![Method::GET, Method::HEAD].contains(&parts.method) {
-        return Err(guard::wrong_method(&parts.method, parts.uri.path(), "GET, HEAD"));
+    let (methods, allowed): (&[Method], _) = match target.resource {
+        Resource::Order { .. } => (&[Method::POST], "POST"),
+        _ => (&[Method::GET, Method::HEAD], "GET, HEAD"),
+    };
+    if !methods.contains(&parts.method) {
+        return Err(guard::wrong_method(&parts.method, parts.uri.path(), allowed));
     }
     Ok((target, parts.uri.query().is_some()))
 }
@@ -144,7 +156,7 @@ fn plain_allowlist(app: &App, parts: &Parts, name: &str) -> Result<Response, Pro
     Ok(allowlist::plain(&published, &parts.headers))
 }
 
-async fn below(app: &App, parts: &Parts, target: &Target) -> Result<Response, Problem> {
+async fn below(app: &App, parts: &Parts, body: Body, target: &Target) -> Result<Response, Problem> {
     let setup = app.state.setup.load_full();
     let model = resolve(&app.state, &setup, &target.model)?;
     let query = parts.uri.query();
@@ -157,6 +169,9 @@ async fn below(app: &App, parts: &Parts, target: &Target) -> Result<Response, Pr
         Resource::Decisions => decisions::list(app, &model, query).await,
         Resource::Scorecards => scorecards::list(app, &model, query).await,
         Resource::Series { endpoint } => series::get(app, &setup, &model, endpoint, query).await,
+        Resource::Order { verb, endpoint } => {
+            orders::act(app, &setup, &model, (*verb, endpoint.as_deref()), parts, body).await
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use utoipa::openapi::{
 };
 
 use super::access::Need;
+use super::orders::NewOrder;
 use super::problem::Told;
 use super::routes::{Answer, Operation, TABLE};
 use super::sweeps::NewSweep;
@@ -57,8 +58,13 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         let described = parameter(param.name, param.text, ParameterIn::Query).required(Required::False);
         out = out.parameter(described.example(Some(json!(param.example))));
     }
-    if operation.answer == Answer::Accepted {
-        let body = Content::new(Some(Ref::from_schema_name("NewSweep")));
+    let body = match operation.answer {
+        Answer::Accepted => Some("NewSweep"),
+        Answer::Ruling => Some("NewOrder"),
+        _ => None,
+    };
+    if let Some(schema) = body {
+        let body = Content::new(Some(Ref::from_schema_name(schema)));
         let body = RequestBodyBuilder::new().content("application/json", body).required(Some(Required::True));
         out = out.request_body(Some(body.build()));
     }
@@ -90,6 +96,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
         Answer::Object(name) => ("200", "application/json", Some(name)),
         Answer::List => ("200", "application/json", Some("Page")),
         Answer::Accepted => ("202", "application/json", Some("Accepted")),
+        Answer::Ruling => ("200", "application/json", Some("Ruling")),
         Answer::Text(kind) => ("200", kind, None),
     };
     let content = Content::new(schema.map(Ref::from_schema_name));
@@ -99,16 +106,17 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
 /// Statuses that an operation may answer with, beside success.
 fn errors(operation: &Operation) -> Vec<StatusCode> {
     let mut out = Vec::new();
-    if !operation.params.is_empty() || operation.answer == Answer::Accepted {
+    let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling);
+    if !operation.params.is_empty() || is_command {
         out.push(StatusCode::BAD_REQUEST);
     }
     if operation.need != Need::Nothing {
         out.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
     }
-    if operation.path.contains('{') || operation.answer == Answer::Accepted {
+    if operation.path.contains('{') || is_command {
         out.push(StatusCode::NOT_FOUND);
     }
-    if operation.answer == Answer::Accepted {
+    if is_command {
         out.extend([StatusCode::CONFLICT, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE]);
     }
     out.push(StatusCode::SERVICE_UNAVAILABLE);
@@ -154,6 +162,21 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
     vec![
         ("Problem", Told::schema()),
         ("NewSweep", NewSweep::schema()),
+        ("NewOrder", NewOrder::schema()),
+        (
+            "Ruling",
+            object(
+                "What came of an order",
+                &[
+                    ("model", String),
+                    ("verb", String),
+                    ("changed", Boolean),
+                    ("message", String),
+                    ("decisions", Array),
+                    ("allowlist", Object),
+                ],
+            ),
+        ),
         ("Page", Schema::from(page).into()),
         ("Status", object("A probe's answer", &[("status", String)])),
         ("Accepted", object("What became of a command", &[("status", String), ("model", String), ("watch", String)])),

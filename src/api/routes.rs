@@ -50,6 +50,8 @@ pub enum Answer {
     List,
     /// A command that was taken.
     Accepted,
+    /// An order that was carried out.
+    Ruling,
     /// Text of another kind.
     Text(&'static str),
 }
@@ -60,6 +62,10 @@ const fn read(path: &'static str, summary: &'static str, params: &'static [Param
 
 const fn open(path: &'static str, summary: &'static str, answer: Answer) -> Operation {
     Operation { method: "GET", path, need: Need::Nothing, summary, params: &[], answer }
+}
+
+const fn order(path: &'static str, summary: &'static str) -> Operation {
+    Operation { method: "POST", path, need: Need::Admin, summary, params: &[], answer: Answer::Ruling }
 }
 
 /// Every route.
@@ -92,6 +98,13 @@ pub const TABLE: &[Route] = &[
                 series::PARAMS,
                 Answer::Object("Series"),
             ),
+            order("/v1/models/{model}/endpoints/{endpoint}/pin", "List an endpoint whatever its standing"),
+            order("/v1/models/{model}/endpoints/{endpoint}/unpin", "Let the standing of a pinned endpoint rule again"),
+            order("/v1/models/{model}/endpoints/{endpoint}/ban", "Neither list nor ask an endpoint"),
+            order("/v1/models/{model}/endpoints/{endpoint}/unban", "Let the standing of a banned endpoint rule again"),
+            order("/v1/models/{model}/endpoints/{endpoint}/reset", "Forget the evidence, measure afresh"),
+            order("/v1/models/{model}/endpoints/{endpoint}/note", "Put a remark into the decision log"),
+            order("/v1/models/{model}/ack", "End the hold of a common alarm"),
         ],
     },
     Route {

@@ -9,7 +9,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::config::{ModelConfig, Server};
-use crate::domain::{EndpointId, Micros, ModelId, Override, Scorecard, Standing, SuiteDigest, SuiteName};
+use crate::domain::{
+    Allowlist, Decision, EndpointId, Micros, ModelId, Order, Override, Scorecard, Standing, SuiteDigest, SuiteName,
+    Verb,
+};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Board;
@@ -34,6 +37,8 @@ pub struct ApiState {
     pub standings: Arc<dyn StandingsView>,
     /// Scorecards over windows.
     pub scorecards: Arc<dyn ScorecardSource>,
+    /// Takes operators' orders.
+    pub operators: Arc<dyn Operators>,
     /// Sweeps asked for by hand.
     pub sweeps: mpsc::Sender<SweepCommand>,
     /// Whether the daemon has started up.
@@ -105,6 +110,51 @@ pub trait ScorecardSource: Send + Sync {
     /// # Errors
     /// A sentence about what cannot be computed.
     fn of(&self, model: ModelId, from_us: Micros, to_us: Micros) -> BoxFuture<'_, Result<Vec<Scorecard>, String>>;
+}
+
+/// Carries out operators' orders. The daemon implements it.
+pub trait Operators: Send + Sync {
+    /// Carries out an order on a model.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was changed then.
+    fn act(&self, model: ModelId, order: Order) -> BoxFuture<'_, Result<Ruling, Refusal>>;
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruling {
+    /// The model.
+    pub model: ModelId,
+    /// The act.
+    pub verb: Verb,
+    /// Something changed, the decision log at least; else it was so already.
+    pub changed: bool,
+    /// What was done, or why nothing had to be, in a sentence.
+    pub message: String,
+    /// The decisions that were made.
+    pub decisions: Vec<Decision>,
+    /// A new revision was published.
+    pub published: bool,
+    /// The allowlist in force, once there is one.
+    pub list: Option<Allowlist>,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The model is not configured (any more).
+    #[error("the model is not configured")]
+    UnknownModel,
+    /// The endpoint is not configured.
+    #[error("the endpoint is not configured for this model")]
+    UnknownEndpoint,
+    /// An acknowledgement without a common alarm.
+    #[error("{0}")]
+    NothingHeld(String),
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A sweep asked for by hand.

@@ -2,11 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,15 +12,18 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::guard::{App, Shared};
-use super::limits::{BODY_BYTES_MAX, EPOCHS_MAX, SWEEP_REPLY_TIMEOUT};
+use super::limits::{EPOCHS_MAX, SWEEP_REPLY_TIMEOUT};
 use super::models::{self, page, resolve};
 use super::params::{CURSOR, LIMIT, MODEL, Param, Params, STATE};
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, SweepCommand, SweepReply};
-use super::views;
+use super::{body, views};
 use crate::domain::{EndpointId, SuiteName, SweepId, SweepState};
 use crate::progress::SweepProgress;
 use crate::store::StoredSweep;
+
+const EXAMPLE: &str =
+    r#"such as {"model": "lab/m", "suites": ["tool-use"], "endpoints": ["groq"], "limit": 20}; only `model` is needed"#;
 
 /// Parameters of the list.
 pub const PARAMS: &[Param] = &[MODEL, STATE, LIMIT, CURSOR];
@@ -114,21 +115,8 @@ pub struct NewSweep {
 /// `POST /v1/sweeps`
 pub async fn start(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     Params::read(request.uri().query(), &[])?;
-    let json_type = |value: &http::HeaderValue| {
-        value
-            .to_str()
-            .is_ok_and(|v| v.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json")))
-    };
-    if !request.headers().get(CONTENT_TYPE).is_some_and(json_type) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not-json",
-            "body is not JSON",
-            "the body must be sent as application/json",
-        )
-        .hint("add the header `Content-Type: application/json`"));
-    }
-    let asked = read(request.into_body()).await?;
+    let (parts, content) = request.into_parts();
+    let asked = body::json(&parts.headers, content, EXAMPLE).await?;
     let (reply, answer) = oneshot::channel();
     let command = command(&app, asked, reply)?;
     let model = command.model.clone();
@@ -174,30 +162,8 @@ fn stopping() -> Problem {
         .hint("try again after the restart")
 }
 
-async fn read(body: Body) -> Result<NewSweep, Problem> {
-    let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "body too large",
-            format!("the body is larger than {BODY_BYTES_MAX} bytes, or broke off"),
-        )
-        .hint("name fewer suites and endpoints; none at all means all of them")
-    })?;
-    let mut json = serde_json::Deserializer::from_slice(&bytes);
-    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let at = if path == "." { String::new() } else { format!("`{path}`: ") };
-        bad_body(format!("{at}{}", error.inner()))
-    })?;
-    json.end().map_err(|error| bad_body(error.to_string()))?;
-    Ok(read)
-}
-
 fn bad_body(detail: String) -> Problem {
-    Problem::bad_request("bad-body", "bad body", detail).hint(
-        r#"such as {"model": "lab/m", "suites": ["tool-use"], "endpoints": ["groq"], "limit": 20}; only `model` is needed"#,
-    )
+    body::bad(detail, EXAMPLE)
 }
 
 /// Checks the names and numbers, so that what is queued can be done.

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::base64;
 pub use super::curl::curl_of;
+use super::state::Ruling;
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
-use crate::domain::{Decision, Micros, Transcript, Try};
+use crate::domain::{Decision, EndpointId, Micros, Transcript, Try};
 use crate::store::{Alarm, StoredAttempt, StoredSweep, SweepRecord};
 
 /// Billionths of a dollar in a dollar.
@@ -122,6 +123,19 @@ pub fn decision(decision: &Decision) -> Value {
     out.insert("sweep".to_owned(), json!(sweep));
     out.insert("evidence".to_owned(), evidence.clone());
     Value::Object(out)
+}
+
+/// What came of an order.
+#[must_use]
+pub fn ruling(ruling: &Ruling) -> Value {
+    let Ruling { model, verb, changed, message, decisions, published, list } = ruling;
+    let list = list.as_ref().map(|list| {
+        let listed: Vec<&EndpointId> = list.providers.iter().map(|p| &p.id).collect();
+        json!({"version": list.version, "mode": list.mode, "published": published, "listed": listed})
+    });
+    let decisions: Vec<Value> = decisions.iter().map(decision).collect();
+    json!({"model": model, "verb": verb, "changed": changed, "message": message, "decisions": decisions,
+           "allowlist": list})
 }
 
 /// An alarm.

@@ -39,6 +39,22 @@ pub enum Command {
     Allowlist(ModelArgs),
     /// Show decisions, newest first.
     Decisions(DecisionsArgs),
+    /// List an endpoint whatever its standing; its evidence goes on.
+    Pin(OrderArgs),
+    /// Let the standing of a pinned endpoint rule again.
+    Unpin(OrderArgs),
+    /// Neither list nor ask an endpoint, whatever its standing.
+    Ban(OrderArgs),
+    /// Let the standing of a banned endpoint rule again.
+    Unban(OrderArgs),
+    /// Forget an endpoint's evidence and measure it afresh; an Excluded one becomes Unknown.
+    Reset(OrderArgs),
+    /// Put a remark on an endpoint into the decision log (with --note).
+    Note(OrderArgs),
+    /// Acknowledge a common alarm: the list is no longer held, the evidence is kept.
+    Ack(AckArgs),
+    /// Recompute states, decisions and allowlists from what is stored and compare them byte for byte.
+    Replay(ReplayArgs),
     /// List attempts, newest first.
     Attempts(AttemptsArgs),
     /// Show one attempt with its transcript.
@@ -163,6 +179,53 @@ pub struct DecisionsArgs {
     /// How many.
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
+}
+
+/// `pin`, `unpin`, `ban`, `unban`, `reset`, `note`.
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    /// The model, by id or alias.
+    pub model: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// Who and why.
+    #[command(flatten)]
+    pub why: WhyArgs,
+}
+
+/// `ack`.
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    /// The model, by id or alias.
+    pub model: String,
+    /// Who and why.
+    #[command(flatten)]
+    pub why: WhyArgs,
+}
+
+/// Who gives an order, and why: kept with the decision.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Why, in one line.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub note: String,
+    /// Who says so; the user of this machine ($USER) without it.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Only this model; all models without it.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Only up to the step that published this revision.
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u64>,
+    /// What would have been published under the [policy] of this file.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// `attempts`.

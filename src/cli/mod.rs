@@ -5,8 +5,10 @@ mod args;
 mod bars;
 mod demo;
 mod files;
+mod order;
 mod output;
 mod read;
+mod replay;
 mod scorecard;
 mod serve;
 mod setup;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::domain::Verb;
 pub use args::{Cli, Command};
 use output::{CliError, Exit};
 
@@ -47,6 +50,14 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
+        Command::Pin(args) => setup::block_on(order::endpoint(cli, Verb::Pin, args)),
+        Command::Unpin(args) => setup::block_on(order::endpoint(cli, Verb::Unpin, args)),
+        Command::Ban(args) => setup::block_on(order::endpoint(cli, Verb::Ban, args)),
+        Command::Unban(args) => setup::block_on(order::endpoint(cli, Verb::Unban, args)),
+        Command::Reset(args) => setup::block_on(order::endpoint(cli, Verb::Reset, args)),
+        Command::Note(args) => setup::block_on(order::endpoint(cli, Verb::Note, args)),
+        Command::Ack(args) => setup::block_on(order::model(cli, args)),
+        Command::Replay(args) => setup::block_on(replay::run(cli, args)),
         Command::Attempts(args) => setup::block_on(read::attempts(cli, args)),
         Command::Attempt(args) => setup::block_on(read::attempt(cli, args)),
         Command::Db(command) => setup::block_on(files::db(cli, command)),

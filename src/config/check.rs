@@ -35,6 +35,21 @@ pub(super) fn table(r: &Reader<'_>, section: &'static Section, table: &DeTable<'
     }
 }
 
+/// Checks the policies of a file and nothing else of it.
+pub(super) fn policies(r: &Reader<'_>, root: &DeTable<'_>) {
+    let check = |of: &DeTable<'_>| {
+        if let Some(value) = of.get("policy") {
+            match value.get_ref() {
+                DeValue::Table(t) => table(r, &keys::POLICY, t, &value.span()),
+                _ => r.wrong(&value.span(), "`policy` must be a table", keys::POLICY.about),
+            }
+        }
+    };
+    check(root);
+    let models = root.get("model").and_then(|m| m.get_ref().as_array());
+    models.into_iter().flat_map(|m| m.iter()).filter_map(|m| m.get_ref().as_table()).for_each(check);
+}
+
 fn unknown_key(r: &Reader<'_>, section: &Section, name: &str, span: &Span) {
     let elsewhere = || ALL_SECTIONS.iter().find(|s| s.key(name).is_some()).map(|s| s.heading);
     let hint = if let Some(near) = nearest(name, usable_keys(section)) {

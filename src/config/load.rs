@@ -1,10 +1,12 @@
 //! From a path or a text to a [`Config`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, Error};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::domain::Policy;
 use crate::domain::canonical::sha256_hex;
 
 use super::reader::{Reader, View};
@@ -33,6 +35,57 @@ impl Config {
     pub fn parse(text: &str, path: &Path, env: &dyn Env) -> Result<Config, Diagnostics> {
         build(text, path, folder_of(path), env)
     }
+}
+
+/// The policies of a file: its `[policy]`, and for each of its models the own keys over it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyFile {
+    /// `[policy]`; keys that are not there have their defaults.
+    pub base: Policy,
+    /// By model id: the keys of `[[model]] policy` over the base.
+    pub models: BTreeMap<String, Policy>,
+}
+
+impl PolicyFile {
+    /// Reads the policies of a file: one with a `[policy]` alone, or a whole config of which nothing else is looked at.
+    ///
+    /// # Errors
+    /// All problems of the policies, or the one that kept the file from being read.
+    pub fn load(path: &Path) -> Result<PolicyFile, Diagnostics> {
+        let text = read(path).map_err(|problem| Diagnostics(vec![problem]))?;
+        policies(&text, path)
+    }
+
+    /// The policy of a model.
+    #[must_use]
+    pub fn of(&self, model: &str) -> &Policy {
+        self.models.get(model).unwrap_or(&self.base)
+    }
+}
+
+fn policies(text: &str, path: &Path) -> Result<PolicyFile, Diagnostics> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let r = Reader::new(text, path, folder_of(path), &SystemEnv, tree.get_ref());
+    for error in &errors {
+        syntax_problem(&r, error, text.len());
+    }
+    if !errors.is_empty() {
+        return Err(r.into_problems());
+    }
+    if !tree.get_ref().contains_key("policy") {
+        let diagnostic = Diagnostic::file(path, "there is no [policy] in this file");
+        return Err(Diagnostics(vec![diagnostic.hint("begin it with [policy], or pass a copy of exactod.toml")]));
+    }
+    check::policies(&r, tree.get_ref());
+    let root = View::new(&r, &keys::ROOT, Some(tree.get_ref()), tree.span());
+    let mut named_suites = Vec::new();
+    let base = policy::read_base(&root, &mut named_suites);
+    let own = |view: &View<'_>| {
+        let id = view.text("id")?.0.to_owned();
+        Some((id, policy::read_model(view, &root, &base, &mut Vec::new())))
+    };
+    let models = root.children("model").iter().filter_map(own).collect();
+    r.into_problems().into_result(PolicyFile { base, models })
 }
 
 fn folder_of(path: &Path) -> PathBuf {

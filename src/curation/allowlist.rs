@@ -8,7 +8,8 @@ use crate::clock::rfc3339;
 use crate::domain::allowlist::ALLOWLIST_SCHEMA;
 use crate::domain::policy::Undecided;
 use crate::domain::{
-    Allowlist, AllowlistMode, Endpoint, EndpointId, ExcludedEntry, ListedEntry, Micros, Override, Policy, Standing,
+    Allowlist, AllowlistMode, Endpoint, EndpointId, ExcludedEntry, ListedEntry, Micros, Override, Policy, Revision,
+    Standing,
 };
 
 use super::decision::{AlarmKind, AlarmNote};
@@ -17,6 +18,9 @@ use super::state::{EndpointState, ModelState};
 
 /// How long a document is valid, in microseconds: 24 hours. It is issued anew at half of that.
 pub const VALIDITY_US: i64 = 24 * 3600 * 1_000_000;
+
+/// How far clocks may disagree, in microseconds: 5 minutes. A clock that goes back by more is told of.
+pub const CLOCK_TOLERANCE_US: i64 = 5 * 60 * 1_000_000;
 
 /// A document to publish.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,24 +45,41 @@ pub fn allowlist(
     now_us: Micros,
     figures: &BTreeMap<EndpointId, Figures>,
 ) -> Option<Draft> {
+    issue(state, policy, endpoints, prev, now_us, figures, None)
+}
+
+/// As [`allowlist()`]. `above`: a revision that consumers have seen though the store has not; the document is issued
+/// anew, changed or not, with a later one.
+#[must_use]
+pub(super) fn issue(
+    state: &ModelState,
+    policy: &Policy,
+    endpoints: &[Endpoint],
+    prev: Option<&Allowlist>,
+    now_us: Micros,
+    figures: &BTreeMap<EndpointId, Figures>,
+    above: Option<Revision>,
+) -> Option<Draft> {
     let list = Listing { state, policy, endpoints, prev };
     let model = endpoints.first()?.model.to_string();
     let (mode, listed) = list.choose()?;
     let providers = match (mode, prev) {
-        (AllowlistMode::Frozen, Some(prev)) if state.frozen.is_some() => list.verbatim(prev, listed),
+        (AllowlistMode::Frozen, Some(prev)) if state.frozen.is_some() || list.nobody_in_service() => {
+            list.verbatim(prev, listed)
+        }
         _ => Ranker { state, policy, figures, prev }.rank(listed),
     };
     let excluded = list.excluded(&providers);
     let changed =
         prev.is_none_or(|p| p.mode != mode || p.model != model || p.providers != providers || p.excluded != excluded);
-    if !changed && prev.is_some_and(|p| is_fresh(p, now_us)) {
+    if above.is_none() && !changed && prev.is_some_and(|p| is_fresh(p, now_us)) {
         return None;
     }
     Some(Draft {
         allowlist: Allowlist {
             schema: ALLOWLIST_SCHEMA.to_owned(),
             model,
-            version: prev.map_or(0, |p| p.version) + 1,
+            version: prev.map_or(0, |p| p.version).max(above.unwrap_or(0)) + 1,
             issued_at: rfc3339(now_us),
             expires_at: rfc3339(now_us.saturating_add(VALIDITY_US)),
             mode,
@@ -69,17 +90,24 @@ pub fn allowlist(
     })
 }
 
-/// Less than half of the validity has passed. A document with an unreadable time is not fresh.
+/// Less than half of the validity has passed. A document with an unreadable time is not fresh, nor is one of the future:
+/// the clock has gone back since, and the document would be valid for too long.
 fn is_fresh(list: &Allowlist, now_us: Micros) -> bool {
-    chrono::DateTime::parse_from_rfc3339(&list.issued_at)
-        .is_ok_and(|issued| now_us.saturating_sub(issued.timestamp_micros()) < VALIDITY_US / 2)
+    chrono::DateTime::parse_from_rfc3339(&list.issued_at).is_ok_and(|issued| {
+        let age_us = now_us.saturating_sub(issued.timestamp_micros());
+        (-CLOCK_TOLERANCE_US..VALIDITY_US / 2).contains(&age_us)
+    })
 }
 
 /// The alarm of a list that a guard holds; `None` when it is not held.
 #[must_use]
 pub fn frozen_alarm(state: &ModelState, list: &Allowlist) -> Option<AlarmNote> {
+    let in_service = state.endpoints.values().any(EndpointState::is_in_service);
     let why = match (&state.frozen, list.mode) {
         (Some(freeze), _) => freeze.reason.clone(),
+        (None, AllowlistMode::Frozen) if !in_service => {
+            "every endpoint is banned, and a list is never empty; unban one, or configure another".to_owned()
+        }
         (None, AllowlistMode::Frozen) => {
             "the standings would leave fewer endpoints than min_providers; the last good list stays".to_owned()
         }
@@ -87,6 +115,9 @@ pub fn frozen_alarm(state: &ModelState, list: &Allowlist) -> Option<AlarmNote> {
     };
     Some(AlarmNote { kind: AlarmKind::Frozen, endpoint: None, message: format!("the list is held: {why}") })
 }
+
+/// The tier of a pinned endpoint, as written in the document.
+const PINNED: &str = "pinned";
 
 struct Listing<'a> {
     state: &'a ModelState,
@@ -102,16 +133,22 @@ impl<'a> Listing<'a> {
         self.endpoints.iter().filter_map(|e| Some((e, state.endpoints.get(&e.id)?))).filter(|(_, s)| s.is_in_service())
     }
 
+    fn nobody_in_service(&self) -> bool {
+        self.in_service().next().is_none()
+    }
+
     fn choose(&self) -> Option<(AllowlistMode, Vec<Listed<'a>>)> {
         let floor = self.in_service().count().min(self.policy.min_providers as usize);
         if floor == 0 {
-            return None;
+            let kept = self.banned_on_the_list();
+            return (!kept.is_empty()).then_some((AllowlistMode::Frozen, kept));
         }
         let bootstrap = !self.state.ever_admitted();
         let wanted: Vec<Listed<'a>> =
             self.in_service().filter_map(|(e, s)| self.by_standing(e, s, bootstrap)).collect();
         if self.state.frozen.is_some() && self.prev.is_some() {
-            return Some((AllowlistMode::Frozen, self.hold(Vec::new(), floor)));
+            let pinned = wanted.into_iter().filter(|l| l.label == PINNED).collect();
+            return Some((AllowlistMode::Frozen, self.hold(pinned, floor)));
         }
         Some(if wanted.len() < floor {
             (AllowlistMode::Frozen, self.hold(wanted, floor))
@@ -122,6 +159,16 @@ impl<'a> Listing<'a> {
         } else {
             (AllowlistMode::Normal, wanted)
         })
+    }
+
+    /// Everybody is banned: what stands on the last list and is still configured stays there.
+    fn banned_on_the_list(&self) -> Vec<Listed<'a>> {
+        let stays = |e: &&Endpoint| {
+            self.state.endpoints.get(&e.id).is_some_and(|s| s.configured)
+                && self.prev.is_some_and(|p| p.providers.iter().any(|entry| entry.id == e.id))
+        };
+        let held = |endpoint| Listed { endpoint, tier: Tier::Held, label: "banned".to_owned() };
+        self.endpoints.iter().filter(stays).map(held).collect()
     }
 
     /// Whether an endpoint is listed by its own standing.
@@ -179,15 +226,16 @@ impl<'a> Listing<'a> {
         kept
     }
 
-    /// The entries of the last list as they were, without those that went out of service, and with those that had to
-    /// fill up at the end.
+    /// The entries of the last list as they were, without those that went out of service, and with those that were
+    /// pinned or had to fill up at the end.
     fn verbatim(&self, prev: &Allowlist, held: Vec<Listed<'a>>) -> Vec<ListedEntry> {
         let mut entries: Vec<ListedEntry> =
             prev.providers.iter().filter(|e| held.iter().any(|l| l.endpoint.id == e.id)).cloned().collect();
         for l in held {
             if !entries.iter().any(|e| e.id == l.endpoint.id) {
                 let slugs = l.endpoint.slugs.clone();
-                entries.push(ListedEntry { id: l.endpoint.id.clone(), rank: 0, weight: 1, tier: l.label, slugs });
+                let weight = if l.label == PINNED { 100 } else { 1 };
+                entries.push(ListedEntry { id: l.endpoint.id.clone(), rank: 0, weight, tier: l.label, slugs });
             }
         }
         for (entry, rank) in entries.iter_mut().zip(1u32..) {
@@ -216,7 +264,7 @@ impl<'a> Listing<'a> {
 
 fn label(state: &EndpointState) -> &'static str {
     match state.override_ {
-        Some(Override::Pinned) => "pinned",
+        Some(Override::Pinned) => PINNED,
         _ => state.standing.tier(),
     }
 }

@@ -242,7 +242,7 @@ impl<'a> Fold<'a> {
                 || crosses(before.log_r_ex, now.log_r_ex, exclude)
                 || crosses(before.usable_log_r, now.usable_log_r, exclude)
         };
-        let admitted: Vec<_> = self.state.endpoints.iter().filter(|(_, e)| e.configured && listed(e)).collect();
+        let admitted: Vec<_> = self.state.endpoints.iter().filter(|(_, e)| e.is_in_service() && listed(e)).collect();
         let alarmed = admitted.iter().filter(|(id, e)| alarms_newly(id, e)).count();
         (alarmed >= COMMON_ALARM_MIN && 2 * alarmed > admitted.len()).then(|| Freeze {
             since_us: self.record.ended_at_us,
@@ -303,7 +303,7 @@ impl<'a> Fold<'a> {
 }
 
 /// Alarms that hold until something else ends them.
-fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
+pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
     let common = state.frozen.as_ref().map(|freeze| AlarmNote {
         kind: AlarmKind::Common,
         endpoint: None,

@@ -10,6 +10,10 @@
 //! 4. [`fold_sweep`] turns them, at the sweep's end and at once, into evidence and at most one transition per endpoint;
 //! 5. [`allowlist()`] drafts the next document, or nothing when nothing changed.
 //!
+//! [`step()`] is the door to all of it: whatever moves a model (its configuration, a sweep's end, an operator's order, a
+//! document issued anew) is one step, a pure function of the state before it and of what its [`Record`] holds. The daemon
+//! makes steps and stores both; a replay makes them again and compares.
+//!
 //! # The decision in prose
 //!
 //! On each case the score of an endpoint is taken from the mean of the anchors' scores: D. Two tests bet on D. One bets
@@ -33,11 +37,14 @@ pub mod decision;
 pub mod explain;
 pub mod fold;
 pub mod guarantees;
+pub mod history;
+mod notes;
 pub mod operator;
 pub mod outcomes;
 pub mod ranking;
 pub mod reading;
 pub mod state;
+pub mod step;
 pub mod sync;
 pub mod transitions;
 
@@ -52,8 +59,10 @@ pub use decision::{AlarmKind, AlarmNote, NewDecision};
 pub use explain::{evidence, explain_now};
 pub use fold::{Folded, SweepRecord, fold_sweep};
 pub use guarantees::{Guarantees, guarantees};
-pub use operator::{acknowledge, return_early};
+pub use history::{Act, HistoryError, RULES, Record, Setting};
+pub use operator::{Refused, operate};
 pub use ranking::Figures;
 pub use reading::{Reading, read};
 pub use state::{EndpointState, ModelState, SuiteEvidence};
+pub use step::{Base, Input, Stepped, step};
 pub use sync::{sync_endpoints, sync_suites};

@@ -17,6 +17,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::policy::RankBy;
 use crate::domain::{Allowlist, Endpoint, EndpointId, ListedEntry, Policy};
 
@@ -38,7 +40,7 @@ const RELATIVE_STEP: f64 = 0.1;
 const QUALITY_ERRORS: f64 = 2.0;
 
 /// What ranking knows of an endpoint beside its quality: trailing figures from stored attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Figures {
     /// Median time to first token or byte, in microseconds.
     pub latency_us: Option<f64>,

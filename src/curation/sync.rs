@@ -24,7 +24,12 @@ pub fn sync_endpoints(
     let mut next = state.clone();
     let mut decisions = Vec::new();
     for (id, endpoint) in &mut next.endpoints {
-        endpoint.configured &= configured.contains(id);
+        if endpoint.configured && !configured.contains(id) {
+            endpoint.configured = false;
+            let reason = "left: not configured any more; its evidence is kept in case it comes back".to_owned();
+            let standings = (endpoint.standing, endpoint.standing);
+            decisions.push(outside_sweep(id, DecisionKind::Left, standings, reason, now_us));
+        }
         endpoint.designated &= reference == Some(id);
     }
     for id in configured {

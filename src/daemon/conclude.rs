@@ -4,38 +4,38 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::runtime::{ModelRuntime, Runtime};
+use super::steps;
 use super::sweeper::{SweepError, Sweeper};
 use crate::config::ModelConfig;
-use crate::curation::{self, AlarmNote, Draft, Figures, ModelState, NewDecision};
-use crate::domain::{
-    Allowlist, Decision, EndpointId, Micros, ModelId, OutcomeRow, Standing, SuiteDigest, SuiteName, SweepId, SweepPlan,
-    SweepState,
-};
-use crate::metrics::{ModelLabels, ModelWordLabels, StandingLabels};
-use crate::publish::{Published, etag_of};
-use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
+use crate::curation::{self, Act, Base, Input, ModelState, Record, Refused, Setting, Stepped};
+use crate::domain::{EndpointId, Micros, ModelId, OutcomeRow, Revision, Standing, SweepId, SweepPlan, SweepState};
+use crate::metrics::ModelWordLabels;
+use crate::store::{Alarm, AlarmKey, CurationCommit, Store, StoreError, SweepEnd};
 
-/// Alarm kinds that a fold sets and clears; others (budget, writer) have owners of their own.
-const FOLD_ALARMS: [&str; 4] = ["common", "provenance", "reference", "frozen"];
-
-/// A model's state as stored, with the number that the next one must follow.
-pub(super) struct Base {
-    pub(super) seq: u64,
-    pub(super) state: ModelState,
+/// A step that only an operator's order could be refused.
+fn made(stepped: Result<Stepped, Refused>, model: &ModelId) -> Result<Stepped, SweepError> {
+    stepped.map_err(|e| SweepError::State { model: model.clone(), reason: e.to_string() })
 }
 
-pub(super) async fn load(store: &Store, model: &ModelId) -> Result<Base, SweepError> {
-    match store.state(model).await? {
-        None => Ok(Base { seq: 0, state: ModelState::default() }),
-        Some(stored) => {
-            let state = curation::decode(&stored.bytes)
-                .map_err(|e| SweepError::State { model: model.clone(), reason: e.to_string() })?;
-            Ok(Base { seq: stored.seq, state })
-        }
+/// Makes a step outside sweeps and commits it, if something comes of it.
+async fn step_outside(
+    sweeper: &Sweeper,
+    (setting, record): (&Setting, &Record),
+    base: &Base,
+    at_us: Micros,
+) -> Result<Stepped, SweepError> {
+    let model = &setting.model;
+    let input = Input { at_us, setting, record, sweep: None };
+    let stepped = made(curation::step(base, &input), model)?;
+    if stepped.is_news {
+        let commit = steps::commit_of(sweeper, base, (setting, record), &stepped, at_us).await?;
+        sweeper.store.commit_curation(model, at_us, &commit).await?;
+        steps::announce(sweeper, model, &stepped);
     }
+    Ok(stepped)
 }
 
 /// The model's state in line with the configuration; what that decided is stored and published at once.
@@ -45,44 +45,18 @@ pub(super) async fn synced_state(
     model: &ModelRuntime,
     now_us: Micros,
 ) -> Result<ModelState, SweepError> {
-    let base = load(&sweeper.store, &model.config.id).await?;
-    let (next, decisions) = synced(runtime, model, &base.state, now_us);
-    let figures = figures(sweeper, model, now_us).await?;
-    let draft = draft(sweeper, model, &next, &figures, now_us).await?;
-    if next == base.state && decisions.is_empty() && draft.is_none() {
-        return Ok(next);
+    let setting = steps::setting(runtime, model);
+    let record = steps::record(sweeper, model, Act::Configured, now_us).await?;
+    let mut tries = 1;
+    loop {
+        let base = steps::base(&sweeper.store, &model.config.id).await?;
+        let stepped = step_outside(sweeper, (&setting, &record), &base, now_us).await;
+        if tries < steps::TRIES_MAX && steps::was_overtaken(&stepped) {
+            tries += 1;
+            continue;
+        }
+        return stepped.map(|s| s.state);
     }
-    let decisions = identified(sweeper, &model.config.id, decisions);
-    let commit = CurationCommit {
-        state: Some(NewState { base: base.seq, bytes: curation::encode(&next) }),
-        decisions: decisions.clone(),
-        allowlist: draft.as_ref().map(new_allowlist),
-        ..CurationCommit::default()
-    };
-    sweeper.store.commit_curation(&model.config.id, now_us, &commit).await?;
-    announce(sweeper, &model.config.id, &next, &decisions, draft);
-    Ok(next)
-}
-
-fn synced(
-    runtime: &Runtime,
-    model: &ModelRuntime,
-    state: &ModelState,
-    now_us: Micros,
-) -> (ModelState, Vec<NewDecision>) {
-    let configured: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-    let (state, mut decisions) = curation::sync_endpoints(state, &configured, model.config.reference.as_ref(), now_us);
-    let (state, more) = curation::sync_suites(&state, &digests(runtime, model), now_us);
-    decisions.extend(more);
-    (state, decisions)
-}
-
-fn digests(runtime: &Runtime, model: &ModelRuntime) -> BTreeMap<SuiteName, SuiteDigest> {
-    runtime
-        .suites_of(&model.config)
-        .into_iter()
-        .filter_map(|name| runtime.drawers.get(&name).map(|d| (name, d.suite().digest.clone())))
-        .collect()
 }
 
 /// Folds a complete sweep and publishes what follows.
@@ -93,67 +67,119 @@ pub(super) async fn fold(
     plan: &Arc<SweepPlan>,
     fence: i64,
 ) -> Result<(), SweepError> {
-    let now_us = sweeper.clock.now_us();
-    let policy = &model.config.policy;
-    let base = load(&sweeper.store, &plan.model).await?;
-    let (state, mut decisions) = synced(runtime, model, &base.state, now_us);
-    let rows: Vec<OutcomeRow> =
-        sweeper.store.sweep_rows(plan.id).await?.iter().map(|row| row.outcome(policy.graded)).collect();
-    let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, now_us)).filter(|n| *n > 0.0);
-    let record = curation::SweepRecord { plan, rows: &rows, ended_at_us: now_us, sweeps_per_year };
-    let folded = curation::fold_sweep(&state, policy, &record);
-    decisions.extend(folded.decisions);
-    let figures = figures(sweeper, model, now_us).await?;
-    let draft = draft(sweeper, model, &folded.state, &figures, now_us).await?;
-    let mut alarms = folded.alarms;
-    alarms.extend(draft.as_ref().and_then(|d| curation::frozen_alarm(&folded.state, &d.allowlist)));
-    let (open, close) = alarm_changes(sweeper, &plan.model, &alarms, now_us).await?;
-    let decisions = identified(sweeper, &plan.model, decisions);
+    let graded = model.config.policy.graded;
+    let measured = sweeper.store.sweep_rows(plan.id).await?;
+    let rows: Vec<OutcomeRow> = measured.iter().map(|row| row.outcome(graded)).collect();
+    let mut tries = 1;
+    loop {
+        let ended = fold_once(sweeper, runtime, model, (plan, &rows), fence).await;
+        if tries < steps::TRIES_MAX && steps::was_overtaken(&ended) {
+            tries += 1;
+            continue;
+        }
+        ended?;
+        count_sweep(sweeper, &plan.model, SweepState::Done);
+        return Ok(());
+    }
+}
+
+async fn fold_once(
+    sweeper: &Sweeper,
+    runtime: &Runtime,
+    model: &ModelRuntime,
+    (plan, rows): (&Arc<SweepPlan>, &[OutcomeRow]),
+    fence: i64,
+) -> Result<(), SweepError> {
+    let at_us = sweeper.clock.now_us();
+    let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, at_us)).filter(|n| *n > 0.0);
+    let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year };
+    let record = steps::record(sweeper, model, act, at_us).await?;
+    let setting = steps::setting(runtime, model);
+    let base = steps::base(&sweeper.store, &plan.model).await?;
+    let input = Input { at_us, setting: &setting, record: &record, sweep: Some((plan, rows)) };
+    let stepped = made(curation::step(&base, &input), &plan.model)?;
     let end = SweepEnd {
         sweep: plan.id,
         model: plan.model.clone(),
         fence,
         state: SweepState::Done,
-        at_us: now_us,
+        at_us,
         note: String::new(),
-        curation: CurationCommit {
-            state: Some(NewState { base: base.seq, bytes: curation::encode(&folded.state) }),
-            decisions: decisions.clone(),
-            open,
-            close,
-            allowlist: draft.as_ref().map(new_allowlist),
-        },
+        curation: steps::commit_of(sweeper, &base, (&setting, &record), &stepped, at_us).await?,
     };
     sweeper.store.commit_sweep_end(&end).await?;
-    let labels = ModelWordLabels { model: plan.model.to_string(), kind: SweepState::Done.name().to_owned() };
-    sweeper.metrics.sweeps.get_or_create(&labels).inc();
-    for alarm in &alarms {
-        warn!(model = %plan.model, kind = alarm.kind.name(), "alarm: {}", alarm.message);
-    }
-    announce(sweeper, &plan.model, &folded.state, &decisions, draft);
+    steps::announce(sweeper, &plan.model, &stepped);
     Ok(())
 }
 
-/// Ends a sweep without evidence; its attempts remain.
+fn count_sweep(sweeper: &Sweeper, model: &ModelId, state: SweepState) {
+    let labels = ModelWordLabels { model: model.to_string(), kind: state.name().to_owned() };
+    sweeper.metrics.sweeps.get_or_create(&labels).inc();
+}
+
+/// A sweep that ends without evidence.
+pub(super) struct Closing<'a> {
+    pub(super) sweep: SweepId,
+    pub(super) ordinal: u64,
+    pub(super) plan: Option<&'a SweepPlan>,
+    pub(super) why: &'a str,
+}
+
+/// Ends a sweep without evidence; its attempts remain, and the decision log says so.
 pub(super) async fn close(
     sweeper: &Sweeper,
+    runtime: &Runtime,
     model: &ModelRuntime,
-    sweep: SweepId,
+    closing: &Closing<'_>,
     fence: i64,
-    why: &str,
 ) -> Result<(), SweepError> {
+    let mut tries = 1;
+    loop {
+        let closed = close_once(sweeper, runtime, model, closing, fence).await;
+        if tries < steps::TRIES_MAX && steps::was_overtaken(&closed) {
+            tries += 1;
+            continue;
+        }
+        closed?;
+        count_sweep(sweeper, &model.config.id, SweepState::Closed);
+        return Ok(());
+    }
+}
+
+async fn close_once(
+    sweeper: &Sweeper,
+    runtime: &Runtime,
+    model: &ModelRuntime,
+    closing: &Closing<'_>,
+    fence: i64,
+) -> Result<(), SweepError> {
+    let Closing { sweep, ordinal, plan, why } = *closing;
+    let at_us = sweeper.clock.now_us();
+    let shares = plan.into_iter().flat_map(|p| &p.suites).flat_map(|s| &s.endpoints);
+    let endpoints: std::collections::BTreeSet<EndpointId> = shares.map(|e| e.id.clone()).collect();
+    let act = Act::Closed { sweep, ordinal, endpoints: endpoints.into_iter().collect(), why: why.to_owned() };
+    let record = steps::record(sweeper, model, act, at_us).await?;
+    let setting = steps::setting(runtime, model);
+    let base = steps::base(&sweeper.store, &model.config.id).await?;
+    let input = Input { at_us, setting: &setting, record: &record, sweep: None };
+    let stepped = made(curation::step(&base, &input), &model.config.id)?;
+    let curation = match stepped.is_news {
+        true => steps::commit_of(sweeper, &base, (&setting, &record), &stepped, at_us).await?,
+        false => CurationCommit::default(),
+    };
     let end = SweepEnd {
         sweep,
         model: model.config.id.clone(),
         fence,
         state: SweepState::Closed,
-        at_us: sweeper.clock.now_us(),
+        at_us,
         note: why.to_owned(),
-        curation: CurationCommit::default(),
+        curation,
     };
     sweeper.store.commit_sweep_end(&end).await?;
-    let labels = ModelWordLabels { model: model.config.id.to_string(), kind: SweepState::Closed.name().to_owned() };
-    sweeper.metrics.sweeps.get_or_create(&labels).inc();
+    if stepped.is_news {
+        steps::announce(sweeper, &model.config.id, &stepped);
+    }
     Ok(())
 }
 
@@ -161,147 +187,33 @@ pub(super) async fn close(
 ///
 /// # Errors
 /// [`SweepError`].
-pub async fn refresh(sweeper: &Sweeper, model: &ModelRuntime) -> Result<(), SweepError> {
+pub async fn refresh(sweeper: &Sweeper, runtime: &Runtime, model: &ModelRuntime) -> Result<(), SweepError> {
     let now_us = sweeper.clock.now_us();
-    let base = load(&sweeper.store, &model.config.id).await?;
+    let base = steps::base(&sweeper.store, &model.config.id).await?;
     if base.seq == 0 {
         return Ok(());
     }
-    let figures = figures(sweeper, model, now_us).await?;
-    let Some(draft) = draft(sweeper, model, &base.state, &figures, now_us).await? else { return Ok(()) };
-    let commit = CurationCommit { allowlist: Some(new_allowlist(&draft)), ..CurationCommit::default() };
-    sweeper.store.commit_curation(&model.config.id, now_us, &commit).await?;
-    announce(sweeper, &model.config.id, &base.state, &[], Some(draft));
-    Ok(())
+    let setting = steps::setting(runtime, model);
+    let record = steps::record(sweeper, model, Act::Refresh, now_us).await?;
+    step_outside(sweeper, (&setting, &record), &base, now_us).await.map(drop)
 }
 
-async fn draft(
+/// The store knows less than it had said: notes it and issues the list with a revision that no consumer has seen.
+/// Nothing happens when another process has done so already.
+pub(super) async fn restored(
     sweeper: &Sweeper,
+    runtime: &Runtime,
     model: &ModelRuntime,
-    state: &ModelState,
-    figures: &BTreeMap<EndpointId, Figures>,
-    now_us: Micros,
-) -> Result<Option<Draft>, SweepError> {
-    let previous = sweeper.store.allowlist(&model.config.id, None).await?;
-    let previous: Option<Allowlist> = match previous {
-        None => None,
-        Some(stored) => Some(serde_json::from_str(&stored.list.document).map_err(|e| SweepError::State {
-            model: model.config.id.clone(),
-            reason: format!("its stored allowlist is damaged: {e}"),
-        })?),
-    };
-    let endpoints = &model.config.endpoints;
-    Ok(curation::allowlist(state, &model.config.policy, endpoints, previous.as_ref(), now_us, figures))
-}
-
-/// What `rank_by` may order by: price from the configuration, latency and throughput from the stored attempts.
-async fn figures(
-    sweeper: &Sweeper,
-    model: &ModelRuntime,
-    now_us: Micros,
-) -> Result<BTreeMap<EndpointId, Figures>, SweepError> {
-    let measured = sweeper.speeds.of(&sweeper.store, &model.config.id, now_us).await?;
-    let figure = |e: &crate::domain::Endpoint| {
-        let speed = measured.endpoints.get(&e.id);
-        let figures = Figures {
-            latency_us: speed.and_then(|s| s.latency_us).map(|us| us as f64),
-            tokens_per_second: speed.and_then(|s| s.tokens_per_second),
-        };
-        (e.id.clone(), figures)
-    };
-    Ok(model.config.endpoints.iter().map(figure).collect())
-}
-
-fn identified(sweeper: &Sweeper, model: &ModelId, decisions: Vec<NewDecision>) -> Vec<Decision> {
-    decisions
-        .into_iter()
-        .map(|d| {
-            let id = sweeper.ids.uuid(d.at_us);
-            d.into_decision(id, model.clone())
-        })
-        .collect()
-}
-
-fn new_allowlist(draft: &Draft) -> NewAllowlist {
-    let document = curation::render(&draft.allowlist);
-    let Draft { allowlist, changed: _ } = draft;
-    NewAllowlist {
-        revision: allowlist.version,
-        issued_at_us: time_of(&allowlist.issued_at),
-        expires_at_us: time_of(&allowlist.expires_at),
-        mode: allowlist.mode,
-        etag: etag_of(document.as_bytes()),
-        document,
+    (seq, revision): (u64, Revision),
+) -> Result<(), SweepError> {
+    let now_us = sweeper.clock.now_us();
+    let base = steps::base(&sweeper.store, &model.config.id).await?;
+    if base.list.as_ref().is_some_and(|list| list.version > revision) {
+        return Ok(());
     }
-}
-
-/// A time of the document. Drafts hold times that curation wrote itself.
-fn time_of(text: &str) -> Micros {
-    chrono::DateTime::parse_from_rfc3339(text).map_or(0, |t| t.timestamp_micros())
-}
-
-/// Tells the log, the metrics and the board what was committed.
-fn announce(sweeper: &Sweeper, model: &ModelId, state: &ModelState, decisions: &[Decision], draft: Option<Draft>) {
-    for d in decisions {
-        info!(model = %d.model, endpoint = %d.endpoint, from = %d.from, to = %d.to, "{}", d.reason);
-        let labels = StandingLabels {
-            model: model.to_string(),
-            endpoint: d.endpoint.to_string(),
-            standing: d.to.name().to_owned(),
-        };
-        sweeper.metrics.decisions.get_or_create(&labels).inc();
-    }
-    for (id, endpoint) in state.endpoints.iter().filter(|(_, e)| e.configured) {
-        sweeper.metrics.set_standing(model, id, endpoint.standing);
-    }
-    if let Some(draft) = draft {
-        let list = new_allowlist(&draft);
-        info!(%model, revision = list.revision, listed = draft.allowlist.providers.len(), "allowlist published");
-        put_up(sweeper, model, list, draft.allowlist.providers.len());
-    }
-}
-
-/// Puts a stored list on the board and into the metrics.
-pub fn put_up(sweeper: &Sweeper, model: &ModelId, list: NewAllowlist, listed: usize) {
-    let labels = ModelLabels { model: model.to_string() };
-    sweeper.metrics.allowlist_version.get_or_create(&labels).set(i64::try_from(list.revision).unwrap_or(i64::MAX));
-    sweeper.metrics.allowlist_providers.get_or_create(&labels).set(i64::try_from(listed).unwrap_or(i64::MAX));
-    sweeper.metrics.allowlist_expiry.get_or_create(&labels).set(list.expires_at_us / 1_000_000);
-    let body = bytes::Bytes::from(list.document);
-    sweeper.board.publish(Published::new(model.clone(), list.revision, body, list.issued_at_us, list.expires_at_us));
-}
-
-async fn alarm_changes(
-    sweeper: &Sweeper,
-    model: &ModelId,
-    notes: &[AlarmNote],
-    now_us: Micros,
-) -> Result<(Vec<Alarm>, Vec<AlarmKey>), StoreError> {
-    let key = |note: &AlarmNote| AlarmKey {
-        model: Some(model.clone()),
-        endpoint: note.endpoint.clone(),
-        kind: note.kind.name().to_owned(),
-    };
-    let holding: Vec<AlarmKey> = notes.iter().map(key).collect();
-    let open = notes
-        .iter()
-        .map(|note| Alarm {
-            id: sweeper.ids.uuid(now_us),
-            key: key(note),
-            text: note.message.clone(),
-            opened_at_us: now_us,
-            closed_at_us: None,
-        })
-        .collect();
-    let close = sweeper
-        .store
-        .open_alarms()
-        .await?
-        .into_iter()
-        .map(|alarm| alarm.key)
-        .filter(|k| k.model.as_ref() == Some(model) && FOLD_ALARMS.contains(&k.kind.as_str()) && !holding.contains(k))
-        .collect();
-    Ok((open, close))
+    let setting = steps::setting(runtime, model);
+    let record = steps::record(sweeper, model, Act::Restored { seq, revision }, now_us).await?;
+    step_outside(sweeper, (&setting, &record), &base, now_us).await.map(drop)
 }
 
 /// Opens an alarm of a model.
@@ -333,8 +245,8 @@ pub(super) async fn clear(sweeper: &Sweeper, model: &ModelId, kind: &str) -> Res
 /// # Errors
 /// [`SweepError`].
 pub async fn standings(sweeper: &Sweeper, model: &ModelId) -> Result<BTreeMap<EndpointId, Standing>, SweepError> {
-    let base = load(&sweeper.store, model).await?;
-    Ok(base.state.endpoints.iter().filter(|(_, e)| e.configured).map(|(id, e)| (id.clone(), e.standing)).collect())
+    let state = steps::state(&sweeper.store, model).await?;
+    Ok(state.endpoints.iter().filter(|(_, e)| e.configured).map(|(id, e)| (id.clone(), e.standing)).collect())
 }
 
 /// The stored standings of the endpoints that a model is configured with; those never seen are Unknown.
@@ -345,7 +257,7 @@ pub async fn stored_standings(
     store: &Store,
     model: &ModelConfig,
 ) -> Result<BTreeMap<EndpointId, Standing>, SweepError> {
-    let base = load(store, &model.id).await?;
-    let standing = |id: &EndpointId| base.state.endpoints.get(id).map_or(Standing::Unknown, |e| e.standing);
+    let state = steps::state(store, &model.id).await?;
+    let standing = |id: &EndpointId| state.endpoints.get(id).map_or(Standing::Unknown, |e| e.standing);
     Ok(model.endpoints.iter().map(|e| (e.id.clone(), standing(&e.id))).collect())
 }

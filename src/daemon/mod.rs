@@ -3,13 +3,18 @@
 
 mod budget;
 mod conclude;
+mod follow;
+mod mark;
+mod operate;
 mod owner;
 mod reload;
+mod replay;
 mod runtime;
 pub mod schedule;
 mod scheduler;
 mod service;
 mod speed;
+mod steps;
 mod sweeper;
 mod upkeep;
 mod views;
@@ -17,7 +22,12 @@ mod waits;
 mod workers;
 
 pub use conclude::{standings, stored_standings};
+pub use follow::FOLLOW_EVERY;
+pub use operate::operate;
 pub use owner::this_process;
+pub use replay::{
+    Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
+};
 pub use runtime::{ModelRuntime, Runtime, RuntimeError};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;

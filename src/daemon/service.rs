@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::follow::{self, Follower};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
 use super::scheduler::Scheduler;
@@ -107,7 +108,7 @@ impl Service {
         let signals = Signals::default();
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
         let service = Service { sweeper, runtime, signals, workers, reloaded: Arc::new(watch::channel(0).0) };
-        service.upkeep().put_lists_up().await?;
+        follow::put_lists_up(&service.sweeper).await?;
         Ok(service)
     }
 
@@ -139,6 +140,7 @@ impl Service {
         tasks.spawn(scheduler.run());
         tasks.spawn(self.reloader().run());
         tasks.spawn(self.upkeep().run());
+        tasks.spawn(self.follower().run());
         tasks.spawn(take_commands(Arc::clone(&self.workers), Arc::clone(&self.runtime), received));
         let drain = self.runtime.load().config.server.drain_timeout;
         let state = self.api_state(commands);
@@ -157,6 +159,14 @@ impl Service {
             warn!("connections were still open at the end of the drain time");
         }
         Ok(())
+    }
+
+    fn follower(&self) -> Follower {
+        Follower {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            signals: self.signals.clone(),
+        }
     }
 
     fn reloader(&self) -> Reloader {

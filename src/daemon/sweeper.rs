@@ -183,19 +183,27 @@ impl Sweeper {
                     let plan = Arc::new(plan);
                     return self.carry_out(runtime, model, request, plan, true, signals).await.map(Some);
                 }
-                (_, too_old, why_not) => {
+                (plan, too_old, why_not) => {
                     let why = if too_old { "older than its deadline".to_owned() } else { why_not.unwrap_or_default() };
-                    self.close_as_it_is(model, record.id, &why).await?;
+                    let closing =
+                        conclude::Closing { sweep: record.id, ordinal: record.ordinal, plan: plan.as_ref(), why: &why };
+                    self.close_as_it_is(runtime, model, &closing).await?;
                 }
             }
         }
         Ok(None)
     }
 
-    async fn close_as_it_is(&self, model: &ModelRuntime, sweep: SweepId, why: &str) -> Result<(), SweepError> {
+    async fn close_as_it_is(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        closing: &conclude::Closing<'_>,
+    ) -> Result<(), SweepError> {
+        let (sweep, why) = (closing.sweep, closing.why);
         let Some(fence) = self.claim(sweep).await? else { return Ok(()) };
         warn!(model = %model.config.id, %sweep, why, "closing an interrupted sweep as it is: it gives no evidence");
-        conclude::close(self, model, sweep, fence, why).await
+        conclude::close(self, runtime, model, closing, fence).await
     }
 
     /// Claims a sweep, also from an owner that has ended without giving it back.

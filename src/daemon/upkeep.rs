@@ -1,5 +1,5 @@
-//! What a daemon does beside sweeps: keeps lists from expiring, follows other daemons' publications, prunes, and raises
-//! the alarms that no sweep would raise.
+//! What a daemon does beside sweeps: keeps lists from expiring, prunes, and raises the
+//! alarms that no sweep would raise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
-use super::conclude;
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{Signals, SweepError, Sweeper};
-use crate::domain::{Allowlist, Micros, ModelId};
+use super::{conclude, steps};
+use crate::domain::{Micros, ModelId};
 use crate::store::{Retention, StoreError};
 
 /// How often it all is looked at.
@@ -45,9 +45,6 @@ impl Upkeep {
                     warn!(model = %model.config.id, %error, "upkeep failed; trying again");
                 }
             }
-            if let Err(error) = self.put_lists_up().await {
-                warn!(%error, "failed to read the current lists; the ones at hand are served on");
-            }
             if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
                 self.prune(&runtime).await;
             }
@@ -58,10 +55,10 @@ impl Upkeep {
     async fn look_after(&self, runtime: &Runtime, model: &ModelRuntime) -> Result<(), SweepError> {
         // A sweep in flight ends with a publication of its own.
         if self.sweeper.progress.of(&model.config.id).is_none() {
-            match conclude::refresh(&self.sweeper, model).await {
-                // Another daemon was faster.
-                Err(SweepError::Store(StoreError::StaleRevision { .. })) | Ok(()) => {}
-                Err(error) => return Err(error),
+            match conclude::refresh(&self.sweeper, runtime, model).await {
+                // Another process was faster.
+                overtaken if steps::was_overtaken(&overtaken) => {}
+                ended => ended?,
             }
         }
         self.watch_expiry(&model.config.id).await?;
@@ -100,22 +97,6 @@ impl Upkeep {
         } else {
             conclude::clear(&self.sweeper, &model.config.id, "late_sweep").await
         }
-    }
-
-    /// Puts the stored current lists on the board: those of earlier runs and of other daemons.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn put_lists_up(&self) -> Result<(), StoreError> {
-        for stored in self.sweeper.store.current_allowlists().await? {
-            let known = self.sweeper.board.get(stored.model.as_str()).map_or(0, |p| p.revision);
-            if stored.list.revision > known {
-                let listed =
-                    serde_json::from_str::<Allowlist>(&stored.list.document).map_or(0, |list| list.providers.len());
-                conclude::put_up(&self.sweeper, &stored.model, stored.list, listed);
-            }
-        }
-        Ok(())
     }
 
     async fn prune(&self, runtime: &Runtime) {

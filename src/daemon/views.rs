@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use super::conclude;
+use super::operate::Desk;
 use super::runtime::Runtime;
+use super::steps;
 use super::sweeper::Sweeper;
 use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand};
 use crate::curation;
@@ -25,17 +27,17 @@ impl StandingsView for Views {
         Box::pin(async move {
             let runtime = self.runtime.load_full();
             let Some(configured) = runtime.models.get(&model) else { return Ok(Vec::new()) };
-            let base = conclude::load(&self.sweeper.store, &model).await.map_err(|e| e.to_string())?;
+            let state = steps::state(&self.sweeper.store, &model).await.map_err(|e| e.to_string())?;
             let policy = &configured.config.policy;
             let view = |(id, endpoint): (&crate::domain::EndpointId, &curation::EndpointState)| EndpointView {
                 id: id.clone(),
                 standing: endpoint.standing,
                 override_: endpoint.override_,
                 since_us: endpoint.since_us,
-                reason: reason(&base.state, policy, id, endpoint),
-                evidence: curation::evidence(&base.state, policy, endpoint),
+                reason: reason(&state, policy, id, endpoint),
+                evidence: curation::evidence(&state, policy, endpoint),
             };
-            Ok(base.state.endpoints.iter().filter(|(_, e)| e.configured).map(view).collect())
+            Ok(state.endpoints.iter().filter(|(_, e)| e.configured).map(view).collect())
         })
     }
 }
@@ -91,6 +93,7 @@ pub(super) fn api_state(
         setup,
         standings: Arc::clone(&views) as Arc<dyn StandingsView>,
         scorecards: views,
+        operators: Arc::new(Desk { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) }),
         sweeps,
         ready: watch::channel(true).1,
     }

@@ -29,7 +29,7 @@ impl Price {
 }
 
 /// One provider's deployment of one model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Id within the model: `provider` or `provider/tag`, or as configured.
     pub id: EndpointId,

@@ -21,6 +21,7 @@
 //! | Allowlist, Revision | the published document of a model, and its number ([`Allowlist`], [`Revision`]) |
 //! | Observation | one live-traffic outcome reported by a gateway |
 //! | Scorecard | an endpoint's rates, intervals, faults, latency, cost over a window ([`Scorecard`]) |
+//! | Order | what an operator does by hand: pin, ban, reset, note, acknowledge ([`Order`], [`Verb`]) |
 //! | Policy | margins, thresholds, budgets: the rules of the decision ([`Policy`]) |
 
 pub mod allowlist;
@@ -31,6 +32,7 @@ pub mod endpoint;
 pub mod fault;
 pub mod ids;
 pub mod json;
+pub mod operator;
 pub mod policy;
 pub mod provider;
 pub mod scorecard;
@@ -46,6 +48,7 @@ pub use endpoint::{Endpoint, Price};
 pub use fault::{Fault, FaultClass};
 pub use ids::{AttemptId, CaseId, EndpointId, IdError, Micros, ModelId, ProviderId, SuiteDigest, SuiteName, SweepId};
 pub use json::Json;
+pub use operator::{Order, OrderError, Verb};
 pub use policy::Policy;
 pub use provider::{Limits, Protocol, Provider, Retry, Timeouts};
 pub use scorecard::{Interval, Scorecard, SuiteCard};

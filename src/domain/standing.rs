@@ -93,6 +93,8 @@ pub enum Override {
 pub enum DecisionKind {
     /// The endpoint entered the model's set.
     Entered,
+    /// The endpoint left the model's set: it is not configured any more.
+    Left,
     /// Admitted by the configuration's `reference` key.
     Designated,
     /// A transition by evidence.
@@ -103,6 +105,9 @@ pub enum DecisionKind {
     VersionChange,
     /// An operator's act.
     Operator,
+    /// Something irregular that changes no standing and must be known to understand the log: a clock that went back, a
+    /// sweep out of order or closed, scores out of range, a store that was restored.
+    Irregular,
 }
 
 /// A change (or held change) of standing, with its reason.

@@ -6,12 +6,12 @@ use super::error::{Result, StoreError};
 use super::pool::{Arg, Row, Tx};
 use super::rows::{count, id, json, parsed, parsed_option, to_json};
 use super::sweeps::why_not_ours;
-use super::{Page, Store, listing, statements};
+use super::{NewStep, Page, Store, history, listing, statements};
 use crate::domain::{
     AllowlistMode, Decision, DecisionKind, EndpointId, Micros, ModelId, Revision, SweepId, SweepState,
 };
 
-/// States kept per model: the newest and the one before (all can be recomputed from the attempts).
+/// States kept per model: the newest and the one before (the others can be made again from the history).
 const STATES_KEPT: i64 = 2;
 
 /// A stored curation state.
@@ -34,6 +34,8 @@ pub struct NewState {
     pub base: u64,
     /// The state, opaque here.
     pub bytes: Vec<u8>,
+    /// What it was made from.
+    pub step: NewStep,
 }
 
 /// An allowlist to be published.
@@ -258,15 +260,22 @@ async fn write(
 ) -> Result<()> {
     let CurationCommit { state, decisions, open, close, allowlist } = curation;
     let sweep = sweep.map(|id| id.to_string());
+    let seq = state.as_ref().map(|s| s.base.saturating_add(1));
     if let Some(state) = state {
         write_state(tx, model, sweep.as_deref(), at_us, state).await?;
+        let made = (decisions.len(), allowlist.as_ref().map(|list| list.revision));
+        let place = (model, state.base.saturating_add(1));
+        history::write_step(tx, place, sweep.as_deref(), at_us, (&state.step, &state.bytes), made).await?;
     }
     for decision in decisions {
-        write_decision(tx, decision).await?;
+        write_decision(tx, decision, seq).await?;
     }
     write_alarms(tx, open, close, at_us).await?;
     if let Some(list) = allowlist {
         write_allowlist(tx, model, sweep.as_deref(), list).await?;
+    }
+    if let Some(seq) = seq {
+        history::keep_from_time_to_time(tx, model, seq).await?;
     }
     Ok(())
 }
@@ -278,6 +287,7 @@ async fn write_state(tx: &mut Tx, model: &ModelId, sweep: Option<&str>, at_us: M
     if newest != Some(state.base) {
         return Err(stale());
     }
+    history::keep_base(tx, model, state.base, state.step.rules).await?;
     let seq = signed(state.base).saturating_add(1);
     let args = [model.as_str().into(), seq.into(), Arg::Text(sweep), at_us.into(), Arg::Bytes(&state.bytes)];
     if tx.execute(statements::STATE_ADD, &args).await? == 0 {
@@ -288,7 +298,7 @@ async fn write_state(tx: &mut Tx, model: &ModelId, sweep: Option<&str>, at_us: M
     Ok(())
 }
 
-async fn write_decision(tx: &mut Tx, decision: &Decision) -> Result<()> {
+async fn write_decision(tx: &mut Tx, decision: &Decision, seq: Option<u64>) -> Result<()> {
     let sweep = decision.sweep.map(|id| id.to_string());
     let evidence = to_json(&decision.evidence)?;
     let args = [
@@ -303,6 +313,7 @@ async fn write_decision(tx: &mut Tx, decision: &Decision) -> Result<()> {
         Arg::Text(decision.suite.as_ref().map(crate::domain::SuiteName::as_str)),
         decision.reason.as_str().into(),
         evidence.as_str().into(),
+        Arg::Int(seq.map(signed)),
     ];
     tx.execute(statements::DECISION_ADD, &args).await?;
     Ok(())
@@ -347,7 +358,7 @@ async fn write_allowlist(tx: &mut Tx, model: &ModelId, sweep: Option<&str>, list
     Ok(())
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -369,17 +380,19 @@ fn mode(text: &str) -> Result<AllowlistMode> {
 fn decision_kind_name(kind: DecisionKind) -> &'static str {
     match kind {
         DecisionKind::Entered => "entered",
+        DecisionKind::Left => "left",
         DecisionKind::Designated => "designated",
         DecisionKind::Transition => "transition",
         DecisionKind::Held => "held",
         DecisionKind::VersionChange => "version_change",
         DecisionKind::Operator => "operator",
+        DecisionKind::Irregular => "irregular",
     }
 }
 
 fn decision_kind(text: &str) -> Result<DecisionKind> {
-    use DecisionKind::{Designated, Entered, Held, Operator, Transition, VersionChange};
-    [Entered, Designated, Transition, Held, VersionChange, Operator]
+    use DecisionKind::{Designated, Entered, Held, Irregular, Left, Operator, Transition, VersionChange};
+    [Entered, Left, Designated, Transition, Held, VersionChange, Operator, Irregular]
         .into_iter()
         .find(|kind| decision_kind_name(*kind) == text)
         .ok_or_else(|| StoreError::Corrupt(format!("a decision of kind {text:?} is stored")))
@@ -404,7 +417,7 @@ fn stored_allowlist(row: &Row) -> Result<StoredAllowlist> {
     })
 }
 
-fn decision(row: &Row) -> Result<Decision> {
+pub(super) fn decision(row: &Row) -> Result<Decision> {
     Ok(Decision {
         id: id(row, 0)?,
         model: parsed(row, 1)?,

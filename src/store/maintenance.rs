@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Result;
+use super::history::move_to_horizon;
 use super::pool::Arg;
 use super::rows::{count, id_floor};
 use super::{Store, statements};
@@ -28,7 +29,8 @@ pub struct CheckReport {
     pub problems: Vec<String>,
 }
 
-/// What is older than these times is deleted; `None` keeps all. Sweeps, decisions and allowlists stay for ever.
+/// What is older than these times is deleted; `None` keeps all. Sweeps, decisions, allowlists and
+/// the history of decisions stay for ever.
 ///
 /// Age goes by the time in an attempt's id (version 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,7 +38,7 @@ pub struct Retention {
     /// Transcripts before this time.
     pub transcripts_before_us: Option<Micros>,
     /// Attempts before this time, with their transcripts, and the plans of their sweeps. Attempts of running sweeps
-    /// stay.
+    /// stay. What was decided from them cannot be recomputed afterwards: a checkpoint stays from which it goes on.
     pub attempts_before_us: Option<Micros>,
 }
 
@@ -95,10 +97,14 @@ impl Store {
     pub async fn prune(&self, retention: &Retention) -> Result<Pruned> {
         let mut pruned = Pruned::default();
         if let Some(before_us) = retention.attempts_before_us {
-            pruned.attempts = self.delete_before(statements::PRUNE_ATTEMPTS, before_us).await?;
+            // Plans first: a sweep that has its plan has its attempts. With them the horizon of replays moves.
             let mut tx = self.pool.begin().await?;
             pruned.plans = tx.execute(statements::PRUNE_PLANS, &[id_floor(before_us).as_str().into()]).await?;
+            if pruned.plans > 0 {
+                move_to_horizon(&mut tx).await?;
+            }
             tx.commit().await?;
+            pruned.attempts = self.delete_before(statements::PRUNE_ATTEMPTS, before_us).await?;
         }
         if let Some(before_us) = retention.transcripts_before_us {
             pruned.transcripts = self.delete_before(statements::PRUNE_TRANSCRIPTS, before_us).await?;

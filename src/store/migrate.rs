@@ -10,7 +10,10 @@ use super::{Store, statements};
 
 /// The migrations in order. A shipped one never changes; a new one is added at the end. A step that cannot be one text
 /// for both databases becomes `<version>_<name>.{sqlite,postgres}.sql`.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("migrations/0001_first.sql")),
+    (2, "history", include_str!("migrations/0002_history.sql")),
+];
 
 /// The schema that this program knows: the version of the last migration.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;

@@ -24,11 +24,13 @@
 //!   written twice counts once.
 //! * The end of a sweep (state, decisions, alarms, allowlist) is one transaction, refused whole when another owner has
 //!   taken the sweep over or another end was committed meanwhile.
+//! * A state is stored with what it was made from (`history.rs`), so that it can be made again and compared.
 //! * A sweep that is not running takes no attempts: what decisions were made from does not change afterwards.
 
 mod attempts;
 mod curation;
 mod error;
+mod history;
 mod listing;
 mod maintenance;
 mod migrate;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 pub use attempts::{Appended, MeasuredRow};
 pub use curation::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, StoredAllowlist, StoredState, SweepEnd};
 pub use error::StoreError;
+pub use history::{CHECKPOINT_EVERY_STEPS, Checkpoint, Head, NewStep, StoredStep};
 pub use listing::{AttemptFilter, PAGE_ITEMS_MAX, Page, StoredAttempt};
 pub use maintenance::{CheckReport, Pruned, Retention};
 pub use migrate::{SCHEMA_VERSION, Schema};

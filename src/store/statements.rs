@@ -34,6 +34,29 @@ macro_rules! allowlist_columns {
     };
 }
 
+macro_rules! decision_columns {
+    () => {
+        "id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, evidence"
+    };
+}
+
+macro_rules! history_columns {
+    () => {
+        "seq, at_us, mark_us, kind, rules, setting, sweep, record, decisions, revision, state_digest"
+    };
+}
+
+/// Numbers of a model's steps whose sweeps cannot be folded again: their plans were pruned, or they themselves are gone.
+macro_rules! steps_pruned {
+    ($model:literal) => {
+        concat!(
+            "SELECT CAST(COALESCE(MAX(h.seq), 0) AS BIGINT) FROM history h LEFT JOIN sweeps w ON w.id = h.sweep \
+             WHERE h.kind = 'sweep' AND w.plan IS NULL AND h.model = ",
+            $model
+        )
+    };
+}
+
 macro_rules! alarm_columns {
     () => {
         "id, model, endpoint, kind, text, opened_at_us, closed_at_us"
@@ -117,14 +140,47 @@ statements! {
                  ON CONFLICT DO NOTHING";
     STATE_FORGET = "DELETE FROM states WHERE model = $1 AND seq < $2";
 
-    DECISION_ADD = "INSERT INTO decisions (id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, \
-                    reason, evidence) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    DECISIONS_LIST = "SELECT id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, evidence \
-                      FROM decisions WHERE model = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
-                      ORDER BY id DESC LIMIT $4";
-    DECISIONS_OF_ALL = "SELECT id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, \
-                        evidence FROM decisions WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR endpoint = $2) \
-                        ORDER BY id DESC LIMIT $3";
+    STATE_HEADS = "SELECT model, CAST(MAX(seq) AS BIGINT) FROM states GROUP BY model";
+
+    SETTING_ADD = "INSERT INTO settings (digest, json) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    SETTING_GET = "SELECT json FROM settings WHERE digest = $1";
+    HISTORY_ADD = concat!("INSERT INTO history (model, ", history_columns!(), ") \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
+    HISTORY_GET = concat!("SELECT ", history_columns!(), " FROM history WHERE model = $1 AND seq = $2");
+    HISTORY_AFTER = concat!("SELECT ", history_columns!(), " FROM history WHERE model = $1 AND seq > $2 \
+                    ORDER BY seq LIMIT $3");
+    HISTORY_OF_REVISION = "SELECT seq FROM history WHERE model = $1 AND revision = $2 ORDER BY seq DESC LIMIT 1";
+    HISTORY_HORIZON = concat!("SELECT CAST(COALESCE(MAX(g.seq), 0) AS BIGINT) FROM history g WHERE g.model = $1 \
+                      AND (g.rules <> $2 OR g.seq = (", steps_pruned!("$1"), "))");
+    CHECKPOINT_OF_BASE = "INSERT INTO checkpoints (model, seq, at_us, revision, bytes) \
+                          SELECT s.model, s.seq, s.at_us, (SELECT MAX(a.revision) FROM allowlists a \
+                          WHERE a.model = s.model), s.bytes FROM states s WHERE s.model = $1 AND s.seq = $2 \
+                          AND NOT EXISTS (SELECT 1 FROM history h WHERE h.model = $1 AND h.seq = $2 AND h.rules = $3) \
+                          ON CONFLICT DO NOTHING";
+    CHECKPOINT_ADD = "INSERT INTO checkpoints (model, seq, at_us, revision, bytes) \
+                      SELECT s.model, s.seq, s.at_us, (SELECT MAX(a.revision) FROM allowlists a \
+                      WHERE a.model = s.model), s.bytes FROM states s WHERE s.model = $1 AND s.seq = $2 \
+                      ON CONFLICT DO NOTHING";
+    /// From the newest state, for models whose every checkpoint lies before the horizon.
+    CHECKPOINT_AT_HORIZON = concat!("INSERT INTO checkpoints (model, seq, at_us, revision, bytes) \
+                            SELECT s.model, s.seq, s.at_us, (SELECT MAX(a.revision) FROM allowlists a \
+                            WHERE a.model = s.model), s.bytes FROM states s \
+                            WHERE s.seq = (SELECT MAX(t.seq) FROM states t WHERE t.model = s.model) \
+                            AND (", steps_pruned!("s.model"), ") > 0 \
+                            AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.model = s.model AND c.seq >= (",
+                            steps_pruned!("s.model"), ")) ON CONFLICT DO NOTHING");
+    CHECKPOINTS_FORGET = concat!("DELETE FROM checkpoints WHERE seq < (", steps_pruned!("checkpoints.model"), ")");
+    CHECKPOINTS_LIST = "SELECT seq FROM checkpoints WHERE model = $1 ORDER BY seq";
+    CHECKPOINT_GET = "SELECT seq, at_us, revision, bytes FROM checkpoints WHERE model = $1 AND seq = $2";
+
+    DECISION_ADD = concat!("INSERT INTO decisions (", decision_columns!(), ", seq) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
+    DECISIONS_LIST = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND id < $2 \
+                     AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) ORDER BY id DESC LIMIT $4");
+    DECISIONS_OF_ALL = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE id < $1 \
+                       AND (CAST($2 AS TEXT) IS NULL OR endpoint = $2) ORDER BY id DESC LIMIT $3");
+    DECISIONS_OF_STEP = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND seq = $2 \
+                        ORDER BY id");
 
     ALLOWLIST_ADD = "INSERT INTO allowlists (model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep) \
                      SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), \
@@ -166,6 +222,9 @@ statements! {
     COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempts";
     COUNT_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts";
     COUNT_STATES = "SELECT COUNT(*) FROM states";
+    COUNT_SETTINGS = "SELECT COUNT(*) FROM settings";
+    COUNT_HISTORY = "SELECT COUNT(*) FROM history";
+    COUNT_CHECKPOINTS = "SELECT COUNT(*) FROM checkpoints";
     COUNT_DECISIONS = "SELECT COUNT(*) FROM decisions";
     COUNT_ALLOWLISTS = "SELECT COUNT(*) FROM allowlists";
     COUNT_ALARMS = "SELECT COUNT(*) FROM alarms";
@@ -179,6 +238,9 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("attempts", COUNT_ATTEMPTS),
     ("transcripts", COUNT_TRANSCRIPTS),
     ("states", COUNT_STATES),
+    ("settings", COUNT_SETTINGS),
+    ("history", COUNT_HISTORY),
+    ("checkpoints", COUNT_CHECKPOINTS),
     ("decisions", COUNT_DECISIONS),
     ("allowlists", COUNT_ALLOWLISTS),
     ("alarms", COUNT_ALARMS),

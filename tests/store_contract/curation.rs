@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use exactod::domain::{AllowlistMode, ModelId, SweepId, SweepState};
 use exactod::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
 
-use crate::kit::{DAY, Database, SECOND, T0, attempts, decision, endpoint, id_at, model, sweep};
+use crate::kit::{DAY, Database, SECOND, T0, attempts, decision, endpoint, id_at, model, step, sweep};
 
 fn list(revision: u64) -> NewAllowlist {
     NewAllowlist {
@@ -41,7 +41,7 @@ fn end((sweep, fence): (SweepId, i64), curation: CurationCommit) -> SweepEnd {
 
 fn everything(base: u64, n: u64, sweep: SweepId) -> CurationCommit {
     CurationCommit {
-        state: Some(NewState { base, bytes: vec![n as u8, 0, 255] }),
+        state: Some(NewState { base, bytes: vec![n as u8, 0, 255], step: step(base) }),
         decisions: vec![decision(2 * n, Some(sweep)), decision(2 * n + 1, Some(sweep))],
         open: vec![alarm(n, "frozen")],
         close: vec![AlarmKey { model: Some(model()), endpoint: None, kind: "budget".to_owned() }],
@@ -135,7 +135,7 @@ pub async fn two_states_are_kept(db: Database) {
     let store = db.store().await;
     assert_eq!(store.state(&model()).await.unwrap(), None);
     for base in 0..4_u64 {
-        let state = Some(NewState { base, bytes: vec![base as u8; 20_000] });
+        let state = Some(NewState { base, bytes: vec![base as u8; 20_000], step: step(base) });
         let curation = CurationCommit { state, ..CurationCommit::default() };
         store.commit_curation(&model(), T0 + base as i64, &curation).await.unwrap();
     }
@@ -143,7 +143,8 @@ pub async fn two_states_are_kept(db: Database) {
     assert_eq!((newest.seq, newest.sweep, newest.bytes), (4, None, vec![3; 20_000]));
     assert_eq!(store.state_before(&model(), 4).await.unwrap().unwrap().seq, 3);
     assert_eq!(store.check().await.unwrap().rows["states"], 2);
-    let old = CurationCommit { state: Some(NewState { base: 1, bytes: vec![] }), ..CurationCommit::default() };
+    let state = Some(NewState { base: 1, bytes: vec![], step: step(1) });
+    let old = CurationCommit { state, ..CurationCommit::default() };
     let refused = store.commit_curation(&model(), T0, &old).await;
     assert!(matches!(refused, Err(StoreError::StaleState { base: 1, .. })), "a forgotten number is not free again");
 }

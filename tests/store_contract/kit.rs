@@ -6,7 +6,7 @@ use exactod::domain::{
     Micros, ModelId, Standing, SuiteDigest, SuiteName, SuitePlan, SweepId, SweepKind, SweepPlan, Transcript, Try,
     Usage,
 };
-use exactod::store::{Created, Store, StoreOptions};
+use exactod::store::{Created, NewStep, Store, StoreOptions};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -181,5 +181,17 @@ pub fn decision(n: u64, sweep: Option<SweepId>) -> Decision {
         suite: Some(suite()),
         reason: "not worse than the anchors by more than 2 points (\"99 of 100\")".to_owned(),
         evidence: serde_json::json!({"e": 120.5, "anchors": ["prov0"]}),
+    }
+}
+
+/// What the state after `base` was made from.
+pub fn step(base: u64) -> NewStep {
+    NewStep {
+        kind: "configured",
+        mark_us: T0 + base as i64,
+        rules: 1,
+        setting: "abc".to_owned(),
+        setting_json: "{}".to_owned(),
+        record: format!("{{\"n\":{base}}}"),
     }
 }

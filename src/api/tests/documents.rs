@@ -60,6 +60,13 @@ async fn every_documented_path_is_routed_and_every_route_is_documented() {
     GET /v1/models/{model}/scorecards
     GET /v1/sweeps
     GET /v1/sweeps/{id}
+    POST /v1/models/{model}/ack
+    POST /v1/models/{model}/endpoints/{endpoint}/ban
+    POST /v1/models/{model}/endpoints/{endpoint}/note
+    POST /v1/models/{model}/endpoints/{endpoint}/pin
+    POST /v1/models/{model}/endpoints/{endpoint}/reset
+    POST /v1/models/{model}/endpoints/{endpoint}/unban
+    POST /v1/models/{model}/endpoints/{endpoint}/unpin
     POST /v1/sweeps
     ");
 }
@@ -148,9 +155,11 @@ async fn every_route_and_problem_is_in_the_docs() {
         include_str!("../access.rs"),
         include_str!("../allowlist.rs"),
         include_str!("../attempts.rs"),
+        include_str!("../body.rs"),
         include_str!("../guard.rs"),
         include_str!("../health.rs"),
         include_str!("../models.rs"),
+        include_str!("../orders.rs"),
         include_str!("../params.rs"),
         include_str!("../problem.rs"),
         include_str!("../series.rs"),

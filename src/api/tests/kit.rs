@@ -14,7 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand, router};
+use crate::api::{
+    ApiSetup, ApiState, EndpointView, Operators, Refusal, Ruling, ScorecardSource, StandingsView, SuiteInfo,
+    SweepCommand, router,
+};
 use crate::clock::{ManualClock, rfc3339};
 use crate::config::{Config, Role, SystemEnv, Token, tokens};
 use crate::domain::scorecard::Gap;
@@ -60,6 +63,8 @@ pub struct FakeDaemon {
     pub cards: Mutex<Vec<Scorecard>>,
     pub broken: Mutex<bool>,
     pub asked: Mutex<Vec<(Micros, Micros)>>,
+    pub orders: Mutex<Vec<Order>>,
+    pub refusal: Mutex<Option<Refusal>>,
 }
 
 impl FakeDaemon {
@@ -82,6 +87,19 @@ impl ScorecardSource for FakeDaemon {
     fn of(&self, model: ModelId, from_us: Micros, to_us: Micros) -> BoxFuture<'_, Result<Vec<Scorecard>, String>> {
         self.asked.lock().unwrap().push((from_us, to_us));
         Box::pin(async move { self.answer(&self.cards, &model) })
+    }
+}
+
+impl Operators for FakeDaemon {
+    fn act(&self, model: ModelId, order: Order) -> BoxFuture<'_, Result<Ruling, Refusal>> {
+        Box::pin(async move {
+            self.orders.lock().unwrap().push(order.clone());
+            if let Some(refusal) = self.refusal.lock().unwrap().clone() {
+                return Err(refusal);
+            }
+            let (verb, message) = (order.verb, format!("operator {}: done", order.by));
+            Ok(Ruling { model, verb, changed: true, message, decisions: vec![], published: false, list: None })
+        })
     }
 }
 
@@ -160,6 +178,7 @@ impl Kit {
             setup: Arc::new(ArcSwap::from_pointee(ApiSetup { models: config.models, server, suites })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
             scorecards: Arc::clone(&daemon) as Arc<dyn ScorecardSource>,
+            operators: Arc::clone(&daemon) as Arc<dyn Operators>,
             sweeps,
             ready: is_ready,
         };

@@ -6,5 +6,6 @@ mod commands;
 mod documents;
 mod kit;
 mod lists;
+mod orders;
 mod page;
 mod serving;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::MINIMAL;
-use crate::config::{CONFIG_BYTES_MAX, Config};
+use crate::config::{CONFIG_BYTES_MAX, Config, PolicyFile};
 
 fn problem(path: &Path) -> String {
     let problems = Config::load(path).expect_err("refused");
@@ -55,4 +55,27 @@ fn many_problems_are_cut_with_a_word_on_it() {
     let problems = super::parse(&format!("{text}{MINIMAL}")).expect_err("refused");
     assert_eq!(problems.0.len(), 101);
     assert!(problems.to_string().contains("50 further problems are not shown"), "{problems}");
+}
+
+#[test]
+fn the_policies_of_a_file_are_read_without_the_rest_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, text).expect("written");
+        PolicyFile::load(&path)
+    };
+    let file =
+        load("[policy]\nmargin = 0.03\n[[model]]\nid = \"lab/m\"\npolicy = { alpha = 0.05 }\n[unheard]\nof = 1\n");
+    let file = file.unwrap_or_else(|p| panic!("{p}"));
+    assert_eq!((file.of("lab/m").margin, file.of("lab/m").alpha), (0.03, 0.05));
+    assert_eq!((file.of("lab/n").margin, file.of("lab/n").alpha), (0.03, 0.01), "absent keys have their defaults");
+    let told = |text: &str| load(text).expect_err("refused").to_string();
+    let several = told("[policy]\nmargni = 1\nalpha = 0.7\n[[model]]\nid = \"m\"\npolicy = { anchors = 0 }\n");
+    for part in ["did you mean `margin`?", "alpha", "anchors"] {
+        assert!(several.contains(part), "{several}");
+    }
+    assert!(told("margin = 0.1").contains("there is no [policy]"));
+    assert!(told("policy = 3").contains("`policy` must be a table"));
+    assert!(told("[policy").contains("this is not TOML"));
 }

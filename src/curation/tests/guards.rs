@@ -1,8 +1,8 @@
 //! Cold start, reference, common alarm, provenance.
 
 use super::world::*;
-use crate::curation::{AlarmKind, SweepRecord, acknowledge, anchors, fold_sweep};
-use crate::domain::{DecisionKind, Outcome, Standing};
+use crate::curation::{AlarmKind, Refused, SweepRecord, anchors, fold_sweep, operate};
+use crate::domain::{DecisionKind, Order, Outcome, Standing, Verb};
 
 fn admitted(ids: &[&str]) -> World {
     let mut world = World::new(ids, &[("tool-use", 200)]);
@@ -175,8 +175,11 @@ fn when_most_admitted_endpoints_alarm_at_once_nothing_moves_until_an_operator_sa
         assert!(folded.decisions.is_empty() && folded.alarms.iter().any(|a| a.kind == AlarmKind::Common));
     }
     assert_eq!(world.state.count(Standing::Admitted), 5);
-    world.state = acknowledge(&world.state).unwrap();
-    assert!(acknowledge(&world.state).is_none());
+    let ack = Order::new(Verb::Ack, None, "ann", "the grader was mended").unwrap();
+    let (state, decisions) = operate(&world.state, &ack, world.now_us).unwrap();
+    assert!(decisions.len() == 5 && decisions.iter().all(|d| d.from == d.to && d.reason.contains("mended")));
+    world.state = state;
+    assert_eq!(operate(&world.state, &ack, world.now_us), Err(Refused::NothingHeld));
     let folded = world.sweep(broken);
     assert!(folded.alarms.is_empty());
     assert_eq!(world.state.count(Standing::Excluded), 3, "the evidence was kept");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::world::*;
-use crate::curation::allowlist::VALIDITY_US;
+use crate::curation::allowlist::{CLOCK_TOLERANCE_US, VALIDITY_US};
 use crate::curation::state::Freeze;
 use crate::curation::{AlarmKind, Draft, Figures, allowlist, frozen_alarm, render};
 use crate::domain::policy::{RankBy, Undecided};
@@ -151,7 +151,7 @@ fn nothing_is_issued_without_a_change_until_half_of_the_validity_has_passed() {
     let mut world = world_of(&[("a", Admitted), ("b", Admitted)]);
     let first = list(&world, None);
     assert_eq!((first.issued_at.as_str(), first.expires_at.as_str()), ("2026-01-31T12:00:00Z", "2026-02-01T12:00:00Z"));
-    for passed in [0, 1, VALIDITY_US / 2 - 1, -DAY_US] {
+    for passed in [0, 1, VALIDITY_US / 2 - 1, -CLOCK_TOLERANCE_US] {
         world.now_us = START_US + passed;
         assert!(draft(&world, Some(&first)).is_none(), "after {passed} us");
     }
@@ -159,6 +159,10 @@ fn nothing_is_issued_without_a_change_until_half_of_the_validity_has_passed() {
     let renewed = draft(&world, Some(&first)).unwrap();
     assert!(!renewed.changed);
     assert_eq!(renewed.allowlist.version, 2);
+    // A document of the future would be valid for too long: the clock has gone back since it was issued.
+    world.now_us = START_US - DAY_US;
+    let renewed = draft(&world, Some(&first)).unwrap().allowlist;
+    assert_eq!((renewed.version, renewed.issued_at.as_str()), (2, "2026-01-30T12:00:00Z"));
 }
 
 #[test]

@@ -6,5 +6,7 @@ mod explanations;
 mod guards;
 mod laws;
 mod lists;
+mod orders;
+mod replays;
 mod state_machine;
 mod world;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::world::*;
-use crate::curation::{Folded, NewDecision, read, return_early, sync_endpoints, sync_suites};
+use crate::curation::{Folded, NewDecision, operate, read, sync_endpoints, sync_suites};
 use crate::domain::policy::SuitePolicy;
-use crate::domain::{DecisionKind, Outcome, Standing};
+use crate::domain::{DecisionKind, Order, Outcome, Standing, Verb};
 
 fn of<'a>(folded: &'a Folded, id: &str) -> &'a NewDecision {
     folded.decisions.iter().find(|d| d.endpoint.as_str() == id).expect("a decision about the endpoint")
@@ -45,7 +45,7 @@ fn an_endpoint_that_leaves_keeps_its_state_and_comes_back_with_it() {
     world.stand("d", Standing::Excluded);
     let fewer = &world.endpoints[..3];
     let (state, decisions) = sync_endpoints(&world.state, fewer, None, START_US);
-    assert!(decisions.is_empty());
+    assert_eq!((decisions.len(), decisions[0].kind), (1, DecisionKind::Left));
     assert!(!state.endpoints[&endpoint("d")].configured);
     let (state, decisions) = sync_endpoints(&state, &world.endpoints, None, START_US);
     assert_eq!((decisions.len(), state.endpoints[&endpoint("d")].standing), (1, Standing::Excluded));
@@ -159,12 +159,13 @@ fn t10_an_endpoint_that_does_not_answer_times_out_of_the_list_whatever_its_quali
 #[test]
 fn t12_an_operator_asks_for_an_early_return() {
     let mut world = four_admitted();
-    assert!(return_early(&world.state, &endpoint("d"), "", START_US).is_none(), "only from Excluded");
     world.stand("d", Standing::Excluded);
-    let (state, decision) = return_early(&world.state, &endpoint("d"), "fixed upstream", START_US).unwrap();
+    let order = Order::new(Verb::Reset, Some(endpoint("d")), "ann", "fixed upstream").unwrap();
+    let (state, decisions) = operate(&world.state, &order, START_US).unwrap();
+    let decision = &decisions[0];
     assert_eq!(state.endpoints[&endpoint("d")].standing, Standing::Unknown);
     assert_eq!((decision.kind, decision.to), (DecisionKind::Operator, Standing::Unknown));
-    assert!(decision.reason.contains("fixed upstream"));
+    assert!(decision.reason.contains("fixed upstream") && decision.reason.contains("ann"));
 }
 
 #[test]

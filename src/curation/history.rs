@@ -1,0 +1,198 @@
+//! The history of a model's curation: for every step what it took as input, so that each can be recomputed.
+//!
+//! A step is one commit: a state with the next number, its decisions and at most one allowlist. Its input is the state
+//! and the list before it, its time, a [`Setting`] (what the configuration said), a [`Record`] (what happened), and, for
+//! a sweep, the plan and the outcomes, which are stored beside it. [`super::step()`] is a pure function of these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::{Builder, Uuid};
+
+use crate::domain::canonical::{sha256_hex, sha256_parts};
+use crate::domain::{Endpoint, EndpointId, Micros, ModelId, Order, Policy, Revision, SuiteDigest, SuiteName, SweepId};
+
+use super::ranking::Figures;
+
+/// Version of the rules: raised whenever equal input may give another state, decision or document than before, so that
+/// a replay never takes new rules for damage.
+pub const RULES: u32 = 1;
+
+/// What the configuration said about a model when a step was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The model.
+    pub model: ModelId,
+    /// Its endpoints, in the order of the configuration.
+    pub endpoints: Vec<Endpoint>,
+    /// The designated reference.
+    pub reference: Option<EndpointId>,
+    /// The suites that judge it.
+    pub suites: BTreeMap<SuiteName, SuiteDigest>,
+    /// The rules of the decision.
+    pub policy: Policy,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// The state was brought in line with the configuration.
+    Configured,
+    /// A sweep ended and was folded.
+    Sweep {
+        /// Attempts that were read: fewer at a replay means that some are gone.
+        attempts: u64,
+        /// Sweeps a year by the schedule in force.
+        sweeps_per_year: Option<f64>,
+    },
+    /// A sweep was closed without evidence.
+    Closed {
+        /// The sweep.
+        sweep: SweepId,
+        /// Its place among the model's sweeps.
+        ordinal: u64,
+        /// Who took part.
+        endpoints: Vec<EndpointId>,
+        /// Why.
+        why: String,
+    },
+    /// An operator's order.
+    Operator {
+        /// The order.
+        order: Order,
+    },
+    /// The list was issued anew before it expired.
+    Refresh,
+    /// The store was found to be older than what it had said before: a backup was restored.
+    Restored {
+        /// The last step known before.
+        seq: u64,
+        /// The last revision published before.
+        revision: Revision,
+    },
+}
+
+impl Act {
+    /// As stored.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Act::Configured => "configured",
+            Act::Sweep { .. } => "sweep",
+            Act::Closed { .. } => "closed",
+            Act::Operator { .. } => "operator",
+            Act::Refresh => "refresh",
+            Act::Restored { .. } => "restored",
+        }
+    }
+}
+
+/// What happened, with what else the step read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// What happened.
+    pub act: Act,
+    /// Trailing figures that `rank_by` may order by.
+    pub figures: BTreeMap<EndpointId, Figures>,
+}
+
+/// Why a stored text is no part of a history.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored {what} cannot be read: {why}")]
+pub struct HistoryError {
+    what: &'static str,
+    why: String,
+}
+
+/// A value as it is stored. These values have string keys and finite numbers only, so this does not fail.
+fn text<T: Serialize>(what: &'static str, value: &T) -> Result<String, HistoryError> {
+    serde_json::to_string(value).map_err(|e| HistoryError { what, why: e.to_string() })
+}
+
+fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a str) -> Result<T, HistoryError> {
+    serde_json::from_str(text).map_err(|e| HistoryError { what, why: e.to_string() })
+}
+
+impl Setting {
+    /// As stored, and its digest. Equal settings give equal texts.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when it cannot be written.
+    pub fn to_stored(&self) -> Result<(String, String), HistoryError> {
+        let json = text("setting", self)?;
+        Ok((sha256_hex(json.as_bytes()), json))
+    }
+
+    /// Reads a stored setting. Keys that a later version added have their defaults.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when it is none.
+    pub fn from_stored(json: &str) -> Result<Setting, HistoryError> {
+        read("setting", json)
+    }
+}
+
+impl Record {
+    /// As stored.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when it cannot be written.
+    pub fn to_stored(&self) -> Result<String, HistoryError> {
+        text("step", self)
+    }
+
+    /// Reads a stored record.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when it is none.
+    pub fn from_stored(json: &str) -> Result<Record, HistoryError> {
+        read("step", json)
+    }
+}
+
+/// Id of a decision (UUIDv7), a function of its place, so that a replay gives the same. `mark_us` grows with every step
+/// of a model even when the clock goes back: ids sort as the decisions were made.
+#[must_use]
+pub fn decision_id(model: &ModelId, seq: u64, mark_us: Micros, index: usize) -> Uuid {
+    let hash = sha256_parts(&[b"exactod-decision-v1", model.as_str().as_bytes(), &seq.to_le_bytes()]);
+    let mut tail = [0u8; 10];
+    // The part below a millisecond first, then the index: 12 and 14 bits, before the version's and the variant's own.
+    let fraction = (mark_us.rem_euclid(1000) * 4096 / 1000) as u16;
+    tail[..2].copy_from_slice(&fraction.to_be_bytes());
+    tail[2..4].copy_from_slice(&(u16::try_from(index).unwrap_or(u16::MAX) & 0x3fff).to_be_bytes());
+    tail[4..].copy_from_slice(&hash[..6]);
+    Builder::from_unix_timestamp_millis(mark_us.div_euclid(1000).max(0) as u64, &tail).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_sort_by_step_and_place_and_differ_between_models() {
+        let model = |name| ModelId::new(name).unwrap();
+        let at = 1_790_000_000_000_000;
+        let ids = [
+            decision_id(&model("a"), 1, at, 0),
+            decision_id(&model("a"), 1, at, 1),
+            decision_id(&model("a"), 1, at, 300),
+            decision_id(&model("a"), 2, at + 1, 0),
+            decision_id(&model("a"), 3, at + 1000, 0),
+        ];
+        assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
+        assert!(ids.iter().all(|id| id.get_version_num() == 7));
+        assert_ne!(ids[0], decision_id(&model("b"), 1, at, 0));
+    }
+
+    #[test]
+    fn a_record_survives_its_text_to_the_last_bit() {
+        let figures = Figures { latency_us: Some(0.1 + 0.2), tokens_per_second: Some(1.0 / 3.0) };
+        let record = Record {
+            act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.25 + 1e-10) },
+            figures: [(EndpointId::new("a/b").unwrap(), figures)].into(),
+        };
+        assert_eq!(Record::from_stored(&record.to_stored().unwrap()), Ok(record));
+        assert!(Record::from_stored("{}").is_err());
+    }
+}

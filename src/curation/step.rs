@@ -1,0 +1,193 @@
+//! One step of a model's curation: a pure function of the state before it and of what its history holds.
+//!
+//! The daemon makes every commit by this function, and a replay makes it again.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::domain::{
+    Allowlist, AllowlistMode, Decision, EndpointId, Micros, Order, OutcomeRow, Policy, Revision, SweepPlan,
+};
+
+use super::allowlist::{Draft, frozen_alarm, issue};
+use super::decision::{AlarmKind, AlarmNote, NewDecision};
+use super::fold::{SweepRecord, fold_sweep};
+use super::history::{Act, Record, Setting, decision_id};
+use super::notes;
+use super::operator::{Refused, operate};
+use super::state::ModelState;
+use super::sync::{sync_endpoints, sync_suites};
+
+/// What a step builds on.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Base {
+    /// Number of the last step; 0 before the first.
+    pub seq: u64,
+    /// What the clock said at the last step.
+    pub at_us: Micros,
+    /// Its mark: grows with every step, whatever the clock does.
+    pub mark_us: Micros,
+    /// The state after it.
+    pub state: ModelState,
+    /// The allowlist in force.
+    pub list: Option<Allowlist>,
+    /// The setting of the last step, when it is known.
+    pub setting: Option<Setting>,
+}
+
+/// What a step is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// What the clock says.
+    pub at_us: Micros,
+    /// What the configuration says.
+    pub setting: &'a Setting,
+    /// What happened.
+    pub record: &'a Record,
+    /// The sweep that ended: its plan and its outcomes.
+    pub sweep: Option<(&'a SweepPlan, &'a [OutcomeRow])>,
+}
+
+/// What a step gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stepped {
+    /// Its number.
+    pub seq: u64,
+    /// Its mark.
+    pub mark_us: Micros,
+    /// The state after it.
+    pub state: ModelState,
+    /// Its decisions, in order.
+    pub decisions: Vec<Decision>,
+    /// The alarms that hold after it, of the kinds in `governs`.
+    pub alarms: Vec<AlarmNote>,
+    /// Kinds of alarms that this step sets and clears.
+    pub governs: &'static [AlarmKind],
+    /// The document to publish.
+    pub draft: Option<Draft>,
+    /// Something came of it; else it need not be stored.
+    pub is_news: bool,
+}
+
+impl Stepped {
+    /// What the next step builds on.
+    #[must_use]
+    pub fn into_base(self, at_us: Micros, before: Base, setting: Setting) -> Base {
+        Base {
+            seq: self.seq,
+            at_us,
+            mark_us: self.mark_us,
+            state: self.state,
+            list: self.draft.map(|d| d.allowlist).or(before.list),
+            setting: Some(setting),
+        }
+    }
+}
+
+/// Alarms that any step may end, and those that only a sweep knows of.
+const ALWAYS: &[AlarmKind] = &[AlarmKind::Common, AlarmKind::Frozen];
+const AFTER_A_SWEEP: &[AlarmKind] =
+    &[AlarmKind::Common, AlarmKind::Frozen, AlarmKind::Provenance, AlarmKind::Reference];
+
+/// Makes a step.
+///
+/// # Errors
+/// [`Refused`] when an operator's order changes nothing.
+pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
+    let Input { at_us, setting, record, sweep } = *input;
+    let policy = &setting.policy;
+    let mut decisions = notes::clock(&base.state, base.at_us, at_us);
+    if let Some(before) = &base.setting {
+        decisions.extend(notes::policy_change(&base.state, &before.policy, policy, at_us));
+    }
+    let mut alarms = Vec::new();
+    let mut governs = ALWAYS;
+    let mut state = base.state.clone();
+    match &record.act {
+        Act::Refresh => {}
+        Act::Configured => sync(&mut state, setting, at_us, &mut decisions),
+        Act::Operator { order } => {
+            sync(&mut state, setting, at_us, &mut decisions);
+            let (next, more) = operate(&state, order, at_us)?;
+            state = next;
+            decisions.extend(more);
+        }
+        Act::Closed { sweep, ordinal, endpoints, why } => {
+            decisions.extend(notes::closed(&state, (*sweep, *ordinal), endpoints, why, at_us));
+        }
+        Act::Restored { seq, revision } => {
+            decisions.extend(notes::restored(base, *seq, *revision, at_us));
+        }
+        Act::Sweep { sweeps_per_year, .. } => {
+            sync(&mut state, setting, at_us, &mut decisions);
+            if let Some((plan, rows)) = sweep {
+                decisions.extend(notes::out_of_order(&state, plan, at_us));
+                decisions.extend(notes::out_of_range(&state, plan, rows, at_us));
+                let ended = SweepRecord { plan, rows, ended_at_us: at_us, sweeps_per_year: *sweeps_per_year };
+                let folded = fold_sweep(&state, policy, &ended);
+                state = folded.state;
+                decisions.extend(folded.decisions);
+                alarms = folded.alarms;
+                governs = AFTER_A_SWEEP;
+            }
+        }
+    }
+    let draft = draft(base, &state, setting, record, at_us);
+    let list = draft.as_ref().map(|d| &d.allowlist).or(base.list.as_ref());
+    if let Act::Operator { order } = &record.act {
+        tell_of_the_list(order, base.list.as_ref(), list, &state, &mut decisions);
+    }
+    alarms.extend(list.and_then(|list| frozen_alarm(&state, list)));
+    if governs == ALWAYS {
+        alarms.extend(super::fold::standing_alarms(&state));
+    }
+    let is_news = state != base.state || !decisions.is_empty() || draft.is_some();
+    let (seq, mark_us) = (base.seq + 1, at_us.max(base.mark_us + 1));
+    let named = |(index, decision): (usize, NewDecision)| {
+        let id = decision_id(&setting.model, seq, mark_us, index);
+        decision.into_decision(id, setting.model.clone())
+    };
+    let decisions = decisions.into_iter().enumerate().map(named).collect();
+    Ok(Stepped { seq, mark_us, state, decisions, alarms, governs, draft, is_news })
+}
+
+fn sync(state: &mut ModelState, setting: &Setting, at_us: Micros, decisions: &mut Vec<NewDecision>) {
+    let configured: Vec<EndpointId> = setting.endpoints.iter().map(|e| e.id.clone()).collect();
+    let (next, entered) = sync_endpoints(state, &configured, setting.reference.as_ref(), at_us);
+    let (next, changed) = sync_suites(&next, &setting.suites, at_us);
+    *state = next;
+    decisions.extend(entered);
+    decisions.extend(changed);
+}
+
+fn draft(base: &Base, state: &ModelState, setting: &Setting, record: &Record, at_us: Micros) -> Option<Draft> {
+    let above: Option<Revision> = match record.act {
+        Act::Restored { revision, .. } => Some(revision),
+        _ => None,
+    };
+    let policy: &Policy = &setting.policy;
+    let figures: &BTreeMap<_, _> = &record.figures;
+    issue(state, policy, &setting.endpoints, base.list.as_ref(), at_us, figures, above)
+}
+
+/// An order's decision says what became of the list.
+fn tell_of_the_list(
+    order: &Order,
+    before: Option<&Allowlist>,
+    after: Option<&Allowlist>,
+    state: &ModelState,
+    decisions: &mut [NewDecision],
+) {
+    let Some(decision) = order.endpoint.as_ref().and(decisions.last_mut()) else { return };
+    let listed = |list: Option<&Allowlist>| list.is_some_and(|l| l.providers.iter().any(|p| p.id == decision.endpoint));
+    let (was, is) = (listed(before), listed(after));
+    let frozen = |list: Option<&Allowlist>| list.is_some_and(|l| l.mode == AllowlistMode::Frozen);
+    let held = after.filter(|_| frozen(after)).and_then(|list| frozen_alarm(state, list));
+    decision.evidence["listed"] = json!({"before": was, "after": is});
+    decision.evidence["mode"] = json!(after.map(|l| l.mode));
+    if let (Some(held), false) = (held, frozen(before)) {
+        decision.reason.push_str("; ");
+        decision.reason.push_str(&held.message);
+    }
+}

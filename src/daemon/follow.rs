@@ -1,0 +1,109 @@
+//! Follows what others write to the store: other daemons, sweeps and orders from the command line. Their lists, standings
+//! and alarms are here within [`FOLLOW_EVERY`]. Also notices a store that knows less than it had said.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tracing::{error, warn};
+
+use super::mark::{Mark, Seen};
+use super::runtime::Runtime;
+use super::sweeper::{Signals, SweepError, Sweeper};
+use super::{conclude, steps};
+use crate::domain::{Allowlist, ModelId};
+use crate::store::{Head, StoreError};
+
+/// How often the store is asked whether anybody has written: one small statement.
+pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// The following task.
+pub struct Follower {
+    /// Store, board, metrics.
+    pub sweeper: Arc<Sweeper>,
+    /// The current configuration.
+    pub runtime: Arc<ArcSwap<Runtime>>,
+    /// Ends the loop.
+    pub signals: Signals,
+}
+
+impl Follower {
+    /// Runs until stopped.
+    pub async fn run(self) {
+        let mark = Mark::of(self.runtime.load().config.store.url.expose(), self.sweeper.store.place());
+        let mut seen = mark.read();
+        let mut told = false;
+        loop {
+            match self.look(&mut seen).await {
+                Ok(news) => {
+                    told = false;
+                    if news {
+                        mark.write(&seen);
+                    }
+                }
+                // Once is enough, until it has worked again.
+                Err(_) if told => {}
+                Err(error) => {
+                    warn!(%error, "failed to follow the store; the lists at hand are served on");
+                    told = true;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(FOLLOW_EVERY) => {}
+                () = self.signals.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One look; `true` when there was news.
+    async fn look(&self, seen: &mut BTreeMap<ModelId, Seen>) -> Result<bool, SweepError> {
+        let heads = self.sweeper.store.heads().await?;
+        let is_news = |head: &&Head| seen.get(&head.model).is_none_or(|s| s.seq != head.seq);
+        let news: Vec<&Head> = heads.iter().filter(is_news).collect();
+        if news.is_empty() {
+            return Ok(false);
+        }
+        put_lists_up(&self.sweeper).await?;
+        for head in news {
+            let before = seen.get(&head.model).copied().unwrap_or_default();
+            if head.seq < before.seq {
+                self.went_back(head, before).await?;
+            }
+            steps::show_standings(&self.sweeper, &head.model, &steps::state(&self.sweeper.store, &head.model).await?);
+            steps::show_stored_alarms(&self.sweeper, &head.model).await?;
+            seen.insert(head.model.clone(), Seen { seq: head.seq, revision: self.published(&head.model) });
+        }
+        Ok(true)
+    }
+
+    fn published(&self, model: &ModelId) -> u64 {
+        self.sweeper.board.get(model.as_str()).map_or(0, |list| list.revision)
+    }
+
+    /// The store ends before a step that it had reached.
+    async fn went_back(&self, head: &Head, before: Seen) -> Result<(), SweepError> {
+        let runtime = self.runtime.load_full();
+        let model = &head.model;
+        error!(%model, step = head.seq, expected = before.seq, "the store went back: a backup was restored");
+        let Some(configured) = runtime.models.get(model) else { return Ok(()) };
+        let revision = before.revision.max(self.published(model));
+        conclude::restored(&self.sweeper, &runtime, configured, (before.seq, revision)).await
+    }
+}
+
+/// Puts the stored current lists on the board: those of earlier runs and of other processes.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn put_lists_up(sweeper: &Sweeper) -> Result<(), StoreError> {
+    for stored in sweeper.store.current_allowlists().await? {
+        let known = sweeper.board.get(stored.model.as_str()).map_or(0, |p| p.revision);
+        if stored.list.revision > known {
+            let listed =
+                serde_json::from_str::<Allowlist>(&stored.list.document).map_or(0, |list| list.providers.len());
+            steps::put_up(sweeper, &stored.model, stored.list, listed);
+        }
+    }
+    Ok(())
+}

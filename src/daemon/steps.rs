@@ -1,0 +1,236 @@
+//! Steps of curation between the pure function and the store: what it builds on is read, what it gives is committed with
+//! what it was made from, and told.
+
+use std::collections::BTreeMap;
+
+use tracing::{info, warn};
+
+use super::runtime::{ModelRuntime, Runtime};
+use super::sweeper::{SweepError, Sweeper};
+use crate::clock::rfc3339;
+use crate::curation::{
+    self, Act, AlarmKind, AlarmNote, Base, Draft, Figures, HistoryError, ModelState, RULES, Record, Setting, Stepped,
+};
+use crate::domain::{Allowlist, Decision, EndpointId, Micros, ModelId};
+use crate::metrics::{ModelLabels, ModelWordLabels, StandingLabels};
+use crate::publish::{Published, etag_of};
+use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, NewStep, Store, StoreError};
+
+/// A step whose base has moved on is made anew this often at most. Each try follows a commit of somebody else.
+pub(super) const TRIES_MAX: u32 = 20;
+
+/// Whether an error means that another process was faster: read again and make the step anew.
+pub(super) fn was_overtaken<T>(result: &Result<T, SweepError>) -> bool {
+    let stale = |e: &StoreError| matches!(e, StoreError::StaleState { .. } | StoreError::StaleRevision { .. });
+    matches!(result, Err(SweepError::Store(error)) if stale(error))
+}
+
+fn damaged(model: &ModelId, why: impl std::fmt::Display) -> SweepError {
+    SweepError::State { model: model.clone(), reason: why.to_string() }
+}
+
+impl From<(&ModelId, HistoryError)> for SweepError {
+    fn from((model, error): (&ModelId, HistoryError)) -> Self {
+        damaged(model, error)
+    }
+}
+
+/// A model's newest state, for reading.
+pub(super) async fn state(store: &Store, model: &ModelId) -> Result<ModelState, SweepError> {
+    match store.state(model).await? {
+        None => Ok(ModelState::default()),
+        Some(stored) => curation::decode(&stored.bytes).map_err(|e| damaged(model, e)),
+    }
+}
+
+/// What the next step of a model builds on.
+pub(super) async fn base(store: &Store, model: &ModelId) -> Result<Base, SweepError> {
+    let Some(stored) = store.state(model).await? else {
+        return Ok(Base { list: list_in_force(store, model).await?, ..Base::default() });
+    };
+    let state = curation::decode(&stored.bytes).map_err(|e| damaged(model, e))?;
+    let list = list_in_force(store, model).await?;
+    let step = store.step(model, stored.seq).await?;
+    let setting = match &step {
+        None => None,
+        Some(step) => {
+            let json = store.setting(&step.setting).await?;
+            Some(Setting::from_stored(&json).map_err(|e| (model, e))?)
+        }
+    };
+    let mark_us = step.map_or(stored.at_us, |step| step.mark_us);
+    Ok(Base { seq: stored.seq, at_us: stored.at_us, mark_us, state, list, setting })
+}
+
+async fn list_in_force(store: &Store, model: &ModelId) -> Result<Option<Allowlist>, SweepError> {
+    let Some(stored) = store.allowlist(model, None).await? else { return Ok(None) };
+    let read = serde_json::from_str(&stored.list.document);
+    read.map(Some).map_err(|e| damaged(model, format!("its stored allowlist is damaged: {e}")))
+}
+
+/// What the configuration says about a model.
+pub(super) fn setting(runtime: &Runtime, model: &ModelRuntime) -> Setting {
+    let suites = runtime.suites_of(&model.config).into_iter();
+    let suites = suites.filter_map(|name| runtime.drawers.get(&name).map(|d| (name, d.suite().digest.clone())));
+    Setting {
+        model: model.config.id.clone(),
+        endpoints: model.config.endpoints.clone(),
+        reference: model.config.reference.clone(),
+        suites: suites.collect(),
+        policy: model.config.policy.clone(),
+    }
+}
+
+/// What happened, with the figures that `rank_by` may order by: latency and throughput from the stored attempts (price
+/// stands in the setting).
+pub(super) async fn record(
+    sweeper: &Sweeper,
+    model: &ModelRuntime,
+    act: Act,
+    now_us: Micros,
+) -> Result<Record, SweepError> {
+    let measured = sweeper.speeds.of(&sweeper.store, &model.config.id, now_us).await?;
+    let figures = model.config.endpoints.iter().filter_map(|e| {
+        let speed = measured.endpoints.get(&e.id)?;
+        let figures = Figures {
+            latency_us: speed.latency_us.map(|us| us as f64),
+            tokens_per_second: speed.tokens_per_second.filter(|t| t.is_finite()),
+        };
+        Some((e.id.clone(), figures))
+    });
+    let figures: BTreeMap<EndpointId, Figures> = figures.collect();
+    Ok(Record { act, figures })
+}
+
+/// What a step leaves in the store.
+pub(super) async fn commit_of(
+    sweeper: &Sweeper,
+    base: &Base,
+    (setting, record): (&Setting, &Record),
+    stepped: &Stepped,
+    at_us: Micros,
+) -> Result<CurationCommit, SweepError> {
+    let model = &setting.model;
+    let (digest, json) = setting.to_stored().map_err(|e| (model, e))?;
+    let step = NewStep {
+        kind: record.act.name(),
+        mark_us: stepped.mark_us,
+        rules: RULES,
+        setting: digest,
+        setting_json: json,
+        record: record.to_stored().map_err(|e| (model, e))?,
+    };
+    let (open, close) = alarm_changes(sweeper, model, stepped, at_us).await?;
+    Ok(CurationCommit {
+        state: Some(NewState { base: base.seq, bytes: curation::encode(&stepped.state), step }),
+        decisions: stepped.decisions.clone(),
+        open,
+        close,
+        allowlist: stepped.draft.as_ref().map(new_allowlist),
+    })
+}
+
+fn new_allowlist(draft: &Draft) -> NewAllowlist {
+    let document = curation::render(&draft.allowlist);
+    let Draft { allowlist, changed: _ } = draft;
+    NewAllowlist {
+        revision: allowlist.version,
+        issued_at_us: time_of(&allowlist.issued_at),
+        expires_at_us: time_of(&allowlist.expires_at),
+        mode: allowlist.mode,
+        etag: etag_of(document.as_bytes()),
+        document,
+    }
+}
+
+/// A time of the document. Drafts hold times that curation wrote itself.
+fn time_of(text: &str) -> Micros {
+    chrono::DateTime::parse_from_rfc3339(text).map_or(0, |t| t.timestamp_micros())
+}
+
+async fn alarm_changes(
+    sweeper: &Sweeper,
+    model: &ModelId,
+    stepped: &Stepped,
+    now_us: Micros,
+) -> Result<(Vec<Alarm>, Vec<AlarmKey>), StoreError> {
+    let key = |note: &AlarmNote| AlarmKey {
+        model: Some(model.clone()),
+        endpoint: note.endpoint.clone(),
+        kind: note.kind.name().to_owned(),
+    };
+    let holding: Vec<AlarmKey> = stepped.alarms.iter().map(key).collect();
+    let alarm = |note: &AlarmNote| Alarm {
+        id: sweeper.ids.uuid(now_us),
+        key: key(note),
+        text: note.message.clone(),
+        opened_at_us: now_us,
+        closed_at_us: None,
+    };
+    let open = stepped.alarms.iter().map(alarm).collect();
+    let governed = |kind: &str| stepped.governs.iter().any(|k| k.name() == kind);
+    let open_now = sweeper.store.open_alarms().await?.into_iter().map(|alarm| alarm.key);
+    let close = open_now.filter(|k| k.model.as_ref() == Some(model) && governed(&k.kind) && !holding.contains(k));
+    Ok((open, close.collect()))
+}
+
+/// Tells the log, the metrics and the board what was committed.
+pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
+    for alarm in &stepped.alarms {
+        warn!(%model, kind = alarm.kind.name(), "alarm: {}", alarm.message);
+    }
+    for kind in stepped.governs {
+        show_alarms(sweeper, model, *kind, stepped.alarms.iter().filter(|a| a.kind == *kind).count());
+    }
+    for d in &stepped.decisions {
+        tell(d);
+        let labels = StandingLabels {
+            model: model.to_string(),
+            endpoint: d.endpoint.to_string(),
+            standing: d.to.name().to_owned(),
+        };
+        sweeper.metrics.decisions.get_or_create(&labels).inc();
+    }
+    show_standings(sweeper, model, &stepped.state);
+    if let Some(draft) = &stepped.draft {
+        let list = new_allowlist(draft);
+        info!(%model, revision = list.revision, listed = draft.allowlist.providers.len(), "allowlist published");
+        put_up(sweeper, model, list, draft.allowlist.providers.len());
+    }
+}
+
+fn tell(d: &Decision) {
+    info!(model = %d.model, endpoint = %d.endpoint, from = %d.from, to = %d.to, at = rfc3339(d.at_us), "{}", d.reason);
+}
+
+fn show_alarms(sweeper: &Sweeper, model: &ModelId, kind: AlarmKind, open: usize) {
+    let labels = ModelWordLabels { model: model.to_string(), kind: kind.name().to_owned() };
+    sweeper.metrics.alarms.get_or_create(&labels).set(i64::try_from(open).unwrap_or(i64::MAX));
+}
+
+/// Puts the standings into the metrics.
+pub(super) fn show_standings(sweeper: &Sweeper, model: &ModelId, state: &ModelState) {
+    for (id, endpoint) in state.endpoints.iter().filter(|(_, e)| e.configured) {
+        sweeper.metrics.set_standing(model, id, endpoint.standing);
+    }
+}
+
+/// Puts the alarms that steps govern into the metrics, as the store has them.
+pub(super) async fn show_stored_alarms(sweeper: &Sweeper, model: &ModelId) -> Result<(), StoreError> {
+    let open = sweeper.store.open_alarms().await?;
+    for kind in [AlarmKind::Common, AlarmKind::Frozen, AlarmKind::Provenance, AlarmKind::Reference] {
+        let of = open.iter().filter(|a| a.key.model.as_ref() == Some(model) && a.key.kind == kind.name());
+        show_alarms(sweeper, model, kind, of.count());
+    }
+    Ok(())
+}
+
+/// Puts a stored list on the board and into the metrics.
+pub(super) fn put_up(sweeper: &Sweeper, model: &ModelId, list: NewAllowlist, listed: usize) {
+    let labels = ModelLabels { model: model.to_string() };
+    sweeper.metrics.allowlist_version.get_or_create(&labels).set(i64::try_from(list.revision).unwrap_or(i64::MAX));
+    sweeper.metrics.allowlist_providers.get_or_create(&labels).set(i64::try_from(listed).unwrap_or(i64::MAX));
+    sweeper.metrics.allowlist_expiry.get_or_create(&labels).set(list.expires_at_us / 1_000_000);
+    let body = bytes::Bytes::from(list.document);
+    sweeper.board.publish(Published::new(model.clone(), list.revision, body, list.issued_at_us, list.expires_at_us));
+}
