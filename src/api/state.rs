@@ -28,6 +28,8 @@ pub struct ApiState {
     pub progress: Arc<Progress>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the listener is reached from this machine only. Where it is not, nothing is served without tokens.
+    pub loopback_only: bool,
     /// What the configuration says; swapped on reload.
     pub setup: Arc<ArcSwap<ApiSetup>>,
     /// Where the endpoints stand.

@@ -1,5 +1,6 @@
 //! Reload on SIGHUP or file change: a wrong config is refused whole, the old one goes on.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,8 @@ pub struct Reloader {
     pub runtime: Arc<ArcSwap<Runtime>>,
     /// Told of every replacement.
     pub reloaded: Arc<watch::Sender<u64>>,
+    /// Where the API listens, whatever the config says by now.
+    pub listening: SocketAddr,
     /// Ends the loop.
     pub signals: Signals,
 }
@@ -54,6 +57,9 @@ impl Reloader {
             Ok(config) => config,
             Err(diagnostics) => return self.refuse(&diagnostics.to_string()),
         };
+        if let Some(why) = self.would_open_the_api(&config) {
+            return self.refuse(&why);
+        }
         let old = self.runtime.load_full();
         if config.digest == old.config.digest && !asked {
             return;
@@ -72,6 +78,16 @@ impl Reloader {
                 info!(file = %path.display(), "config reloaded");
             }
         }
+    }
+
+    /// A config without tokens is right for a server on loopback, and this one may be bound elsewhere.
+    fn would_open_the_api(&self, config: &Config) -> Option<String> {
+        (config.server.tokens.is_empty() && !self.listening.ip().is_loopback()).then(|| {
+            format!(
+                "the running server listens on {}, open to the network: restart to remove the last token",
+                self.listening
+            )
+        })
     }
 
     fn refuse(&self, why: &str) {

@@ -1,5 +1,6 @@
 //! The process as a whole: opened from a config, run until told to stop, drained, closed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ pub enum ServiceError {
         /// Which cases differ.
         what: String,
     },
+    /// The listener has no address.
+    #[error("cannot tell where the API listens: {0}")]
+    Listener(#[source] std::io::Error),
     /// A model's state.
     #[error(transparent)]
     Sweep(#[from] SweepError),
@@ -124,8 +128,9 @@ impl Service {
     /// Serves the API and runs the schedules until the stop signal; then drains within the configured time.
     ///
     /// # Errors
-    /// [`ServiceError`] when the interrupted sweeps cannot be looked up.
+    /// [`ServiceError`] when the listener is unusable or the interrupted sweeps cannot be looked up.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
+        let listening = listener.local_addr().map_err(ServiceError::Listener)?;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let tasks = tokio_util::task::TaskTracker::new();
@@ -137,11 +142,11 @@ impl Service {
             reloaded: self.reloaded.subscribe(),
         };
         tasks.spawn(scheduler.run());
-        tasks.spawn(self.reloader().run());
+        tasks.spawn(self.reloader(listening).run());
         tasks.spawn(self.upkeep().run());
         tasks.spawn(take_commands(Arc::clone(&self.workers), Arc::clone(&self.runtime), received));
         let drain = self.runtime.load().config.server.drain_timeout;
-        let state = self.api_state(commands);
+        let state = self.api_state(listening, commands);
         let stop = self.signals.stop.clone();
         let api = tasks.spawn(async move {
             if let Err(error) = api::serve(listener, state, stop, drain).await {
@@ -159,8 +164,9 @@ impl Service {
         Ok(())
     }
 
-    fn reloader(&self) -> Reloader {
+    fn reloader(&self, listening: SocketAddr) -> Reloader {
         Reloader {
+            listening,
             sweeper: Arc::clone(&self.sweeper),
             runtime: Arc::clone(&self.runtime),
             reloaded: Arc::clone(&self.reloaded),
@@ -168,8 +174,9 @@ impl Service {
         }
     }
 
-    fn api_state(&self, sweeps: mpsc::Sender<SweepCommand>) -> ApiState {
-        views::api_state(&self.sweeper, &self.runtime, self.reloaded.subscribe(), sweeps)
+    fn api_state(&self, listening: SocketAddr, sweeps: mpsc::Sender<SweepCommand>) -> ApiState {
+        let state = views::api_state(&self.sweeper, &self.runtime, self.reloaded.subscribe(), sweeps);
+        ApiState { loopback_only: listening.ip().is_loopback(), ..state }
     }
 
     /// Sweeps that an earlier run left are finished at once, not at the next tick.

@@ -88,6 +88,8 @@ pub(super) fn api_state(
         metrics: Arc::clone(&sweeper.metrics),
         progress: Arc::clone(&sweeper.progress),
         clock: Arc::clone(&sweeper.clock),
+        // Who knows the listener says otherwise.
+        loopback_only: false,
         setup,
         standings: Arc::clone(&views) as Arc<dyn StandingsView>,
         scorecards: views,

@@ -22,6 +22,7 @@ mod decisions;
 mod demo;
 mod eval_suites;
 mod odd_answers;
+mod reload;
 mod restart;
 mod schedule;
 mod scorecards;
