@@ -241,7 +241,8 @@ pub fn manual_request(deadline: Duration) -> SweepRequest {
     }
 }
 
-async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
+/// Makes the names of all suites known, or finds one that already stands for something else.
+pub(super) async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
     for suite in runtime.suites() {
         if let Registered::Conflict { changed, added, removed } = store.register_suite(suite, now_us).await? {
             return Err(ServiceError::Relabelled {
