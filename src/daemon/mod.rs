@@ -11,6 +11,7 @@ mod scheduler;
 mod service;
 mod speed;
 mod sweeper;
+mod taking_part;
 mod upkeep;
 mod views;
 mod waits;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::runtime::{ModelRuntime, Runtime};
-use super::{budget, conclude, owner};
+use super::{budget, conclude, owner, taking_part};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
@@ -27,8 +27,6 @@ pub const LEASE_SECONDS: f64 = 60.0;
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// Plans that lose the race for their ordinal are made anew this often at most.
 const PLAN_TRIES_MAX: u32 = 5;
-/// Microseconds in a day.
-const DAY_US: i64 = 86_400_000_000;
 
 /// What everything that sweeps works with.
 pub struct Sweeper {
@@ -273,19 +271,17 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let occasion = curation::Occasion {
-            now_us,
-            first_of_utc_day: self.is_first_of_day(&model.config.id, now_us).await?,
-            back_to_back: request.back_to_back,
-        };
+        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
+        let due = taking_part::excluded_are_due(&self.store, &model.config.id, &state, &names, now_us).await?;
+        let occasion = curation::Occasion { now_us, first_of_utc_day: due, back_to_back: request.back_to_back };
         let taking_part = curation::participants(&state, policy, &order, occasion);
         let anchors = curation::anchors(&state, policy, &order, &taking_part);
-        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
         let sizes: BTreeMap<SuiteName, u32> = names
             .iter()
             .filter_map(|n| runtime.drawers.get(n).map(|d| (n.clone(), d.suite().cases.len() as u32)))
             .collect();
-        let budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
+        let mut budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
+        taking_part::add_asked_for(&mut budgets, &sizes, &state, policy, request.kind, &request.endpoints);
         let mut suites = Vec::new();
         for (name, endpoints) in budgets {
             let Some(drawer) = runtime.drawers.get(&name) else { continue };
@@ -313,11 +309,6 @@ impl Sweeper {
             gives_evidence: has_anchors,
         });
         Ok(plan)
-    }
-
-    async fn is_first_of_day(&self, model: &ModelId, now_us: i64) -> Result<bool, StoreError> {
-        let newest = self.store.sweeps(Some(model), None, 1, None).await?.items.into_iter().next();
-        Ok(newest.is_none_or(|s| s.planned_at_us.div_euclid(DAY_US) < now_us.div_euclid(DAY_US)))
     }
 
     async fn carry_out(
