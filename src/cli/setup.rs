@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::args::{Cli, Command};
-use super::output::{CliError, is_watched};
+use super::output::{self, CliError, is_watched};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ModelConfig};
-use crate::daemon::{Service, ServiceError, ServiceOptions};
+use crate::daemon::{Service, ServiceError, ServiceOptions, Signals};
 use crate::runner::Ids;
 use crate::store::{Store, StoreOptions};
 
@@ -41,19 +42,66 @@ pub fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result
         .block_on(command)
 }
 
-/// Resolves when the user or the system asks to stop (SIGINT, SIGTERM). `true`: SIGINT.
-pub async fn interrupted() -> bool {
+/// What asks to stop: SIGINT and SIGTERM, one after another.
+pub struct Interrupts {
     #[cfg(unix)]
-    {
+    signals: Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>,
+}
+
+impl Interrupts {
+    /// Begins to listen: none that comes from now on is missed.
+    #[cfg(unix)]
+    pub fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            return tokio::select! {
-                _ = terminate.recv() => false,
-                result = tokio::signal::ctrl_c() => result.is_ok(),
-            };
+        Interrupts { signals: signal(SignalKind::interrupt()).ok().zip(signal(SignalKind::terminate()).ok()) }
+    }
+
+    /// Begins to listen.
+    #[cfg(not(unix))]
+    pub fn new() -> Self {
+        Interrupts {}
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some((interrupt, terminate)) = &mut self.signals {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Signals cannot be listened to here: the system ends the process itself.
+            std::future::pending::<()>().await;
         }
     }
-    tokio::signal::ctrl_c().await.is_ok()
+}
+
+/// Resolves when the user or the system asks to stop.
+pub async fn interrupted() {
+    Interrupts::new().next().await;
+}
+
+/// Ends work in two steps: the first signal lets what is in flight finish and begins nothing new; the second one, or the
+/// end of the drain time, gives up what is in flight.
+pub fn end_on_signals(signals: &Signals, drain: Duration) {
+    let signals = signals.clone();
+    let mut interrupts = Interrupts::new();
+    tokio::spawn(async move {
+        interrupts.next().await;
+        signals.stop.cancel();
+        output::note(&format!(
+            "stopping: what is in flight may finish within {} s; once more to give it up",
+            drain.as_secs()
+        ));
+        tokio::select! {
+            () = interrupts.next() => {}
+            () = tokio::time::sleep(drain) => {}
+        }
+        signals.abort.cancel();
+    });
 }
 
 /// Reads the config.

@@ -75,20 +75,28 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
             unknown = unknown.as_str()
         )));
     }
-    let stop = service.signals.stop.clone();
-    tokio::spawn(async move {
-        setup::interrupted().await;
-        stop.cancel();
-    });
+    setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
     let result = sweep_all(&service, &models, &request, args).await;
     let report = service.close().await;
-    let (documents, interrupted) = result?;
-    print(&documents, cli.json)?;
-    if report.lost > 0 {
-        return Err(CliError::Failed(format!(
-            "{} attempts could not be stored: {:?}",
-            report.lost, report.status.last_error
-        )));
+    let lost = (report.lost > 0).then(|| {
+        let why = report.status.last_error.unwrap_or_default();
+        format!("{} answered attempts could not be stored and will be asked again: {why}", report.lost)
+    });
+    let (documents, interrupted) = match result {
+        // What could not be done in the end matters less than that it was stopped.
+        Err(error) if service.signals.stop.is_cancelled() => {
+            output::note(&format!("interrupted: {error}"));
+            (Vec::new(), true)
+        }
+        result => result?,
+    };
+    if !(interrupted && documents.is_empty()) {
+        print(&documents, cli.json)?;
+    }
+    match lost {
+        Some(lost) if interrupted => output::note(&lost),
+        Some(lost) => return Err(CliError::Failed(lost)),
+        None => {}
     }
     if interrupted {
         return Ok(Exit::Interrupted);
@@ -207,6 +215,10 @@ async fn run_when_free(
                     () = tokio::time::sleep(BUSY_PAUSE) => {}
                     () = service.signals.stop.cancelled() => {}
                 }
+            }
+            Err(SweepError::Busy { .. }) if service.signals.stop.is_cancelled() => {
+                let why = "interrupted while another process holds this model's sweep".to_owned();
+                return Ok(SweepOutcome::NotStarted { why });
             }
             result => return result.map_err(CliError::failed),
         }

@@ -33,6 +33,9 @@ const COMMANDS_WAITING_MAX: usize = 16;
 /// After the drain time, how long the given-up attempts have to end.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the store has to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -209,10 +212,12 @@ impl Service {
         }
     }
 
-    /// Writes what is queued and closes the store.
+    /// Writes what is queued, or gives it up after a few tries, and closes the store.
     pub async fn close(&self) -> ShutdownReport {
         let report = self.sweeper.writer.shutdown().await;
-        self.sweeper.store.close().await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.sweeper.store.close()).await.is_err() {
+            warn!("the store did not close in time; what it holds is safe");
+        }
         report
     }
 }

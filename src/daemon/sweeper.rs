@@ -338,7 +338,10 @@ impl Sweeper {
             }
         };
         if !complete {
-            self.store.release_sweep(plan.id, fence).await?;
+            // A store that does not answer must not keep what was stopped from ending.
+            if let Err(error) = self.store.release_sweep(plan.id, fence).await {
+                warn!(sweep = %plan.id, %error, "failed to give the sweep back; its lease ends by itself");
+            }
             return Ok(SweepOutcome::Parked { sweep: plan.id });
         }
         conclude::fold(self, runtime, model, &plan, fence).await?;

@@ -21,6 +21,7 @@ mod budget;
 mod decisions;
 mod demo;
 mod eval_suites;
+mod interrupted;
 mod odd_answers;
 mod reload;
 mod restart;
