@@ -75,6 +75,11 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
             unknown = unknown.as_str()
         )));
     }
+    if args.until_decided
+        && let Some(suites) = &request.suites
+    {
+        refuse_missing_suites(&service, &models, suites)?;
+    }
     setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
     let result = sweep_all(&service, &models, &request, args).await;
     let report = service.close().await;
@@ -119,6 +124,13 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
         .iter()
         .map(|text| SuiteName::new(text).map_err(|e| CliError::Usage(format!("--suite {text:?}: {e}"))))
         .collect::<Result<Vec<_>, _>>()?;
+    if args.until_decided && !endpoints.is_empty() {
+        return Err(CliError::Usage(
+            "--until-decided cannot be told --endpoint: endpoints are decided by comparison with the others, so all of \
+             the model are asked; leave --endpoint out (the decided ones are asked few cases)"
+                .to_owned(),
+        ));
+    }
     if args.limit == Some(0) {
         return Err(CliError::Usage("--limit 0 would ask nothing: give at least 1".to_owned()));
     }
@@ -131,6 +143,22 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
         back_to_back: args.until_decided,
         ..daemon::manual_request(Duration::from_secs(7200))
     })
+}
+
+/// Admission needs every suite that judges the model.
+fn refuse_missing_suites(service: &Service, models: &[ModelConfig], given: &[SuiteName]) -> Result<(), CliError> {
+    let runtime = service.runtime.load();
+    for model in models {
+        let missing: Vec<SuiteName> = runtime.suites_of(model).into_iter().filter(|s| !given.contains(s)).collect();
+        if !missing.is_empty() {
+            let names = missing.iter().map(SuiteName::as_str).collect::<Vec<_>>().join(", ");
+            return Err(CliError::Usage(format!(
+                "--until-decided needs every suite that judges {}: add {names} with --suite, or leave --suite out",
+                model.id
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn sweep_all(
@@ -190,12 +218,25 @@ async fn sweep_model(
                 break;
             }
         }
+        if let Some(sweep) = ended.sweeps.last()
+            && !gave_evidence(service, *sweep).await?
+        {
+            ended.note =
+                Some("stopped: the last sweep gave no evidence, so further ones would decide nothing".to_owned());
+            break;
+        }
         let standings = daemon::standings(&service.sweeper, &model.id).await.map_err(CliError::failed)?;
         if until_decided && standings.values().all(|s| s.is_decided() || *s == Standing::Provisional) {
             break;
         }
     }
     Ok(ended)
+}
+
+/// Whether a sweep that ended was planned to give evidence.
+async fn gave_evidence(service: &Service, sweep: SweepId) -> Result<bool, CliError> {
+    let stored = service.sweeper.store.sweep(sweep).await.map_err(CliError::failed)?;
+    Ok(stored.and_then(|s| s.plan).is_some_and(|plan| plan.gives_evidence))
 }
 
 /// Runs a sweep; while another process holds the model's sweep, waits for it as long as a lease lasts.
