@@ -12,7 +12,7 @@ use super::args::{Cli, Command};
 use super::output::{self, CliError, is_watched};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ModelConfig};
-use crate::daemon::{Service, ServiceError, ServiceOptions, Signals};
+use crate::daemon::{self, Service, ServiceError, ServiceOptions, Signals};
 use crate::runner::Ids;
 use crate::store::{Store, StoreOptions};
 
@@ -106,7 +106,7 @@ pub fn end_on_signals(signals: &Signals, drain: Duration) {
 
 /// Reads the config.
 pub fn config(cli: &Cli) -> Result<Config, CliError> {
-    Ok(Config::load(&cli.config)?)
+    Ok(daemon::read_config(&cli.config)?)
 }
 
 /// The machine's clock.

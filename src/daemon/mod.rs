@@ -19,7 +19,7 @@ mod workers;
 
 pub use conclude::{standings, stored_standings};
 pub use owner::this_process;
-pub use runtime::{ModelRuntime, Runtime, RuntimeError};
+pub use runtime::{ModelRuntime, Runtime, RuntimeError, read_config};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
 pub use sweeper::{LEASE_SECONDS, Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};

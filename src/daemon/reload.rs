@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::runtime::Runtime;
+use super::runtime::{Runtime, read_config};
 use super::service::{ServiceError, register_suites};
 use super::sweeper::{Signals, Sweeper};
 use crate::config::Config;
@@ -91,7 +91,7 @@ impl Reloader {
     async fn read(&self, path: &Path, old: Arc<Runtime>) -> Result<Runtime, String> {
         let (path, clock, listening) = (path.to_owned(), Arc::clone(&self.sweeper.clock), self.listening);
         let read = move || {
-            let config = Config::load(&path).map_err(|problems| problems.to_string())?;
+            let config = read_config(&path).map_err(|problems| problems.to_string())?;
             if let Some(why) = would_open_the_api(&config, listening) {
                 return Err(why);
             }

@@ -1,6 +1,7 @@
 //! What a valid configuration becomes: clients, limits, suites and timetables. Replaced whole on reload.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::schedule::Timetable;
@@ -11,6 +12,26 @@ use crate::domain::{Endpoint, EndpointId, ModelId, Provider, Suite, SuiteName};
 use crate::provider::{Client, ClientError, EndpointLimiter};
 use crate::runner::Lane;
 use crate::suites::{self, DrawError, Drawer};
+
+/// Reads a config file. Of a wrong one the suites are read as well, so that all there is to mend is told at once; those
+/// of a right one are [`Runtime::build`]'s.
+///
+/// # Errors
+/// All problems of the config and of its suites.
+pub fn read_config(path: &Path) -> Result<Config, Diagnostics> {
+    let refused = match Config::read(path) {
+        Ok(config) => return Ok(config),
+        Err(refused) => refused,
+    };
+    let mut problems = refused.problems.clone();
+    if refused.names_suites() {
+        problems.0.extend(match suites::load_all(&refused.suites) {
+            Ok(known) => refused.check_suites(&known.iter().map(|s| s.name.clone()).collect::<Vec<_>>()).0,
+            Err(broken) => broken.0,
+        });
+    }
+    problems.into_result(()).and_then(|()| Err(refused.problems))
+}
 
 /// Why a configuration that reads well cannot run.
 #[derive(Debug, thiserror::Error)]
