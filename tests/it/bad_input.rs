@@ -85,7 +85,14 @@ async fn every_problem_of_a_config_is_told_at_once_with_its_place_and_a_hint() {
        |         ^^
       hint: minute: 0 to 59; also *, lists 1,2, ranges 1-5 and steps */6
 
-    6 errors
+    error: unknown suite `tool-uze`
+       --> DIR/exactod.toml:23:11
+       |
+    23 | suites = ["tool-uze"]
+       |           ^^^^^^^^^^
+      hint: did you mean `tool-use`?
+
+    7 errors
     "#);
 }
 
@@ -134,6 +141,27 @@ async fn a_key_in_the_clear_is_refused_and_not_repeated() {
 
     1 error
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_gets_the_problems_of_a_config_as_json() {
+    let text = format!("{PROVIDER}{MODEL}[[schedule]]\ncron = \"61 * * * *\"\nsuites = [\"tool-uze\"]\n");
+    let world = with_config(&text).await;
+    let ran = world.run(&["config", "check", "--json"]).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, ""), "{ran:?}");
+    let said = ran.json();
+    assert_eq!(said["ok"], json!(false));
+    let places: Vec<(i64, i64)> = said["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["line"].as_i64().unwrap(), e["column"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(places, [(9, 9), (10, 11)], "{said}");
+    for error in said["errors"].as_array().unwrap() {
+        assert!(error["file"].as_str().unwrap().ends_with("exactod.toml"), "{error}");
+        assert!(error["message"].is_string() && error["hint"].is_string(), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
