@@ -87,7 +87,11 @@ pub fn token(cli: &Cli, command: &TokenCommand) -> Result<Exit, CliError> {
 pub async fn db(cli: &Cli, command: &DbCommand) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let url = config.store.url.expose().to_owned();
-    let store = Store::open(&url, &StoreOptions::default()).await.map_err(CliError::failed)?;
+    let store = match command {
+        DbCommand::Migrate => Store::open(&url, &StoreOptions::default()).await.map_err(CliError::failed)?,
+        DbCommand::Check => setup::existing_store(&config).await?,
+        DbCommand::Prune => setup::store(&config).await?,
+    };
     let result = db_command(cli, config, command, &store).await;
     store.close().await;
     result

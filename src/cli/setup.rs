@@ -131,9 +131,19 @@ pub fn service_error(error: ServiceError) -> CliError {
     }
 }
 
-/// Opens the store for reading commands.
+/// Opens the store for commands that read: they bring tables up to date, and make none.
 pub async fn store(config: &Config) -> Result<Store, CliError> {
-    Store::open_migrated(config.store.url.expose(), &StoreOptions::default()).await.map_err(CliError::failed)
+    let store = existing_store(config).await?;
+    if let Err(error) = store.migrate().await {
+        store.close().await;
+        return Err(CliError::failed(error));
+    }
+    Ok(store)
+}
+
+/// Opens the store as it is.
+pub async fn existing_store(config: &Config) -> Result<Store, CliError> {
+    Store::open_existing(config.store.url.expose(), &StoreOptions::default()).await.map_err(CliError::failed)
 }
 
 /// The model that an option names, or the only one.

@@ -7,6 +7,7 @@ use exactod::store::{Store, StoreOptions};
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
+use crate::postgres;
 use crate::world::{Ran, Settings, World, exactod, good};
 
 /// A world whose config is this text.
@@ -267,6 +268,29 @@ async fn a_port_in_use_ends_the_start_before_anything_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_only_reads_makes_no_database() {
+    for world in
+        [World::new(vec![good("alder")]).await, World::on(postgres::empty_database().await, vec![good("alder")]).await]
+    {
+        for args in [
+            &["scorecard"][..],
+            &["allowlist"],
+            &["decisions"],
+            &["attempts"],
+            &["attempt", "01890000-0000-7000-8000-000000000000"],
+            &["db", "check"],
+            &["db", "prune"],
+        ] {
+            let ran = world.run(args).await;
+            assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{args:?}: {ran:?}");
+            assert!(ran.stderr.contains("no database at") && ran.stderr.contains("exactod serve"), "{args:?}: {ran:?}");
+            assert!(!world.path("store.db").exists(), "{args:?}");
+        }
+        assert_eq!(world.run(&["sweep"]).await.code, 0, "nothing stands in the way of the first sweep");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_database_commands_say_what_they_find() {
     let world = World::new(vec![good("alder")]).await;
     let unmigrated = world.run(&["db", "check"]).await;
@@ -284,4 +308,29 @@ async fn the_database_commands_say_what_they_find() {
     let store = Store::open(&world.database, &StoreOptions::default()).await.unwrap();
     assert!(store.check().await.unwrap().problems.is_empty());
     store.close().await;
+}
+
+/// What a sweep says to a store at a URL.
+async fn swept_on(database: String) -> Ran {
+    let world = World::on(database, vec![good("alder")]).await;
+    let ran = world.run(&["sweep", "--json"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert_eq!(world.requests(), 0);
+    assert!(!ran.stderr.contains("locked"), "{ran:?}");
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_cannot_be_used_is_told_with_its_cause() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let ran = swept_on(format!("postgres://exactod@{address}/exactod")).await;
+    assert!(ran.stderr.contains("does not answer") && ran.stderr.contains("refused"), "{ran:?}");
+
+    let there = postgres::empty_database().await;
+    let (server, rest) = there.split_at(there.find("exactod_test_").unwrap());
+    let tail = rest.find('?').map_or("", |at| &rest[at..]);
+    let ran = swept_on(format!("{server}no_such_database{tail}")).await;
+    assert!(ran.stderr.contains("\"no_such_database\" does not exist") && ran.stderr.contains("createdb"), "{ran:?}");
 }
