@@ -38,7 +38,7 @@ pub struct ApiState {
     pub scorecards: Arc<dyn ScorecardSource>,
     /// Sweeps asked for by hand.
     pub sweeps: mpsc::Sender<SweepCommand>,
-    /// Whether the daemon has started up.
+    /// Whether the daemon has started up, all its parts are alive and outcomes can be stored.
     pub ready: watch::Receiver<bool>,
 }
 

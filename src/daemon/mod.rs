@@ -10,6 +10,7 @@ pub mod schedule;
 mod scheduler;
 mod service;
 mod speed;
+mod supervise;
 mod sweeper;
 mod taking_part;
 mod upkeep;

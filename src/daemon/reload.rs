@@ -19,6 +19,7 @@ use crate::metrics::WordLabel;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches the config file.
+#[derive(Clone)]
 pub struct Reloader {
     /// Its clock and metrics are used.
     pub sweeper: Arc<Sweeper>,

@@ -25,6 +25,7 @@ const LATE_AFTER_S: f64 = 60.0;
 const IDLE_US: i64 = 60_000_000;
 
 /// Hands every due tick to the workers until stopped.
+#[derive(Clone)]
 pub struct Scheduler {
     /// Notes ticks.
     pub sweeper: Arc<Sweeper>,

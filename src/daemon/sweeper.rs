@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::runtime::{ModelRuntime, Runtime};
@@ -326,10 +327,11 @@ impl Sweeper {
         };
         let own = Signals { stop: signals.stop.child_token(), abort: signals.abort.child_token() };
         let progress = self.begin_progress(&plan).await?;
+        // Both end with this sweep, also when it breaks: a lease must not be renewed for nobody.
         let renewal = self.keep_lease(plan.id, fence, own.clone());
+        let shown = Shown { progress: Arc::clone(&self.progress), model: plan.model.clone() };
         let executed = self.execute(runtime, model, request, &plan, &progress, &own).await;
-        renewal.abort();
-        self.progress.end(&plan.model);
+        drop((renewal, shown));
         let complete = match executed {
             Ok(complete) => complete,
             Err(error) => {
@@ -377,9 +379,9 @@ impl Sweeper {
         Ok(progress)
     }
 
-    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals) -> tokio::task::JoinHandle<()> {
+    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals) -> AbortOnDropHandle<()> {
         let (store, clock, lease_us) = (self.store.clone(), Arc::clone(&self.clock), self.lease_us());
-        tokio::spawn(async move {
+        AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(RENEW_EVERY).await;
                 match store.renew_lease(sweep, fence, clock.now_us() + lease_us).await {
@@ -394,7 +396,7 @@ impl Sweeper {
                     Err(error) => warn!(%sweep, %error, "failed to renew the lease; trying again"),
                 }
             }
-        })
+        }))
     }
 
     async fn execute(
@@ -427,6 +429,18 @@ impl Sweeper {
         })
         .await?;
         Ok(complete)
+    }
+}
+
+/// A sweep on show, until dropped.
+struct Shown {
+    progress: Arc<Progress>,
+    model: ModelId,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.progress.end(&self.model);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::runtime::Runtime;
@@ -57,7 +58,7 @@ impl Workers {
             Ok(()) => Handed::Queued,
             Err(mpsc::error::TrySendError::Full(_)) => Handed::Overlaps,
             Err(mpsc::error::TrySendError::Closed(request)) => {
-                // The task broke (a panic is logged by its supervisor): start another.
+                // The task broke, which was logged: start another.
                 let fresh = self.start(model.clone());
                 let handed = fresh.try_send(request).map_or(Handed::Overlaps, |()| Handed::Queued);
                 *queue = fresh;
@@ -80,7 +81,13 @@ impl Workers {
             signals: self.signals.clone(),
             model,
         };
-        self.tasks.spawn(worker.run(receiver));
+        self.tasks.spawn(async move {
+            let model = worker.model.clone();
+            // A task of its own, so that a panic ends here. The next request starts another worker.
+            if let Err(error) = AbortOnDropHandle::new(tokio::spawn(worker.run(receiver))).await {
+                error!(%model, %error, "a sweep broke; what is stored is kept, the next tick goes on");
+            }
+        });
         sender
     }
 }
