@@ -13,14 +13,14 @@ use super::{budget, conclude, owner, taking_part};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, Price, Suite, SuiteName, SweepId, SweepKind, SweepPlan,
+    BudgetedEndpoint, CaseId, EndpointId, ModelId, Price, Suite, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
 };
 use crate::metrics::Metrics;
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
 use crate::publish::Board;
 use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, build_plan, execute};
 use crate::scoring::Judge;
-use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep};
+use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep, SweepRecord};
 
 /// How long a claim on a sweep holds without renewal, in seconds of the machine.
 pub const LEASE_SECONDS: f64 = 60.0;
@@ -192,7 +192,15 @@ impl Sweeper {
     }
 
     async fn close_as_it_is(&self, model: &ModelRuntime, sweep: SweepId, why: &str) -> Result<(), SweepError> {
-        let Some(fence) = self.claim(sweep).await? else { return Ok(()) };
+        let Some(fence) = self.claim(sweep).await? else {
+            // Held by a living process, it is not interrupted at all: no second one is planned beside it.
+            return match self.store.sweep(sweep).await?.map(|stored| stored.record) {
+                Some(SweepRecord { state: SweepState::Running, lease_owner: Some(owner), .. }) => {
+                    Err(SweepError::Busy { model: model.config.id.clone(), owner })
+                }
+                _ => Ok(()),
+            };
+        };
         warn!(model = %model.config.id, %sweep, why, "closing an interrupted sweep as it is: it gives no evidence");
         conclude::close(self, model, sweep, fence, why).await
     }
