@@ -132,8 +132,10 @@ pub struct SweepCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepReply {
     /// It begins at once.
+    Started,
+    /// It begins when the sweep in flight has ended.
     Queued,
-    /// A sweep of the model is in flight.
+    /// A sweep of the model is in flight, and another waits.
     Overlaps,
     /// The model is not configured (any more).
     UnknownModel,

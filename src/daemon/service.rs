@@ -322,6 +322,7 @@ impl Commands {
             ..manual_request(deadline)
         };
         let answer = match self.workers.hand(&model, request) {
+            Handed::Started => SweepReply::Started,
             Handed::Queued => SweepReply::Queued,
             Handed::Overlaps => SweepReply::Overlaps,
             Handed::UnknownModel => SweepReply::UnknownModel,

@@ -97,6 +97,14 @@ impl Daemon {
         Answer { status, headers, body: response.text().await.unwrap() }
     }
 
+    /// `POST` of a JSON document.
+    pub async fn post(&self, path: &str, document: &Value) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let response = request.body(document.to_string()).send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.unwrap() }
+    }
+
     /// The model's allowlist.
     pub async fn allowlist(&self) -> Answer {
         self.get(&format!("/v1/models/{MODEL}/allowlist"), None).await
