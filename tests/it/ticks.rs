@@ -161,7 +161,9 @@ async fn one_tick_waits_for_the_sweep_in_flight_and_those_after_it_are_noted_as_
     let last_noted = eventually("three ticks are noted as overlapping", async || {
         let all = fires(&world).await;
         let overlapping = || all.iter().filter(|(_, _, note)| note == "overlapping");
-        (overlapping().count() >= 3).then(|| overlapping().map(|fire| fire.0).max().unwrap())
+        // On a busy machine three hours of this clock pass before the first sweep is planned.
+        let begun = !sweeps(serving.store()).await.is_empty();
+        (begun && overlapping().count() >= 3).then(|| overlapping().map(|fire| fire.0).max().unwrap())
     })
     .await;
     let in_flight = sweeps(serving.store()).await;
