@@ -19,7 +19,12 @@ use crate::store::{Store, StoreOptions};
 /// Logs to stderr: `EXACTOD_LOG` chooses what (default: info for the daemon, warnings for other commands), and
 /// `EXACTOD_LOG_FORMAT=json` how.
 pub fn logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Serve) { "info" } else { "warn" };
+    let default = match cli.command {
+        Command::Serve => "info",
+        // Its alarms are part of the show: the page and the list's mode tell of them.
+        Command::Demo(_) => "warn,exactod::daemon::conclude=error",
+        _ => "warn",
+    };
     let filter = EnvFilter::try_from_env("EXACTOD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
