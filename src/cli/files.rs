@@ -78,8 +78,10 @@ pub fn token(cli: &Cli, command: &TokenCommand) -> Result<Exit, CliError> {
         output::json(&json!({"name": name, "role": role.name(), "token": token.expose(), "sha256": token.sha256}))?;
         return Ok(Exit::Yes);
     }
-    output::note("The token is shown once; keep it as a secret. Put the other lines into the config:");
-    output::line(&format!("{}\n# token: {}", token.toml(name), token.expose()))?;
+    // What goes into the config stands alone on stdout, so that the secret is not pasted or redirected with it.
+    output::note(&format!("The token, shown this once; keep it as a secret: {}", token.expose()));
+    output::note("These lines go into the config; they hold its SHA-256 only:");
+    output::line(token.toml(name).trim_end())?;
     Ok(Exit::Yes)
 }
 
