@@ -22,6 +22,7 @@ mod demo;
 mod eval_suites;
 mod interrupted;
 mod odd_answers;
+mod printed;
 mod reload;
 mod restart;
 mod schedule;
