@@ -127,8 +127,10 @@ impl Worker {
     async fn run(self, mut requests: mpsc::Receiver<SweepRequest>) {
         loop {
             let request = tokio::select! {
-                request = requests.recv() => request,
+                // A request that waited is not begun after the stop: it would find the sweep that was just parked.
+                biased;
                 () = self.signals.stop.cancelled() => None,
+                request = requests.recv() => request,
             };
             let Some(request) = request else { return };
             self.serve(&request).await;
