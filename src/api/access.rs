@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::base64;
 use super::problem::Problem;
-use super::state::ApiSetup;
+use super::state::{ApiSetup, ApiState};
 use crate::config::{Role, TokenSet};
 
 /// What a request must show.
@@ -52,9 +52,10 @@ impl Need {
 }
 
 /// Lets a request pass or says why not.
-pub fn check(setup: &ApiSetup, request: &Parts, need: Need) -> Result<(), Problem> {
+pub fn check(state: &ApiState, request: &Parts, need: Need) -> Result<(), Problem> {
+    let setup = state.setup.load();
     if setup.server.tokens.is_empty() {
-        return check_open(request);
+        return check_open(state.loopback_only, request);
     }
     let Some(needed) = need.role() else { return Ok(()) };
     if need == Need::Allowlist && setup.server.public_read {
@@ -107,7 +108,11 @@ fn presented(headers: &HeaderMap, method: &Method) -> Option<String> {
     pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-fn check_open(request: &Parts) -> Result<(), Problem> {
+/// Without tokens. A listener that the network reaches serves nothing then: whoever sends `Host: localhost` would pass.
+fn check_open(loopback_only: bool, request: &Parts) -> Result<(), Problem> {
+    if !loopback_only {
+        return Err(foreign("this server is open to the network and has no tokens, so it serves nothing".to_owned()));
+    }
     let host = request.headers.get(HOST);
     for authority in [request.uri.authority().map(|a| a.as_str()), host.map(|h| h.to_str().unwrap_or(""))] {
         if authority.is_some_and(|authority| !is_loopback(authority)) {

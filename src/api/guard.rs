@@ -114,7 +114,7 @@ async fn admitted(
     work: impl Future<Output = Response>,
 ) -> Result<Response, Problem> {
     check_target(request)?;
-    access::check(&app.state.setup.load(), request, need)?;
+    access::check(&app.state, request, need)?;
     let Ok(_permit) = app.permits.try_acquire() else {
         return Err(Problem::unavailable("busy", "too many requests at once", "the server is busy")
             .hint(format!("try again in {RETRY_AFTER_S} s; poll allowlists, they are not limited by this")));

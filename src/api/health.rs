@@ -20,11 +20,12 @@ pub async fn alive() -> Response {
     models::json(&json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: the daemon has started up and its store answers.
+/// `GET /readyz`: the daemon has started up, all its parts are alive, outcomes are stored, and the store answers.
 pub async fn ready(State(app): State<Shared>) -> Result<Response, Problem> {
     let not_ready = |detail: &str| Problem::unavailable("not-ready", "not ready", detail);
     if !*app.state.ready.borrow() {
-        return Err(not_ready("the daemon is starting up").hint("try again in a moment"));
+        return Err(not_ready("the daemon is starting up, a part of it broke, or it cannot store outcomes")
+            .hint("try again in a moment; what is wrong is in the daemon's log"));
     }
     match tokio::time::timeout(READY_STORE_TIMEOUT, app.state.store.fact(READY_PROBE)).await {
         Ok(Ok(_)) => Ok(models::json(&json!({"status": "ready"}))),

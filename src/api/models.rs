@@ -150,7 +150,7 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
 
 fn plain_allowlist(app: &App, parts: &Parts, name: &str) -> Result<Response, Problem> {
     let setup = app.state.setup.load();
-    access::check(&setup, parts, Need::Allowlist)?;
+    access::check(&app.state, parts, Need::Allowlist)?;
     let model = resolve(&app.state, &setup, name)?;
     let published = allowlist::find(&app.state.board, &model)?;
     Ok(allowlist::plain(&published, &parts.headers))

@@ -31,6 +31,8 @@ pub struct ApiState {
     pub progress: Arc<Progress>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the listener is reached from this machine only. Where it is not, nothing is served without tokens.
+    pub loopback_only: bool,
     /// What the configuration says; swapped on reload.
     pub setup: Arc<ArcSwap<ApiSetup>>,
     /// Where the endpoints stand.
@@ -41,7 +43,7 @@ pub struct ApiState {
     pub operators: Arc<dyn Operators>,
     /// Sweeps asked for by hand.
     pub sweeps: mpsc::Sender<SweepCommand>,
-    /// Whether the daemon has started up.
+    /// Whether the daemon has started up, all its parts are alive and outcomes can be stored.
     pub ready: watch::Receiver<bool>,
 }
 
@@ -180,8 +182,10 @@ pub struct SweepCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepReply {
     /// It begins at once.
+    Started,
+    /// It begins when the sweep in flight has ended.
     Queued,
-    /// A sweep of the model is in flight.
+    /// A sweep of the model is in flight, and another waits.
     Overlaps,
     /// The model is not configured (any more).
     UnknownModel,

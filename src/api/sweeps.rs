@@ -18,7 +18,7 @@ use super::params::{CURSOR, LIMIT, MODEL, Param, Params, STATE};
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, SweepCommand, SweepReply};
 use super::{body, views};
-use crate::domain::{EndpointId, SuiteName, SweepId, SweepState};
+use crate::domain::{EndpointId, ModelId, SuiteName, SweepId, SweepState};
 use crate::progress::SweepProgress;
 use crate::store::StoredSweep;
 
@@ -130,19 +130,15 @@ pub async fn start(State(app): State<Shared>, request: Request) -> Result<Respon
         TrySendError::Closed(_) => stopping(),
     })?;
     match tokio::time::timeout(SWEEP_REPLY_TIMEOUT, answer).await {
-        Ok(Ok(SweepReply::Queued)) => {
-            let mut response = models::json(&json!({"status": "queued", "model": model,
-                                                    "watch": format!("/v1/sweeps?model={}", encoded(model.as_str()))}));
-            *response.status_mut() = StatusCode::ACCEPTED;
-            Ok(response)
-        }
+        Ok(Ok(SweepReply::Started)) => Ok(accepted(&app, &model, "started")),
+        Ok(Ok(SweepReply::Queued)) => Ok(accepted(&app, &model, "queued")),
         Ok(Ok(SweepReply::Overlaps)) => Err(Problem::new(
             StatusCode::CONFLICT,
             "sweep-overlaps",
-            "a sweep is in flight",
-            format!("a sweep of {model} is in flight"),
+            "a sweep waits already",
+            format!("a sweep of {model} is in flight and another one waits for its end"),
         )
-        .hint("wait until it ends: GET /v1/sweeps?state=running shows it")),
+        .hint("wait until the first ends: GET /v1/sweeps?state=running shows it")),
         Ok(Ok(SweepReply::UnknownModel)) => {
             Err(Problem::not_found("unknown-model", "unknown model", format!("{model} is not configured any more"))
                 .hint("GET /v1/models lists the models"))
@@ -151,6 +147,17 @@ pub async fn start(State(app): State<Shared>, request: Request) -> Result<Respon
         Err(_) => Err(Problem::unavailable("timed-out", "took too long", "the daemon did not answer in time")
             .hint("the sweep may have begun: look at GET /v1/sweeps before trying again")),
     }
+}
+
+/// What is known of a sweep that was taken: its id is made when it is planned.
+fn accepted(app: &App, model: &ModelId, status: &str) -> Response {
+    let before = (status == "queued").then(|| app.state.progress.of(model)).flatten();
+    let mut response = models::json(&json!({
+        "status": status, "model": model, "after": before.map(|sweep| sweep.sweep),
+        "watch": format!("/v1/sweeps?model={}", encoded(model.as_str())),
+    }));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
 }
 
 fn encoded(text: &str) -> String {

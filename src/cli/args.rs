@@ -125,7 +125,8 @@ pub struct SweepArgs {
     /// Repeats per case (with --full).
     #[arg(long, value_name = "N", requires = "full")]
     pub epochs: Option<u32>,
-    /// Sweep back to back until every endpoint has a standing or the budget ends.
+    /// Sweep back to back until every endpoint has a standing or the budget ends. Not with --endpoint: standings come
+    /// from comparing all of them.
     #[arg(long)]
     pub until_decided: bool,
 }

@@ -62,7 +62,7 @@ pub async fn run(args: &DemoArgs, as_json: bool) -> Result<Exit, CliError> {
         return Err(CliError::Usage(format!("--listen {}: the demo listens on loopback only", args.listen)));
     }
     let started = Instant::now();
-    let folder = TemporaryFolder::new(args.seed)?;
+    let folder = TemporaryFolder::new()?;
     let fleet = start_fleet(args.seed).await?;
     let config = demo_config(&fleet, args, &folder.0)?;
     let listener = TcpListener::bind(args.listen)
@@ -272,14 +272,18 @@ fn print(report: &Report) -> Result<(), CliError> {
     ))
 }
 
-/// A folder that goes with the demo.
+/// A folder that goes with the demo: new, of a name that nobody can guess, and for nobody else to read.
 struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
-    fn new(seed: u64) -> Result<Self, CliError> {
-        let path = std::env::temp_dir().join(format!("exactod-demo-{}-{seed}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .map_err(|e| CliError::Failed(format!("failed to make {}: {e}", path.display())))?;
+    fn new() -> Result<Self, CliError> {
+        let name = Ids::from_system().map_err(CliError::failed)?.seed();
+        let path = std::env::temp_dir().join(format!("exactod-demo-{name}"));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        // Not recursive: what is there already is somebody else's.
+        builder.create(&path).map_err(|e| CliError::Failed(format!("failed to make {}: {e}", path.display())))?;
         Ok(TemporaryFolder(path))
     }
 }
@@ -288,5 +292,24 @@ impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         // What cannot be removed is left to the system's own cleaning.
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_new_private_and_gone_in_the_end() {
+        let (one, two) = (TemporaryFolder::new().unwrap(), TemporaryFolder::new().unwrap());
+        assert_ne!(one.0, two.0);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(std::fs::metadata(&one.0).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        let path = one.0.clone();
+        drop(one);
+        assert!(!path.exists());
     }
 }

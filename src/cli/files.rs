@@ -1,12 +1,13 @@
 //! `config`, `token` and `db`: commands of the operator's toolbox.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Cli, ConfigCommand, DbCommand, TokenCommand};
 use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::config::{self, Role};
 use crate::daemon::{self, Runtime};
+use crate::diagnostics::Diagnostic;
 use crate::runner::Ids;
 use crate::store::{Store, StoreOptions};
 
@@ -14,29 +15,57 @@ use crate::store::{Store, StoreOptions};
 pub fn config(cli: &Cli, command: &ConfigCommand) -> Result<Exit, CliError> {
     match command {
         ConfigCommand::Schema => output::json(&config::schema())?,
-        ConfigCommand::Check => {
-            let config = setup::config(cli)?;
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let runtime = Runtime::build(config, &setup::clock()).map_err(|e| setup::service_error(e.into()))?;
-            let endpoints: usize = runtime.config.models.iter().map(|m| m.endpoints.len()).sum();
-            let suites: Vec<String> = runtime.drawers.keys().map(ToString::to_string).collect();
-            if cli.json {
-                output::json(&json!({
-                    "ok": true, "models": runtime.config.models.len(), "endpoints": endpoints, "suites": suites,
-                    "schedules": runtime.schedules.len(),
-                }))?;
-            } else {
-                output::line(&format!(
-                    "{}: {} model(s), {endpoints} endpoint(s), {} schedule(s), suites {}",
-                    cli.config.display(),
-                    runtime.config.models.len(),
-                    runtime.schedules.len(),
-                    suites.join(", ")
-                ))?;
-            }
-        }
+        ConfigCommand::Check => return check(cli),
     }
     Ok(Exit::Yes)
+}
+
+fn check(cli: &Cli) -> Result<Exit, CliError> {
+    let runtime = match checked(cli) {
+        Ok(runtime) => runtime,
+        // A wrong config is an answer to this question, so a program gets it where it reads the other one.
+        Err(error @ (CliError::Files(_) | CliError::Usage(_))) if cli.json => {
+            output::json(&json!({"ok": false, "errors": problems(&error)}))?;
+            return Ok(Exit::Wrong);
+        }
+        Err(error) => return Err(error),
+    };
+    let endpoints: usize = runtime.config.models.iter().map(|m| m.endpoints.len()).sum();
+    let suites: Vec<String> = runtime.drawers.keys().map(ToString::to_string).collect();
+    if cli.json {
+        output::json(&json!({
+            "ok": true, "models": runtime.config.models.len(), "endpoints": endpoints, "suites": suites,
+            "schedules": runtime.schedules.len(),
+        }))?;
+    } else {
+        output::line(&format!(
+            "{}: {} model(s), {endpoints} endpoint(s), {} schedule(s), suites {}",
+            cli.config.display(),
+            runtime.config.models.len(),
+            runtime.schedules.len(),
+            suites.join(", ")
+        ))?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn checked(cli: &Cli) -> Result<Runtime, CliError> {
+    let config = setup::config(cli)?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Runtime::build(config, &setup::clock()).map_err(|e| setup::service_error(e.into()))
+}
+
+/// Problems for a program; what stands at no place of a file has `null` there.
+fn problems(error: &CliError) -> Vec<Value> {
+    let CliError::Files(found) = error else {
+        return vec![json!({"file": null, "line": null, "column": null, "message": error.to_string(), "hint": null})];
+    };
+    let one = |d: &Diagnostic| {
+        let (line, column) = d.place.as_ref().map(|p| (p.line, p.column)).unzip();
+        json!({"file": d.file.display().to_string(), "line": line, "column": column, "message": d.message,
+               "hint": d.hint})
+    };
+    found.0.iter().map(one).collect()
 }
 
 /// `token new`.
@@ -49,8 +78,10 @@ pub fn token(cli: &Cli, command: &TokenCommand) -> Result<Exit, CliError> {
         output::json(&json!({"name": name, "role": role.name(), "token": token.expose(), "sha256": token.sha256}))?;
         return Ok(Exit::Yes);
     }
-    output::note("The token is shown once; keep it as a secret. Put the other lines into the config:");
-    output::line(&format!("{}\n# token: {}", token.toml(name), token.expose()))?;
+    // What goes into the config stands alone on stdout, so that the secret is not pasted or redirected with it.
+    output::note(&format!("The token, shown this once; keep it as a secret: {}", token.expose()));
+    output::note("These lines go into the config; they hold its SHA-256 only:");
+    output::line(token.toml(name).trim_end())?;
     Ok(Exit::Yes)
 }
 
@@ -58,7 +89,11 @@ pub fn token(cli: &Cli, command: &TokenCommand) -> Result<Exit, CliError> {
 pub async fn db(cli: &Cli, command: &DbCommand) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let url = config.store.url.expose().to_owned();
-    let store = Store::open(&url, &StoreOptions::default()).await.map_err(CliError::failed)?;
+    let store = match command {
+        DbCommand::Migrate => Store::open(&url, &StoreOptions::default()).await.map_err(CliError::failed)?,
+        DbCommand::Check => setup::existing_store(&config).await?,
+        DbCommand::Prune => setup::store(&config).await?,
+    };
     let result = db_command(cli, config, command, &store).await;
     store.close().await;
     result

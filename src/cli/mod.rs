@@ -31,6 +31,8 @@ pub fn main() -> ExitCode {
     setup::logging(&cli);
     match run(&cli) {
         Ok(exit) => exit.into(),
+        // Whoever read the output has enough of it.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("{}{error}", if matches!(error, CliError::Files(_)) { "" } else { "error: " }));
             error.exit_code()

@@ -15,6 +15,8 @@ pub enum Exit {
     Yes,
     /// Done, and the answer is no.
     No,
+    /// Done, and what was to be checked is wrong: config or suites.
+    Wrong,
     /// Interrupted by a signal.
     Interrupted,
 }
@@ -24,6 +26,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Yes => ExitCode::from(0),
             Exit::No => ExitCode::from(1),
+            Exit::Wrong => ExitCode::from(2),
             Exit::Interrupted => ExitCode::from(130),
         }
     }

@@ -7,7 +7,7 @@ use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::api::views;
 use crate::clock::rfc3339;
-use crate::domain::{Allowlist, EndpointId, Fault, SweepId};
+use crate::domain::{Allowlist, Attempt, EndpointId, Fault, SweepId, Try};
 use crate::store::{AttemptFilter, Store};
 
 /// `allowlist`: the stored bytes with `--json`, a table without.
@@ -32,8 +32,12 @@ pub async fn allowlist(cli: &Cli, args: &ModelArgs) -> Result<Exit, CliError> {
         table.add_row([e.rank.to_string(), e.id.to_string(), e.tier.clone(), e.weight.to_string(), slugs]);
     }
     output::line(&format!(
-        "{} revision {} ({:?}), issued {}, expires {}\n{table}",
-        list.model, list.version, list.mode, list.issued_at, list.expires_at
+        "{} revision {} ({}), issued {}, expires {}\n{table}",
+        list.model,
+        list.version,
+        list.mode.name(),
+        list.issued_at,
+        list.expires_at
     ))?;
     for e in &list.excluded {
         output::line(&format!("not listed: {} since {}: {}", e.id, e.since, e.reason))?;
@@ -151,9 +155,45 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
             }
         };
     }
-    let detail = views::attempt_detail(&stored, &config.models);
-    output::json(&detail)?;
+    if cli.json {
+        output::json(&views::attempt_detail(&stored, &config.models))?;
+    } else {
+        show(&stored.attempt)?;
+    }
     Ok(Exit::Yes)
+}
+
+/// For people: what it was and came to, then what was sent and received.
+fn show(a: &Attempt) -> Result<(), CliError> {
+    let words = |faults: &[Fault]| faults.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ");
+    let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let seconds = |us: i64| format!("{:.3} s", us as f64 / 1e6);
+    let tried = |t: &Try| t.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let mut table = output::table(&["attempt", &a.id.to_string()]);
+    table.add_row(["started", &rfc3339(a.started_at_us)]);
+    table.add_row(["sweep", &a.key.sweep.to_string()]);
+    table.add_row(["endpoint", a.key.endpoint.as_str()]);
+    table.add_row(["case", &format!("{} / {}, repeat {}", a.key.suite, a.key.case, a.key.epoch)]);
+    table.add_row(["verdict", &a.judgement.verdict.to_string()]);
+    table.add_row(["explanation", &printable(&a.judgement.explanation)]);
+    if !a.judgement.secondary.is_empty() {
+        table.add_row(["also", &words(&a.judgement.secondary)]);
+    }
+    table.add_row(["tries", &a.tries.iter().map(tried).collect::<Vec<_>>().join(", ")]);
+    table.add_row(["first token, all", &format!("{}, {}", a.ttft_us.map_or("-".into(), seconds), seconds(a.total_us))]);
+    table.add_row(["tokens in, out", &format!("{}, {}", number(a.usage.tokens_in), number(a.usage.tokens_out))]);
+    table.add_row(["cost", &format!("${:.6}", a.cost_nanousd as f64 / 1e9)]);
+    output::line(&table.to_string())?;
+    let Some(transcript) = &a.transcript else { return output::line("its transcript was pruned") };
+    let request = serde_json::from_slice::<Value>(&transcript.request).and_then(|v| serde_json::to_string_pretty(&v));
+    let request = request.unwrap_or_else(|_| String::from_utf8_lossy(&transcript.request).into_owned());
+    let answer = String::from_utf8_lossy(&transcript.response);
+    output::line(&format!("\nrequest\n{}\n\nanswer\n{}", printable(&request), printable(&answer)))
+}
+
+/// A provider's text must not command the terminal; `--raw` gives it as it is.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
 async fn load(store: &Store, id: crate::domain::AttemptId) -> Result<Option<crate::store::StoredAttempt>, CliError> {

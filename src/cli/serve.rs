@@ -18,11 +18,7 @@ pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
     let address = listener.local_addr().map_err(CliError::failed)?;
     let service = setup::service(config).await?;
     info!(%address, store = service.sweeper.store.place(), "exactod is up");
-    let stop = service.signals.stop.clone();
-    tokio::spawn(async move {
-        setup::interrupted().await;
-        stop.cancel();
-    });
+    setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
     let served = service.serve(listener).await.map_err(setup::service_error);
     let report = service.close().await;
     served?;

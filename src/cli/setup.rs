@@ -3,22 +3,28 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::args::{Cli, Command};
-use super::output::{CliError, is_watched};
+use super::output::{self, CliError, is_watched};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ModelConfig};
-use crate::daemon::{Service, ServiceError, ServiceOptions};
+use crate::daemon::{self, Service, ServiceError, ServiceOptions, Signals};
 use crate::runner::Ids;
 use crate::store::{Store, StoreOptions};
 
 /// Logs to stderr: `EXACTOD_LOG` chooses what (default: info for the daemon, warnings for other commands), and
 /// `EXACTOD_LOG_FORMAT=json` how.
 pub fn logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Serve) { "info" } else { "warn" };
+    let default = match cli.command {
+        Command::Serve => "info",
+        // Its alarms are part of the show: the page and the list's mode tell of them.
+        Command::Demo(_) => "warn,exactod::daemon::conclude=error",
+        _ => "warn",
+    };
     let filter = EnvFilter::try_from_env("EXACTOD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -41,24 +47,71 @@ pub fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result
         .block_on(command)
 }
 
-/// Resolves when the user or the system asks to stop (SIGINT, SIGTERM). `true`: SIGINT.
-pub async fn interrupted() -> bool {
+/// What asks to stop: SIGINT and SIGTERM, one after another.
+pub struct Interrupts {
     #[cfg(unix)]
-    {
+    signals: Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>,
+}
+
+impl Interrupts {
+    /// Begins to listen: none that comes from now on is missed.
+    #[cfg(unix)]
+    pub fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            return tokio::select! {
-                _ = terminate.recv() => false,
-                result = tokio::signal::ctrl_c() => result.is_ok(),
-            };
+        Interrupts { signals: signal(SignalKind::interrupt()).ok().zip(signal(SignalKind::terminate()).ok()) }
+    }
+
+    /// Begins to listen.
+    #[cfg(not(unix))]
+    pub fn new() -> Self {
+        Interrupts {}
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some((interrupt, terminate)) = &mut self.signals {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Signals cannot be listened to here: the system ends the process itself.
+            std::future::pending::<()>().await;
         }
     }
-    tokio::signal::ctrl_c().await.is_ok()
+}
+
+/// Resolves when the user or the system asks to stop.
+pub async fn interrupted() {
+    Interrupts::new().next().await;
+}
+
+/// Ends work in two steps: the first signal lets what is in flight finish and begins nothing new; the second one, or the
+/// end of the drain time, gives up what is in flight.
+pub fn end_on_signals(signals: &Signals, drain: Duration) {
+    let signals = signals.clone();
+    let mut interrupts = Interrupts::new();
+    tokio::spawn(async move {
+        interrupts.next().await;
+        signals.stop.cancel();
+        output::note(&format!(
+            "stopping: what is in flight may finish within {} s; once more to give it up",
+            drain.as_secs()
+        ));
+        tokio::select! {
+            () = interrupts.next() => {}
+            () = tokio::time::sleep(drain) => {}
+        }
+        signals.abort.cancel();
+    });
 }
 
 /// Reads the config.
 pub fn config(cli: &Cli) -> Result<Config, CliError> {
-    Ok(Config::load(&cli.config)?)
+    Ok(daemon::read_config(&cli.config)?)
 }
 
 /// The machine's clock.
@@ -83,9 +136,19 @@ pub fn service_error(error: ServiceError) -> CliError {
     }
 }
 
-/// Opens the store for reading commands.
+/// Opens the store for commands that read: they bring tables up to date, and make none.
 pub async fn store(config: &Config) -> Result<Store, CliError> {
-    Store::open_migrated(config.store.url.expose(), &StoreOptions::default()).await.map_err(CliError::failed)
+    let store = existing_store(config).await?;
+    if let Err(error) = store.migrate().await {
+        store.close().await;
+        return Err(CliError::failed(error));
+    }
+    Ok(store)
+}
+
+/// Opens the store as it is.
+pub async fn existing_store(config: &Config) -> Result<Store, CliError> {
+    Store::open_existing(config.store.url.expose(), &StoreOptions::default()).await.map_err(CliError::failed)
 }
 
 /// The model that an option names, or the only one.

@@ -75,20 +75,33 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
             unknown = unknown.as_str()
         )));
     }
-    let stop = service.signals.stop.clone();
-    tokio::spawn(async move {
-        setup::interrupted().await;
-        stop.cancel();
-    });
+    if args.until_decided
+        && let Some(suites) = &request.suites
+    {
+        refuse_missing_suites(&service, &models, suites)?;
+    }
+    setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
     let result = sweep_all(&service, &models, &request, args).await;
     let report = service.close().await;
-    let (documents, interrupted) = result?;
-    print(&documents, cli.json)?;
-    if report.lost > 0 {
-        return Err(CliError::Failed(format!(
-            "{} attempts could not be stored: {:?}",
-            report.lost, report.status.last_error
-        )));
+    let lost = (report.lost > 0).then(|| {
+        let why = report.status.last_error.unwrap_or_default();
+        format!("{} answered attempts could not be stored and will be asked again: {why}", report.lost)
+    });
+    let (documents, interrupted) = match result {
+        // What could not be done in the end matters less than that it was stopped.
+        Err(error) if service.signals.stop.is_cancelled() => {
+            output::note(&format!("interrupted: {error}"));
+            (Vec::new(), true)
+        }
+        result => result?,
+    };
+    if !(interrupted && documents.is_empty()) {
+        print(&documents, cli.json)?;
+    }
+    match lost {
+        Some(lost) if interrupted => output::note(&lost),
+        Some(lost) => return Err(CliError::Failed(lost)),
+        None => {}
     }
     if interrupted {
         return Ok(Exit::Interrupted);
@@ -111,6 +124,13 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
         .iter()
         .map(|text| SuiteName::new(text).map_err(|e| CliError::Usage(format!("--suite {text:?}: {e}"))))
         .collect::<Result<Vec<_>, _>>()?;
+    if args.until_decided && !endpoints.is_empty() {
+        return Err(CliError::Usage(
+            "--until-decided cannot be told --endpoint: endpoints are decided by comparison with the others, so all of \
+             the model are asked; leave --endpoint out (the decided ones are asked few cases)"
+                .to_owned(),
+        ));
+    }
     if args.limit == Some(0) {
         return Err(CliError::Usage("--limit 0 would ask nothing: give at least 1".to_owned()));
     }
@@ -123,6 +143,22 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
         back_to_back: args.until_decided,
         ..daemon::manual_request(Duration::from_secs(7200))
     })
+}
+
+/// Admission needs every suite that judges the model.
+fn refuse_missing_suites(service: &Service, models: &[ModelConfig], given: &[SuiteName]) -> Result<(), CliError> {
+    let runtime = service.runtime.load();
+    for model in models {
+        let missing: Vec<SuiteName> = runtime.suites_of(model).into_iter().filter(|s| !given.contains(s)).collect();
+        if !missing.is_empty() {
+            let names = missing.iter().map(SuiteName::as_str).collect::<Vec<_>>().join(", ");
+            return Err(CliError::Usage(format!(
+                "--until-decided needs every suite that judges {}: add {names} with --suite, or leave --suite out",
+                model.id
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn sweep_all(
@@ -182,12 +218,25 @@ async fn sweep_model(
                 break;
             }
         }
+        if let Some(sweep) = ended.sweeps.last()
+            && !gave_evidence(service, *sweep).await?
+        {
+            ended.note =
+                Some("stopped: the last sweep gave no evidence, so further ones would decide nothing".to_owned());
+            break;
+        }
         let standings = daemon::standings(&service.sweeper, &model.id).await.map_err(CliError::failed)?;
         if until_decided && standings.values().all(|s| s.is_decided() || *s == Standing::Provisional) {
             break;
         }
     }
     Ok(ended)
+}
+
+/// Whether a sweep that ended was planned to give evidence.
+async fn gave_evidence(service: &Service, sweep: SweepId) -> Result<bool, CliError> {
+    let stored = service.sweeper.store.sweep(sweep).await.map_err(CliError::failed)?;
+    Ok(stored.and_then(|s| s.plan).is_some_and(|plan| plan.gives_evidence))
 }
 
 /// Runs a sweep; while another process holds the model's sweep, waits for it as long as a lease lasts.
@@ -207,6 +256,10 @@ async fn run_when_free(
                     () = tokio::time::sleep(BUSY_PAUSE) => {}
                     () = service.signals.stop.cancelled() => {}
                 }
+            }
+            Err(SweepError::Busy { .. }) if service.signals.stop.is_cancelled() => {
+                let why = "interrupted while another process holds this model's sweep".to_owned();
+                return Ok(SweepOutcome::NotStarted { why });
             }
             result => return result.map_err(CliError::failed),
         }

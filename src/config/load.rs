@@ -11,7 +11,7 @@ use crate::domain::canonical::sha256_hex;
 
 use super::reader::{Reader, View};
 use super::secrets::{Env, SystemEnv};
-use super::{Budget, Config, check, keys, models, policy, providers, schedules, server};
+use super::{Budget, Config, Refused, check, keys, models, policy, providers, schedules, server};
 
 /// Longest config file, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
@@ -22,7 +22,15 @@ impl Config {
     /// # Errors
     /// All problems of the file, or the one that kept it from being read.
     pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-        let text = read(path).map_err(|problem| Diagnostics(vec![problem]))?;
+        Config::read(path).map_err(|refused| refused.problems)
+    }
+
+    /// As [`Config::load`]; a refused file tells what it says of suites.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(path: &Path) -> Result<Config, Refused> {
+        let text = read(path).map_err(|problem| Refused::alone(path, Diagnostics(vec![problem])))?;
         // Absolute, so that a later change of the working folder moves nothing.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         build(&text, path, folder_of(&absolute), &SystemEnv)
@@ -33,7 +41,7 @@ impl Config {
     /// # Errors
     /// All problems of the text, ordered by line.
     pub fn parse(text: &str, path: &Path, env: &dyn Env) -> Result<Config, Diagnostics> {
-        build(text, path, folder_of(path), env)
+        build(text, path, folder_of(path), env).map_err(|refused| refused.problems)
     }
 }
 
@@ -116,8 +124,9 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-fn build(text: &str, path: &Path, base: PathBuf, env: &dyn Env) -> Result<Config, Diagnostics> {
-    let alone = |message: &str, hint: &str| Err(Diagnostics(vec![Diagnostic::file(path, message).hint(hint)]));
+fn build(text: &str, path: &Path, base: PathBuf, env: &dyn Env) -> Result<Config, Refused> {
+    let refuse = |problems: Diagnostics| Err(Refused::alone(path, problems));
+    let alone = |message: &str, hint: &str| refuse(Diagnostics(vec![Diagnostic::file(path, message).hint(hint)]));
     if text.len() > CONFIG_BYTES_MAX {
         return alone(&format!("a config has at most {CONFIG_BYTES_MAX} bytes"), "is this the right file?");
     }
@@ -131,12 +140,21 @@ fn build(text: &str, path: &Path, base: PathBuf, env: &dyn Env) -> Result<Config
         for error in errors {
             syntax_problem(&r, &error, text.len());
         }
-        return r.into_problems().into_result(()).and_then(|()| alone("the config is not TOML", ""));
+        return match r.into_problems().into_result(()) {
+            Err(problems) => refuse(problems),
+            Ok(()) => alone("the config is not TOML", ""),
+        };
     }
     check::table(&r, &keys::ROOT, tree.get_ref(), &tree.span());
     let root = View::new(&r, &keys::ROOT, Some(tree.get_ref()), tree.span());
     let config = assemble(&root, text, path);
-    r.into_problems().into_result(config)
+    r.into_problems().into_result(()).map_err(|problems| Refused {
+        problems,
+        suites: config.suites.clone(),
+        path: path.to_owned(),
+        named_suites: config.named_suites.clone(),
+    })?;
+    Ok(config)
 }
 
 fn syntax_problem(r: &Reader<'_>, error: &Error, end: usize) {

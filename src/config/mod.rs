@@ -26,7 +26,7 @@ pub mod tokens;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,20 +240,54 @@ impl Config {
     /// The suites that the file names and that are not among the loaded ones.
     #[must_use]
     pub fn check_suites(&self, known: &[SuiteName]) -> Diagnostics {
-        let mut out = Diagnostics::default();
-        for NamedSuite { name, place } in self.named_suites.iter().filter(|n| !known.contains(&n.name)) {
-            let names = known.iter().map(SuiteName::as_str);
-            let hint = match nearest(name.as_str(), names.clone()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("loaded suites: {}", names.collect::<Vec<_>>().join(", ")),
-            };
-            out.push(Diagnostic {
-                file: self.path.clone(),
-                place: Some(place.clone()),
-                message: format!("unknown suite `{name}`"),
-                hint: Some(hint),
-            });
-        }
-        out
+        unknown_suites(&self.path, &self.named_suites, known)
     }
+}
+
+/// A config that was refused, with what it says of suites: their problems can be told together with its own.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// What is wrong, ordered by line.
+    pub problems: Diagnostics,
+    /// Folders of suites, resolved, as far as the file could be read.
+    pub suites: Vec<PathBuf>,
+    /// The file, as named by the user.
+    path: PathBuf,
+    named_suites: Vec<NamedSuite>,
+}
+
+impl Refused {
+    /// Whether the file could be read far enough to look at suites.
+    #[must_use]
+    pub fn names_suites(&self) -> bool {
+        !self.suites.is_empty() || !self.named_suites.is_empty()
+    }
+
+    /// As [`Config::check_suites`].
+    #[must_use]
+    pub fn check_suites(&self, known: &[SuiteName]) -> Diagnostics {
+        unknown_suites(&self.path, &self.named_suites, known)
+    }
+
+    fn alone(path: &Path, problems: Diagnostics) -> Refused {
+        Refused { problems, suites: Vec::new(), path: path.to_owned(), named_suites: Vec::new() }
+    }
+}
+
+fn unknown_suites(path: &Path, named: &[NamedSuite], known: &[SuiteName]) -> Diagnostics {
+    let mut out = Diagnostics::default();
+    for NamedSuite { name, place } in named.iter().filter(|n| !known.contains(&n.name)) {
+        let names = known.iter().map(SuiteName::as_str);
+        let hint = match nearest(name.as_str(), names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("loaded suites: {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        out.push(Diagnostic {
+            file: path.to_owned(),
+            place: Some(place.clone()),
+            message: format!("unknown suite `{name}`"),
+            hint: Some(hint),
+        });
+    }
+    out
 }

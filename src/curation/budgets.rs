@@ -19,7 +19,7 @@ pub const WEEK_US: f64 = 7.0 * 24.0 * 3600.0 * 1e6;
 pub struct Occasion {
     /// Now.
     pub now_us: Micros,
-    /// No sweep of the model was planned earlier on this UTC day.
+    /// No sweep of this UTC day has asked the Excluded endpoints for evidence yet.
     pub first_of_utc_day: bool,
     /// Sweeps follow each other without a schedule (onboarding, demo, `--until-decided`).
     pub back_to_back: bool,

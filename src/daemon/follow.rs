@@ -19,6 +19,7 @@ use crate::store::{Head, StoreError};
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// The following task.
+#[derive(Clone)]
 pub struct Follower {
     /// Store, board, metrics.
     pub sweeper: Arc<Sweeper>,

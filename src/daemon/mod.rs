@@ -15,7 +15,9 @@ mod scheduler;
 mod service;
 mod speed;
 mod steps;
+mod supervise;
 mod sweeper;
+mod taking_part;
 mod upkeep;
 mod views;
 mod waits;
@@ -28,7 +30,7 @@ pub use owner::this_process;
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };
-pub use runtime::{ModelRuntime, Runtime, RuntimeError};
+pub use runtime::{ModelRuntime, Runtime, RuntimeError, read_config};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
 pub use sweeper::{LEASE_SECONDS, Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};

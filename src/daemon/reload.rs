@@ -1,5 +1,6 @@
 //! Reload on SIGHUP or file change: a wrong config is refused whole, the old one goes on.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,7 +9,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::runtime::Runtime;
+use super::runtime::{Runtime, read_config};
+use super::service::{ServiceError, register_suites};
 use super::sweeper::{Signals, Sweeper};
 use crate::config::Config;
 use crate::metrics::WordLabel;
@@ -17,6 +19,7 @@ use crate::metrics::WordLabel;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches the config file.
+#[derive(Clone)]
 pub struct Reloader {
     /// Its clock and metrics are used.
     pub sweeper: Arc<Sweeper>,
@@ -24,6 +27,8 @@ pub struct Reloader {
     pub runtime: Arc<ArcSwap<Runtime>>,
     /// Told of every replacement.
     pub reloaded: Arc<watch::Sender<u64>>,
+    /// Where the API listens, whatever the config says by now.
+    pub listening: SocketAddr,
     /// Ends the loop.
     pub signals: Signals,
 }
@@ -41,47 +46,78 @@ impl Reloader {
                 () = self.signals.stop.cancelled() => return,
             };
             let now = stamp(&path);
-            if asked || (now.is_some() && now != seen) {
-                self.reload(&path, asked);
+            let changed = now.is_some() && now != seen;
+            if (asked || changed) && !self.reload(&path, asked).await {
+                // The file may be right: it is read again at the next look.
+                seen = None;
+                continue;
             }
             seen = now;
         }
     }
 
-    /// One try. Nothing changes when the file is wrong or says what it said before.
-    fn reload(&self, path: &Path, asked: bool) {
-        let config = match Config::load(path) {
-            Ok(config) => config,
-            Err(diagnostics) => return self.refuse(&diagnostics.to_string()),
-        };
+    /// One try. Nothing changes when the file is wrong or says what it said before. `false`: the store kept it from
+    /// being taken, which may pass.
+    async fn reload(&self, path: &Path, asked: bool) -> bool {
         let old = self.runtime.load_full();
-        if config.digest == old.config.digest && !asked {
-            return;
+        let runtime = match self.read(path, Arc::clone(&old)).await {
+            Ok(runtime) => runtime,
+            Err(why) => return self.refuse(&why),
+        };
+        if runtime.config.digest == old.config.digest && !asked {
+            return true;
         }
-        if config.server.listen != old.config.server.listen
-            || config.store.url.expose() != old.config.store.url.expose()
+        // Before the swap, as at every start: what a sweep measures must have a name that nothing else has.
+        match register_suites(&self.sweeper.store, &runtime, self.sweeper.clock.now_us()).await {
+            Ok(()) => {}
+            Err(error @ ServiceError::Store(_)) => {
+                warn!(%error, "the store does not take the suites of the new config; trying again");
+                return false;
+            }
+            Err(error) => return self.refuse(&error.to_string()),
+        }
+        if runtime.config.server.listen != old.config.server.listen
+            || runtime.config.store.url.expose() != old.config.store.url.expose()
         {
             warn!("server.listen and store.url change with the next start only");
         }
-        match Runtime::build(config, &self.sweeper.clock) {
-            Err(error) => self.refuse(&error.to_string()),
-            Ok(runtime) => {
-                self.runtime.store(Arc::new(runtime));
-                self.reloaded.send_modify(|generation| *generation += 1);
-                self.count("ok");
-                info!(file = %path.display(), "config reloaded");
-            }
-        }
+        self.runtime.store(Arc::new(runtime));
+        self.reloaded.send_modify(|generation| *generation += 1);
+        self.count("ok");
+        info!(file = %path.display(), "config reloaded");
+        true
     }
 
-    fn refuse(&self, why: &str) {
+    /// Reads config and suites beside the async tasks: files may be slow, and a key command may take its time.
+    async fn read(&self, path: &Path, old: Arc<Runtime>) -> Result<Runtime, String> {
+        let (path, clock, listening) = (path.to_owned(), Arc::clone(&self.sweeper.clock), self.listening);
+        let read = move || {
+            let config = read_config(&path).map_err(|problems| problems.to_string())?;
+            if let Some(why) = would_open_the_api(&config, listening) {
+                return Err(why);
+            }
+            Runtime::build_after(config, &clock, &old).map_err(|error| error.to_string())
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Tells why; the matter is settled until the file changes.
+    fn refuse(&self, why: &str) -> bool {
         self.count("refused");
         error!("config refused, the old one goes on:\n{why}");
+        true
     }
 
     fn count(&self, result: &str) {
         self.sweeper.metrics.config_reloads.get_or_create(&WordLabel { result: result.to_owned() }).inc();
     }
+}
+
+/// A config without tokens is right for a server on loopback, and the running one may be bound elsewhere.
+fn would_open_the_api(config: &Config, listening: SocketAddr) -> Option<String> {
+    (config.server.tokens.is_empty() && !listening.ip().is_loopback()).then(|| {
+        format!("the running server listens on {listening}, open to the network: restart to remove the last token")
+    })
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {

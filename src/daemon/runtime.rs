@@ -1,16 +1,37 @@
 //! What a valid configuration becomes: clients, limits, suites and timetables. Replaced whole on reload.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::schedule::Timetable;
 use crate::clock::Clock;
 use crate::config::{Config, ModelConfig, ScheduleConfig};
 use crate::diagnostics::Diagnostics;
-use crate::domain::{EndpointId, ModelId, Suite, SuiteName};
+use crate::domain::{Endpoint, EndpointId, ModelId, Provider, Suite, SuiteName};
 use crate::provider::{Client, ClientError, EndpointLimiter};
 use crate::runner::Lane;
 use crate::suites::{self, DrawError, Drawer};
+
+/// Reads a config file. Of a wrong one the suites are read as well, so that all there is to mend is told at once; those
+/// of a right one are [`Runtime::build`]'s.
+///
+/// # Errors
+/// All problems of the config and of its suites.
+pub fn read_config(path: &Path) -> Result<Config, Diagnostics> {
+    let refused = match Config::read(path) {
+        Ok(config) => return Ok(config),
+        Err(refused) => refused,
+    };
+    let mut problems = refused.problems.clone();
+    if refused.names_suites() {
+        problems.0.extend(match suites::load_all(&refused.suites) {
+            Ok(known) => refused.check_suites(&known.iter().map(|s| s.name.clone()).collect::<Vec<_>>()).0,
+            Err(broken) => broken.0,
+        });
+    }
+    problems.into_result(()).and_then(|()| Err(refused.problems))
+}
 
 /// Why a configuration that reads well cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +99,18 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`]; nothing is changed then.
     pub fn build(config: Config, clock: &Arc<dyn Clock>) -> Result<Runtime, RuntimeError> {
+        Runtime::build_with(config, clock, None)
+    }
+
+    /// As [`Runtime::build`], in place of another: what was learnt and used up of limits that stay the same is kept.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; nothing is changed then.
+    pub fn build_after(config: Config, clock: &Arc<dyn Clock>, old: &Runtime) -> Result<Runtime, RuntimeError> {
+        Runtime::build_with(config, clock, Some(old))
+    }
+
+    fn build_with(config: Config, clock: &Arc<dyn Clock>, old: Option<&Runtime>) -> Result<Runtime, RuntimeError> {
         let suites = suites::load_all(&config.suites)?;
         let names: Vec<SuiteName> = suites.iter().map(|s| s.name.clone()).collect();
         config.check_suites(&names).into_result(())?;
@@ -85,7 +118,7 @@ impl Runtime {
         let models = config
             .models
             .iter()
-            .map(|m| Ok((m.id.clone(), Arc::new(model_runtime(m, clock)?))))
+            .map(|m| Ok((m.id.clone(), Arc::new(model_runtime(m, clock, old)?))))
             .collect::<Result<_, RuntimeError>>()?;
         let schedules = config
             .schedules
@@ -141,7 +174,11 @@ fn drawer(suite: Arc<Suite>) -> Result<(SuiteName, Arc<Drawer>), RuntimeError> {
     }
 }
 
-fn model_runtime(model: &ModelConfig, clock: &Arc<dyn Clock>) -> Result<ModelRuntime, RuntimeError> {
+fn model_runtime(
+    model: &ModelConfig,
+    clock: &Arc<dyn Clock>,
+    old: Option<&Runtime>,
+) -> Result<ModelRuntime, RuntimeError> {
     let mut lanes = BTreeMap::new();
     for (endpoint, provider) in model.endpoints.iter().zip(&model.providers) {
         let client = Client::new(Arc::clone(provider), Arc::clone(clock))
@@ -149,10 +186,26 @@ fn model_runtime(model: &ModelConfig, clock: &Arc<dyn Clock>) -> Result<ModelRun
         let lane = Lane {
             endpoint: endpoint.clone(),
             client: Arc::new(client),
-            limiter: EndpointLimiter::new(provider.limits),
+            limiter: old
+                .and_then(|old| same_limiter(old, model, endpoint, provider))
+                .unwrap_or_else(|| EndpointLimiter::new(provider.limits)),
             concurrency: provider.limits.concurrency,
         };
         lanes.insert(endpoint.id.clone(), lane);
     }
     Ok(ModelRuntime { config: model.clone(), lanes })
+}
+
+/// The endpoint's limiter of the configuration before, when it has the same provider and limits as then. A new one would
+/// begin with full buckets and forget the provider's refusals.
+fn same_limiter(
+    old: &Runtime,
+    model: &ModelConfig,
+    endpoint: &Endpoint,
+    provider: &Provider,
+) -> Option<EndpointLimiter> {
+    let old = old.models.get(&model.id)?;
+    let (_, before) = old.config.endpoint(&endpoint.id)?;
+    let same = before.id == provider.id && before.base_url == provider.base_url && before.limits == provider.limits;
+    same.then(|| old.lanes.get(&endpoint.id).map(|lane| lane.limiter.clone())).flatten()
 }

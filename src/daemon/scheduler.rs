@@ -1,7 +1,7 @@
 //! Turns ticks into requests: due, missed, overlapping and duplicate ones.
 //!
 //! A tick is a row unique by (schedule, nominal time, model), written with the sweep that it starts: any number of daemons
-//! may try. Of the ticks missed while no daemon ran, the last one is made up for at start and the others are noted.
+//! may try. Of the ticks missed while no daemon ran, or while the machine slept, the last one is made up for.
 
 use std::sync::Arc;
 
@@ -19,10 +19,13 @@ use crate::store::{Fire, StoreError};
 
 /// Missed ticks are counted up to this many.
 const MISSED_COUNTED_MAX: usize = 10_000;
+/// A tick that comes so late, in seconds of the machine, was slept through. Cron lines have whole minutes.
+const LATE_AFTER_S: f64 = 60.0;
 /// Without any schedule the scheduler looks for a new configuration this often, in microseconds of the clock.
 const IDLE_US: i64 = 60_000_000;
 
 /// Hands every due tick to the workers until stopped.
+#[derive(Clone)]
 pub struct Scheduler {
     /// Notes ticks.
     pub sweeper: Arc<Sweeper>,
@@ -39,7 +42,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs until stopped.
     pub async fn run(mut self) {
-        let mut cursor = match self.catch_up().await {
+        let mut cursor = match self.catch_up(Micros::MIN).await {
             Ok(now_us) => now_us,
             Err(error) => {
                 warn!(%error, "failed to look for missed ticks; going on with the coming ones");
@@ -57,8 +60,7 @@ impl Scheduler {
                 _ = self.reloaded.changed() => false,
             };
             if due && next.is_some() {
-                self.fire(cursor, due_us).await;
-                cursor = due_us;
+                cursor = self.pass(cursor, due_us).await;
             } else {
                 cursor = cursor.max(clock.now_us().min(due_us));
             }
@@ -69,6 +71,21 @@ impl Scheduler {
     fn next_due(&self, after_us: Micros) -> Option<Micros> {
         let runtime = self.runtime.load();
         runtime.schedules.iter().filter_map(|s| next_tick(s, after_us)).map(|t| t.due_us).min()
+    }
+
+    /// Hands over what is due at a time; until when all is handed over. Far too late, as after a suspend of the machine,
+    /// ticks count as missed: only the last one is made up for.
+    async fn pass(&self, after_us: Micros, due_us: Micros) -> Micros {
+        let clock = &self.sweeper.clock;
+        let late_us = clock.now_us() - due_us;
+        if late_us as f64 > LATE_AFTER_S * clock.rate() {
+            match self.catch_up(after_us).await {
+                Ok(now_us) => return now_us,
+                Err(error) => warn!(%error, "failed to look for missed ticks; each has its turn"),
+            }
+        }
+        self.fire(after_us, due_us).await;
+        due_us
     }
 
     /// Hands over every tick that is due in (after, until].
@@ -93,12 +110,14 @@ impl Scheduler {
         }
     }
 
-    /// Makes up for the last missed tick of every schedule and model. A model that was never swept is swept now.
-    async fn catch_up(&self) -> Result<Micros, StoreError> {
+    /// Makes up for the last missed tick of every schedule and model, of those due after a time. A model that was never
+    /// swept is swept now.
+    async fn catch_up(&self, after_us: Micros) -> Result<Micros, StoreError> {
         let now_us = self.sweeper.clock.now_us();
         let runtime = self.runtime.load_full();
         for schedule in &runtime.schedules {
-            let Some(last) = schedule.timetable.last_due(now_us) else { continue };
+            let last = schedule.timetable.last_due(now_us).filter(|tick| tick.due_us > after_us);
+            let Some(last) = last else { continue };
             for model in covered(&runtime, schedule) {
                 let seen = self.sweeper.store.last_fire(schedule.timetable.name(), &model).await?;
                 if seen.is_some_and(|seen| seen >= last.nominal_us) {

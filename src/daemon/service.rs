@@ -1,11 +1,13 @@
 //! The process as a whole: opened from a config, run until told to stop, drained, closed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::follow::{self, Follower};
@@ -13,6 +15,7 @@ use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
 use super::scheduler::Scheduler;
 use super::speed::SpeedCache;
+use super::supervise::{self, PAUSE_AFTER_PANIC, Supervisor};
 use super::sweeper::{Signals, SweepError, SweepRequest, Sweeper};
 use super::upkeep::Upkeep;
 use super::views;
@@ -32,6 +35,9 @@ use crate::store::{BatchWriter, Registered, ShutdownReport, Store, StoreError, S
 const COMMANDS_WAITING_MAX: usize = 16;
 /// After the drain time, how long the given-up attempts have to end.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the store has to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +61,9 @@ pub enum ServiceError {
         /// Which cases differ.
         what: String,
     },
+    /// The listener has no address.
+    #[error("cannot tell where the API listens: {0}")]
+    Listener(#[source] std::io::Error),
     /// A model's state.
     #[error(transparent)]
     Sweep(#[from] SweepError),
@@ -125,27 +134,16 @@ impl Service {
     /// Serves the API and runs the schedules until the stop signal; then drains within the configured time.
     ///
     /// # Errors
-    /// [`ServiceError`] when the interrupted sweeps cannot be looked up.
+    /// [`ServiceError`] when the listener is unusable or the interrupted sweeps cannot be looked up.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
+        let listening = listener.local_addr().map_err(ServiceError::Listener)?;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let tasks = tokio_util::task::TaskTracker::new();
-        let scheduler = Scheduler {
-            sweeper: Arc::clone(&self.sweeper),
-            runtime: Arc::clone(&self.runtime),
-            workers: Arc::clone(&self.workers),
-            signals: self.signals.clone(),
-            reloaded: self.reloaded.subscribe(),
-        };
-        tasks.spawn(scheduler.run());
-        tasks.spawn(self.reloader().run());
-        tasks.spawn(self.upkeep().run());
-        tasks.spawn(self.follower().run());
-        tasks.spawn(take_commands(Arc::clone(&self.workers), Arc::clone(&self.runtime), received));
+        let tasks = self.start_tasks(listening, received);
         let drain = self.runtime.load().config.server.drain_timeout;
-        let state = self.api_state(commands);
+        let state = self.api_state(listening, commands, &tasks);
         let stop = self.signals.stop.clone();
-        let api = tasks.spawn(async move {
+        let api = tokio::spawn(async move {
             if let Err(error) = api::serve(listener, state, stop, drain).await {
                 warn!(%error, "the HTTP API ended");
             }
@@ -153,8 +151,6 @@ impl Service {
         self.signals.stop.cancelled().await;
         info!(timeout_s = drain.as_secs(), "stopping: no new attempts; those in flight may finish");
         self.drain(drain).await;
-        tasks.close();
-        // The API task holds the command sender: when it is gone, the command loop ends as well.
         if tokio::time::timeout(drain + ABORT_TIMEOUT, api).await.is_err() {
             warn!("connections were still open at the end of the drain time");
         }
@@ -169,17 +165,45 @@ impl Service {
         }
     }
 
-    fn reloader(&self) -> Reloader {
-        Reloader {
+    /// Schedules, reloads, upkeep, other processes' lists and commands, each alive until the stop signal.
+    fn start_tasks(&self, listening: SocketAddr, commands: mpsc::Receiver<SweepCommand>) -> Supervisor {
+        let tasks = Supervisor::new(self.signals.stop.clone(), PAUSE_AFTER_PANIC);
+        let scheduler = Scheduler {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            workers: Arc::clone(&self.workers),
+            signals: self.signals.clone(),
+            reloaded: self.reloaded.subscribe(),
+        };
+        tasks.keep("scheduler", move || scheduler.clone().run());
+        let reloader = Reloader {
+            listening,
             sweeper: Arc::clone(&self.sweeper),
             runtime: Arc::clone(&self.runtime),
             reloaded: Arc::clone(&self.reloaded),
             signals: self.signals.clone(),
-        }
+        };
+        tasks.keep("reloader", move || reloader.clone().run());
+        let upkeep = self.upkeep();
+        tasks.keep("upkeep", move || upkeep.clone().run());
+        let follower = self.follower();
+        tasks.keep("follower", move || follower.clone().run());
+        let commands = Commands {
+            workers: Arc::clone(&self.workers),
+            runtime: Arc::clone(&self.runtime),
+            received: Arc::new(Mutex::new(commands)),
+            stop: self.signals.stop.clone(),
+        };
+        tasks.keep("commands", move || commands.clone().run());
+        tasks
     }
 
-    fn api_state(&self, sweeps: mpsc::Sender<SweepCommand>) -> ApiState {
-        views::api_state(&self.sweeper, &self.runtime, self.reloaded.subscribe(), sweeps)
+    fn api_state(&self, listening: SocketAddr, sweeps: mpsc::Sender<SweepCommand>, tasks: &Supervisor) -> ApiState {
+        let (mut broken, mut writer) = (tasks.broken(), self.sweeper.writer.subscribe());
+        let (ready, is_ready) = watch::channel(supervise::is_ready(&mut broken, &mut writer));
+        tokio::spawn(supervise::watch_readiness(ready, broken, writer));
+        let state = views::api_state(&self.sweeper, &self.runtime, self.reloaded.subscribe(), sweeps);
+        ApiState { loopback_only: listening.ip().is_loopback(), ready: is_ready, ..state }
     }
 
     /// Sweeps that an earlier run left are finished at once, not at the next tick.
@@ -212,10 +236,12 @@ impl Service {
         }
     }
 
-    /// Writes what is queued and closes the store.
+    /// Writes what is queued, or gives it up after a few tries, and closes the store.
     pub async fn close(&self) -> ShutdownReport {
         let report = self.sweeper.writer.shutdown().await;
-        self.sweeper.store.close().await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.sweeper.store.close()).await.is_err() {
+            warn!("the store did not close in time; what it holds is safe");
+        }
         report
     }
 }
@@ -244,7 +270,8 @@ pub fn manual_request(deadline: Duration) -> SweepRequest {
     }
 }
 
-async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
+/// Makes the names of all suites known, or finds one that already stands for something else.
+pub(super) async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
     for suite in runtime.suites() {
         if let Registered::Conflict { changed, added, removed } = store.register_suite(suite, now_us).await? {
             return Err(ServiceError::Relabelled {
@@ -273,14 +300,30 @@ fn difference(changed: &[String], added: &[String], removed: &[String]) -> Strin
 }
 
 /// Hands the API's sweep commands to the workers.
-async fn take_commands(
+#[derive(Clone)]
+struct Commands {
     workers: Arc<Workers>,
     runtime: Arc<ArcSwap<Runtime>>,
-    mut commands: mpsc::Receiver<SweepCommand>,
-) {
-    while let Some(command) = commands.recv().await {
+    received: Arc<Mutex<mpsc::Receiver<SweepCommand>>>,
+    stop: CancellationToken,
+}
+
+impl Commands {
+    async fn run(self) {
+        let mut received = self.received.lock().await;
+        loop {
+            let command = tokio::select! {
+                command = received.recv() => command,
+                () = self.stop.cancelled() => None,
+            };
+            let Some(command) = command else { return };
+            self.hand(command);
+        }
+    }
+
+    fn hand(&self, command: SweepCommand) {
         let SweepCommand { model, suites, endpoints, limit, full, epochs, reply } = command;
-        let deadline = deadline_of(&runtime.load(), &model);
+        let deadline = deadline_of(&self.runtime.load(), &model);
         let request = SweepRequest {
             kind: if full { SweepKind::Full } else { SweepKind::Manual },
             suites: (!suites.is_empty()).then_some(suites),
@@ -289,7 +332,8 @@ async fn take_commands(
             epochs: epochs.unwrap_or(1),
             ..manual_request(deadline)
         };
-        let answer = match workers.hand(&model, request) {
+        let answer = match self.workers.hand(&model, request) {
+            Handed::Started => SweepReply::Started,
             Handed::Queued => SweepReply::Queued,
             Handed::Overlaps => SweepReply::Overlaps,
             Handed::UnknownModel => SweepReply::UnknownModel,

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::runtime::{ModelRuntime, Runtime};
-use super::{budget, conclude, owner};
+use super::{budget, conclude, owner, taking_part};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, Price, Suite, SuiteName, SweepId, SweepKind, SweepPlan,
+    BudgetedEndpoint, CaseId, EndpointId, ModelId, Price, Suite, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
 };
 use crate::metrics::Metrics;
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
 use crate::publish::Board;
 use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, build_plan, execute};
 use crate::scoring::Judge;
-use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep};
+use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep, SweepRecord};
 
 /// How long a claim on a sweep holds without renewal, in seconds of the machine.
 pub const LEASE_SECONDS: f64 = 60.0;
@@ -27,8 +28,6 @@ pub const LEASE_SECONDS: f64 = 60.0;
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// Plans that lose the race for their ordinal are made anew this often at most.
 const PLAN_TRIES_MAX: u32 = 5;
-/// Microseconds in a day.
-const DAY_US: i64 = 86_400_000_000;
 
 /// What everything that sweeps works with.
 pub struct Sweeper {
@@ -201,7 +200,15 @@ impl Sweeper {
         closing: &conclude::Closing<'_>,
     ) -> Result<(), SweepError> {
         let (sweep, why) = (closing.sweep, closing.why);
-        let Some(fence) = self.claim(sweep).await? else { return Ok(()) };
+        let Some(fence) = self.claim(sweep).await? else {
+            // Held by a living process, it is not interrupted at all: no second one is planned beside it.
+            return match self.store.sweep(sweep).await?.map(|stored| stored.record) {
+                Some(SweepRecord { state: SweepState::Running, lease_owner: Some(owner), .. }) => {
+                    Err(SweepError::Busy { model: model.config.id.clone(), owner })
+                }
+                _ => Ok(()),
+            };
+        };
         warn!(model = %model.config.id, %sweep, why, "closing an interrupted sweep as it is: it gives no evidence");
         conclude::close(self, runtime, model, closing, fence).await
     }
@@ -281,19 +288,17 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let occasion = curation::Occasion {
-            now_us,
-            first_of_utc_day: self.is_first_of_day(&model.config.id, now_us).await?,
-            back_to_back: request.back_to_back,
-        };
+        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
+        let due = taking_part::excluded_are_due(&self.store, &model.config.id, &state, &names, now_us).await?;
+        let occasion = curation::Occasion { now_us, first_of_utc_day: due, back_to_back: request.back_to_back };
         let taking_part = curation::participants(&state, policy, &order, occasion);
         let anchors = curation::anchors(&state, policy, &order, &taking_part);
-        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
         let sizes: BTreeMap<SuiteName, u32> = names
             .iter()
             .filter_map(|n| runtime.drawers.get(n).map(|d| (n.clone(), d.suite().cases.len() as u32)))
             .collect();
-        let budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
+        let mut budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
+        taking_part::add_asked_for(&mut budgets, &sizes, &state, policy, request.kind, &request.endpoints);
         let mut suites = Vec::new();
         for (name, endpoints) in budgets {
             let Some(drawer) = runtime.drawers.get(&name) else { continue };
@@ -323,11 +328,6 @@ impl Sweeper {
         Ok(plan)
     }
 
-    async fn is_first_of_day(&self, model: &ModelId, now_us: i64) -> Result<bool, StoreError> {
-        let newest = self.store.sweeps(Some(model), None, 1, None).await?.items.into_iter().next();
-        Ok(newest.is_none_or(|s| s.planned_at_us.div_euclid(DAY_US) < now_us.div_euclid(DAY_US)))
-    }
-
     async fn carry_out(
         &self,
         runtime: &Runtime,
@@ -343,10 +343,11 @@ impl Sweeper {
         };
         let own = Signals { stop: signals.stop.child_token(), abort: signals.abort.child_token() };
         let progress = self.begin_progress(&plan).await?;
+        // Both end with this sweep, also when it breaks: a lease must not be renewed for nobody.
         let renewal = self.keep_lease(plan.id, fence, own.clone());
+        let shown = Shown { progress: Arc::clone(&self.progress), model: plan.model.clone() };
         let executed = self.execute(runtime, model, request, &plan, &progress, &own).await;
-        renewal.abort();
-        self.progress.end(&plan.model);
+        drop((renewal, shown));
         let complete = match executed {
             Ok(complete) => complete,
             Err(error) => {
@@ -355,7 +356,10 @@ impl Sweeper {
             }
         };
         if !complete {
-            self.store.release_sweep(plan.id, fence).await?;
+            // A store that does not answer must not keep what was stopped from ending.
+            if let Err(error) = self.store.release_sweep(plan.id, fence).await {
+                warn!(sweep = %plan.id, %error, "failed to give the sweep back; its lease ends by itself");
+            }
             return Ok(SweepOutcome::Parked { sweep: plan.id });
         }
         conclude::fold(self, runtime, model, &plan, fence).await?;
@@ -391,9 +395,9 @@ impl Sweeper {
         Ok(progress)
     }
 
-    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals) -> tokio::task::JoinHandle<()> {
+    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals) -> AbortOnDropHandle<()> {
         let (store, clock, lease_us) = (self.store.clone(), Arc::clone(&self.clock), self.lease_us());
-        tokio::spawn(async move {
+        AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(RENEW_EVERY).await;
                 match store.renew_lease(sweep, fence, clock.now_us() + lease_us).await {
@@ -408,7 +412,7 @@ impl Sweeper {
                     Err(error) => warn!(%sweep, %error, "failed to renew the lease; trying again"),
                 }
             }
-        })
+        }))
     }
 
     async fn execute(
@@ -441,6 +445,18 @@ impl Sweeper {
         })
         .await?;
         Ok(complete)
+    }
+}
+
+/// A sweep on show, until dropped.
+struct Shown {
+    progress: Arc<Progress>,
+    model: ModelId,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.progress.end(&self.model);
     }
 }
 

@@ -21,6 +21,7 @@ const PRUNE_EVERY_LOOKS: u32 = 120;
 const LATE_INTERVALS: f64 = 3.0;
 
 /// The upkeep task.
+#[derive(Clone)]
 pub struct Upkeep {
     /// Store, clock, board.
     pub sweeper: Arc<Sweeper>,

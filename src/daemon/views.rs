@@ -90,12 +90,14 @@ pub(super) fn api_state(
         metrics: Arc::clone(&sweeper.metrics),
         progress: Arc::clone(&sweeper.progress),
         clock: Arc::clone(&sweeper.clock),
+        // Who knows the listener and the tasks says otherwise.
+        loopback_only: false,
+        ready: watch::channel(false).1,
         setup,
         standings: Arc::clone(&views) as Arc<dyn StandingsView>,
         scorecards: views,
         operators: Arc::new(Desk { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) }),
         sweeps,
-        ready: watch::channel(true).1,
     }
 }
 

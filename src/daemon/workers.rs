@@ -1,11 +1,13 @@
 //! One task per model runs its sweeps, one after another; the scheduler and the API hand it requests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::runtime::Runtime;
@@ -22,6 +24,8 @@ const PAUSE_WHILE_BUSY: Duration = Duration::from_secs(2);
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handed {
+    /// Nothing else was to be done: it is run at once.
+    Started,
     /// It will be run next.
     Queued,
     /// A sweep is in flight and another request waits: this one is dropped.
@@ -30,12 +34,35 @@ pub enum Handed {
     UnknownModel,
 }
 
+/// The way to one worker.
+struct Queue {
+    requests: mpsc::Sender<SweepRequest>,
+    /// Requests handed over and not yet served.
+    open: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// `None`: the worker is no more.
+    fn hand(&self, request: SweepRequest) -> Option<Handed> {
+        // Counted before it is seen, so that it is never served before it is counted.
+        let before = self.open.fetch_add(1, Ordering::SeqCst);
+        let handed = match self.requests.try_send(request) {
+            Ok(()) if before == 0 => return Some(Handed::Started),
+            Ok(()) => return Some(Handed::Queued),
+            Err(mpsc::error::TrySendError::Full(_)) => Some(Handed::Overlaps),
+            Err(mpsc::error::TrySendError::Closed(_)) => None,
+        };
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        handed
+    }
+}
+
 /// The workers of all models.
 pub struct Workers {
     sweeper: Arc<Sweeper>,
     runtime: Arc<ArcSwap<Runtime>>,
     signals: Signals,
-    queues: Mutex<BTreeMap<ModelId, mpsc::Sender<SweepRequest>>>,
+    queues: Mutex<BTreeMap<ModelId, Queue>>,
     tasks: tokio_util::task::TaskTracker,
 }
 
@@ -53,17 +80,12 @@ impl Workers {
         }
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues.entry(model.clone()).or_insert_with(|| self.start(model.clone()));
-        match queue.try_send(request) {
-            Ok(()) => Handed::Queued,
-            Err(mpsc::error::TrySendError::Full(_)) => Handed::Overlaps,
-            Err(mpsc::error::TrySendError::Closed(request)) => {
-                // The task broke (a panic is logged by its supervisor): start another.
-                let fresh = self.start(model.clone());
-                let handed = fresh.try_send(request).map_or(Handed::Overlaps, |()| Handed::Queued);
-                *queue = fresh;
-                handed
-            }
+        if let Some(handed) = queue.hand(request.clone()) {
+            return handed;
         }
+        // The task broke, which was logged: start another.
+        *queue = self.start(model.clone());
+        queue.hand(request).unwrap_or(Handed::Overlaps)
     }
 
     /// Waits until all workers have ended (after the stop signal).
@@ -72,16 +94,24 @@ impl Workers {
         self.tasks.wait().await;
     }
 
-    fn start(&self, model: ModelId) -> mpsc::Sender<SweepRequest> {
-        let (sender, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+    fn start(&self, model: ModelId) -> Queue {
+        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let open = Arc::new(AtomicUsize::new(0));
         let worker = Worker {
             sweeper: Arc::clone(&self.sweeper),
             runtime: Arc::clone(&self.runtime),
             signals: self.signals.clone(),
             model,
+            open: Arc::clone(&open),
         };
-        self.tasks.spawn(worker.run(receiver));
-        sender
+        self.tasks.spawn(async move {
+            let model = worker.model.clone();
+            // A task of its own, so that a panic ends here. The next request starts another worker.
+            if let Err(error) = AbortOnDropHandle::new(tokio::spawn(worker.run(receiver))).await {
+                error!(%model, %error, "a sweep broke; what is stored is kept, the next tick goes on");
+            }
+        });
+        Queue { requests, open }
     }
 }
 
@@ -90,17 +120,21 @@ struct Worker {
     runtime: Arc<ArcSwap<Runtime>>,
     signals: Signals,
     model: ModelId,
+    open: Arc<AtomicUsize>,
 }
 
 impl Worker {
     async fn run(self, mut requests: mpsc::Receiver<SweepRequest>) {
         loop {
             let request = tokio::select! {
-                request = requests.recv() => request,
+                // A request that waited is not begun after the stop: it would find the sweep that was just parked.
+                biased;
                 () = self.signals.stop.cancelled() => None,
+                request = requests.recv() => request,
             };
             let Some(request) = request else { return };
             self.serve(&request).await;
+            self.open.fetch_sub(1, Ordering::SeqCst);
         }
     }
 

@@ -24,6 +24,18 @@ pub enum AllowlistMode {
     Bootstrap,
 }
 
+impl AllowlistMode {
+    /// As written in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            AllowlistMode::Normal => "normal",
+            AllowlistMode::Frozen => "frozen",
+            AllowlistMode::Bootstrap => "bootstrap",
+        }
+    }
+}
+
 /// One listed endpoint, in routing order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListedEntry {

@@ -116,6 +116,12 @@ impl EndpointLimiter {
         }))
     }
 
+    /// Whether both share one state.
+    #[must_use]
+    pub fn is_same(&self, other: &EndpointLimiter) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Waits for leave to send a request of about so many tokens (prompt and answer). Dropping the future leaves the
     /// queue.
     pub async fn acquire(&self, tokens: u64) -> Permit {

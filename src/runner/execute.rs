@@ -109,7 +109,8 @@ struct Shared {
     positions: u32,
 }
 
-/// Runs what the plan holds and the store does not. Returns true when the sweep is complete, false when it was stopped.
+/// Runs what the plan holds and the store does not. Returns true when the sweep is complete and stored, false when it was
+/// stopped.
 ///
 /// # Errors
 /// [`RunError`]: the store takes nothing any more, or the plan names what is not loaded.
@@ -126,8 +127,12 @@ pub async fn execute(run: Execution) -> Result<bool, RunError> {
     let writer = run.writer.clone();
     let shared = Arc::new(Shared { run, prepared, started: Instant::now(), positions });
     let finished = run_workers(&shared, lists).await;
-    // Also when a worker failed: what was paid for is stored.
-    writer.flush().await?;
+    // Also when a worker failed: what was paid for is stored. Where it cannot be, the writer goes on trying; whoever gives
+    // up does not wait for it.
+    tokio::select! {
+        flushed = writer.flush() => flushed?,
+        () = shared.run.abort.cancelled() => return Ok(false),
+    }
     finished?;
     Ok(!shared.run.stop.is_cancelled() && !shared.run.abort.is_cancelled())
 }
@@ -208,7 +213,12 @@ async fn worker(
         let Some(attempt) = attempt(&shared, &lane, item).await else { return Ok(()) };
         run.metrics.attempt_ended(&run.plan.model, &attempt);
         run.progress.ended(&attempt.key.endpoint, attempt.judgement.verdict);
-        run.writer.append(attempt).await?;
+        tokio::select! {
+            biased;
+            queued = run.writer.append(attempt) => queued?,
+            // The queue is full because nothing can be written: this answer will be asked for again.
+            () = run.abort.cancelled() => return Ok(()),
+        }
     }
 }
 

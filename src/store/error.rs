@@ -21,6 +21,12 @@ pub enum StoreError {
         /// What the system said.
         why: String,
     },
+    /// There is no database yet, and the caller only reads.
+    #[error("no database at {place}: `exactod serve` or `exactod sweep` makes one")]
+    Missing {
+        /// Path, or URL without its password.
+        place: String,
+    },
     /// The database belongs to another program, or is no database.
     #[error("{place} is not exactod's: {why}; nothing was changed, give the store another place ([store] url)")]
     Foreign {
@@ -46,7 +52,7 @@ pub enum StoreError {
     #[error("cannot migrate the database: {0}")]
     Migration(String),
     /// Another program holds the database longer than the time limit.
-    #[error("the database is locked by another program ({0}); stop it, or raise the time limit")]
+    #[error("the database is locked by another program ({0}); stop it, or wait until it is done")]
     Locked(String),
     /// No space is left for the database.
     #[error("no space is left for the database ({0}); free some: what is stored is safe, what waits is tried again")]
@@ -54,6 +60,9 @@ pub enum StoreError {
     /// The database may not be written.
     #[error("the database is read-only ({0}); give exactod the right to write the file and its folder")]
     ReadOnly(String),
+    /// The database server does not let us in.
+    #[error("the database server refuses the user or the password: {0}; look at [store] url")]
+    Denied(String),
     /// The database server does not answer.
     #[error("the database server does not answer: {0}")]
     Unreachable(String),
@@ -98,12 +107,16 @@ pub enum StoreError {
 /// Short for results of the store.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// What is said of a pool without a free connection.
+const NO_CONNECTION: &str = "no connection became free in time";
+
 /// PostgreSQL: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 mod sqlstate {
     pub const DISK_FULL: &str = "53100";
     pub const READ_ONLY: &str = "25006";
     pub const LOCK_NOT_AVAILABLE: &str = "55P03";
     pub const DEADLOCK: &str = "40P01";
+    pub const NO_SUCH_DATABASE: &str = "3D000";
 }
 
 /// SQLite: <https://www.sqlite.org/rescode.html>, primary codes.
@@ -124,7 +137,7 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let text = error.to_string();
         match &error {
-            sqlx::Error::PoolTimedOut => StoreError::Locked("no connection became free in time".to_owned()),
+            sqlx::Error::PoolTimedOut => StoreError::Locked(NO_CONNECTION.to_owned()),
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => StoreError::Unreachable(text),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Corrupt(text),
             sqlx::Error::Database(inner) => {
@@ -160,6 +173,11 @@ fn of_postgres(code: &str, message: String) -> Option<StoreError> {
         sqlstate::DISK_FULL => StoreError::DiskFull(message),
         sqlstate::READ_ONLY => StoreError::ReadOnly(message),
         sqlstate::LOCK_NOT_AVAILABLE | sqlstate::DEADLOCK => StoreError::Locked(message),
+        sqlstate::NO_SUCH_DATABASE => {
+            StoreError::CannotOpen { place: "database".to_owned(), why: format!("{message}: create it with createdb") }
+        }
+        // 28: invalid authorization.
+        _ if code.starts_with("28") => StoreError::Denied(message),
         // 08: connection; 57P: the server shuts down or starts.
         _ if code.starts_with("08") || code.starts_with("57P") => StoreError::Unreachable(message),
         _ => return None,
@@ -173,6 +191,14 @@ impl StoreError {
         matches!(self, StoreError::DiskFull(_))
     }
 
+    /// On a server nobody else's lock keeps a pool from having a connection.
+    pub(super) fn on_a_server(self) -> Self {
+        match self {
+            StoreError::Locked(why) if why == NO_CONNECTION => StoreError::Unreachable(why),
+            other => other,
+        }
+    }
+
     /// Gives an error met while opening the place it is about.
     pub(super) fn while_opening(self, place: &str) -> Self {
         let place = place.to_owned();
@@ -183,6 +209,7 @@ impl StoreError {
             StoreError::Locked(why) => StoreError::Locked(format!("{place}: {why}")),
             StoreError::DiskFull(why) => StoreError::DiskFull(format!("{place}: {why}")),
             StoreError::ReadOnly(why) => StoreError::ReadOnly(format!("{place}: {why}")),
+            StoreError::Denied(why) => StoreError::Denied(format!("{place}: {why}")),
             StoreError::Unreachable(why) => StoreError::Unreachable(format!("{place}: {why}")),
             StoreError::Database(source) => StoreError::CannotOpen { place, why: source.to_string() },
             other => other,
@@ -206,6 +233,10 @@ mod tests {
     #[test]
     fn a_server_that_is_going_down_is_not_a_refusal() {
         assert!(matches!(of_postgres("57P01", String::new()), Some(StoreError::Unreachable(_))));
+        assert!(matches!(of_postgres("28P01", String::new()), Some(StoreError::Denied(_))));
+        assert!(matches!(of_postgres("3D000", String::new()), Some(StoreError::CannotOpen { .. })));
+        assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Locked(_)));
+        assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut).on_a_server(), StoreError::Unreachable(_)));
         assert!(of_postgres("23505", String::new()).is_none());
     }
 }

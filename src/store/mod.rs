@@ -81,7 +81,7 @@ impl Store {
     /// folder when they are missing. Changes no table: call [`Store::migrate`] next, or look at [`Store::schema`].
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`], [`StoreError::CannotOpen`], [`StoreError::Foreign`], [`StoreError::NewerVersion`],
+    /// [`StoreError::BadUrl`], [`StoreError::CannotOpen`], [`StoreError::Denied`], [`StoreError::Missing`], [`StoreError::Foreign`], [`StoreError::NewerVersion`],
     /// [`StoreError::Locked`], [`StoreError::ReadOnly`], [`StoreError::DiskFull`], [`StoreError::Unreachable`].
     pub async fn open(url: &str, options: &StoreOptions) -> Result<Store> {
         let (pool, place) = pool::open(url, options).await?;
@@ -103,6 +103,21 @@ impl Store {
         let store = Store::open(url, options).await?;
         store.migrate().await?;
         Ok(store)
+    }
+
+    /// [`Store::open`] of a database that has tables; makes none.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub async fn open_existing(url: &str, options: &StoreOptions) -> Result<Store> {
+        let store = Store::open(url, &StoreOptions { create: false, ..options.clone() }).await?;
+        let error = match store.schema().await {
+            Ok(schema) if schema.found == 0 => StoreError::Missing { place: store.place.to_string() },
+            Ok(_) => return Ok(store),
+            Err(error) => error,
+        };
+        store.close().await;
+        Err(error)
     }
 
     /// The database's path, or its URL without the password.

@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
 use uuid::Uuid;
 
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::statements::{self, Placeholders};
 
 pub(super) use open::open;
@@ -187,7 +187,7 @@ impl Pool {
         let mut found = Vec::new();
         on_pool!(self, Db, wrap, reader => {
             let mut rows = bound!(Db, sql, args).fetch(reader);
-            while let Some(row) = rows.try_next().await? {
+            while let Some(row) = rows.try_next().await.map_err(|e| self.error(e))? {
                 found.push(each(&wrap(row))?);
             }
         });
@@ -209,8 +209,15 @@ impl Pool {
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
             Pool::Sqlite { write, .. } => Tx::Sqlite(SqliteTx::begin(write).await?),
-            Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Pool::Postgres(pool) => Tx::Postgres(pool.begin().await.map_err(|e| self.error(e))?),
         })
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        match self {
+            Pool::Sqlite { .. } => error.into(),
+            Pool::Postgres(_) => StoreError::from(error).on_a_server(),
+        }
     }
 
     /// Waits for the work in flight and closes all connections.

@@ -7,6 +7,7 @@ use exactod::store::{Store, StoreOptions};
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
+use crate::postgres;
 use crate::world::{Ran, Settings, World, exactod, good};
 
 /// A world whose config is this text.
@@ -85,7 +86,14 @@ async fn every_problem_of_a_config_is_told_at_once_with_its_place_and_a_hint() {
        |         ^^
       hint: minute: 0 to 59; also *, lists 1,2, ranges 1-5 and steps */6
 
-    6 errors
+    error: unknown suite `tool-uze`
+       --> DIR/exactod.toml:23:11
+       |
+    23 | suites = ["tool-uze"]
+       |           ^^^^^^^^^^
+      hint: did you mean `tool-use`?
+
+    7 errors
     "#);
 }
 
@@ -134,6 +142,27 @@ async fn a_key_in_the_clear_is_refused_and_not_repeated() {
 
     1 error
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_gets_the_problems_of_a_config_as_json() {
+    let text = format!("{PROVIDER}{MODEL}[[schedule]]\ncron = \"61 * * * *\"\nsuites = [\"tool-uze\"]\n");
+    let world = with_config(&text).await;
+    let ran = world.run(&["config", "check", "--json"]).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, ""), "{ran:?}");
+    let said = ran.json();
+    assert_eq!(said["ok"], json!(false));
+    let places: Vec<(i64, i64)> = said["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["line"].as_i64().unwrap(), e["column"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(places, [(9, 9), (10, 11)], "{said}");
+    for error in said["errors"].as_array().unwrap() {
+        assert!(error["file"].as_str().unwrap().ends_with("exactod.toml"), "{error}");
+        assert!(error["message"].is_string() && error["hint"].is_string(), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,6 +268,29 @@ async fn a_port_in_use_ends_the_start_before_anything_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_only_reads_makes_no_database() {
+    for world in
+        [World::new(vec![good("alder")]).await, World::on(postgres::empty_database().await, vec![good("alder")]).await]
+    {
+        for args in [
+            &["scorecard"][..],
+            &["allowlist"],
+            &["decisions"],
+            &["attempts"],
+            &["attempt", "01890000-0000-7000-8000-000000000000"],
+            &["db", "check"],
+            &["db", "prune"],
+        ] {
+            let ran = world.run(args).await;
+            assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{args:?}: {ran:?}");
+            assert!(ran.stderr.contains("no database at") && ran.stderr.contains("exactod serve"), "{args:?}: {ran:?}");
+            assert!(!world.path("store.db").exists(), "{args:?}");
+        }
+        assert_eq!(world.run(&["sweep"]).await.code, 0, "nothing stands in the way of the first sweep");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_database_commands_say_what_they_find() {
     let world = World::new(vec![good("alder")]).await;
     let unmigrated = world.run(&["db", "check"]).await;
@@ -256,4 +308,29 @@ async fn the_database_commands_say_what_they_find() {
     let store = Store::open(&world.database, &StoreOptions::default()).await.unwrap();
     assert!(store.check().await.unwrap().problems.is_empty());
     store.close().await;
+}
+
+/// What a sweep says to a store at a URL.
+async fn swept_on(database: String) -> Ran {
+    let world = World::on(database, vec![good("alder")]).await;
+    let ran = world.run(&["sweep", "--json"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert_eq!(world.requests(), 0);
+    assert!(!ran.stderr.contains("locked"), "{ran:?}");
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_cannot_be_used_is_told_with_its_cause() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let ran = swept_on(format!("postgres://exactod@{address}/exactod")).await;
+    assert!(ran.stderr.contains("does not answer") && ran.stderr.contains("refused"), "{ran:?}");
+
+    let there = postgres::empty_database().await;
+    let (server, rest) = there.split_at(there.find("exactod_test_").unwrap());
+    let tail = rest.find('?').map_or("", |at| &rest[at..]);
+    let ran = swept_on(format!("{server}no_such_database{tail}")).await;
+    assert!(ran.stderr.contains("\"no_such_database\" does not exist") && ran.stderr.contains("createdb"), "{ran:?}");
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use exactod::clock::ManualClock;
 use exactod::daemon::{Service, SweepOutcome, SweepRequest, manual_request, standings};
-use exactod::domain::{Allowlist, Decision, EndpointId, Standing};
+use exactod::domain::{Allowlist, Decision, EndpointId, Standing, SweepKind};
 use exactod::sim::Injection;
 use serde_json::json;
 
+use crate::suites::CASES;
 use crate::world::{Settings, World, broken, endpoint, good, model};
 
 const HOUR: i64 = 3_600_000_000;
@@ -204,4 +205,43 @@ async fn when_all_turn_bad_the_last_list_is_kept_rather_than_an_empty_one() {
     }
     assert!(!watched.lists.last().unwrap().providers.is_empty());
     watched.service.close().await;
+}
+
+/// Cases that an endpoint is asked in the model's newest sweep.
+async fn cases_asked(service: &Service, id: &str) -> u32 {
+    let store = &service.sweeper.store;
+    let newest = store.sweeps(Some(&model()), None, 1, None).await.unwrap().items.remove(0);
+    let plan = store.sweep(newest.id).await.unwrap().unwrap().plan.unwrap();
+    let shares = plan.suites.iter().flat_map(|part| &part.endpoints).filter(|e| e.id == endpoint(id));
+    shares.map(|share| share.cases).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_excluded_rest_but_for_once_a_day_and_when_they_are_asked_for() {
+    let world = World::new(fleet()).await;
+    world.configure(&settings(FAST_POLICY));
+    let clock = ManualClock::at(1_772_447_400_000_000);
+    let service = world.service(Arc::new(clock.clone()), "watched").await;
+    let mut watched = Watched { service, clock, lists: Vec::new() };
+    watched.until("all are decided", |all| all.values().all(|standing| standing.is_decided()) && all.len() == 4).await;
+    let Watched { service, clock, .. } = watched;
+    // One o'clock at night of the next day.
+    let now_us = exactod::clock::Clock::now_us(&clock);
+    clock.advance_us(25 * HOUR - now_us.rem_euclid(24 * HOUR));
+    let by_hand = manual_request(Duration::from_secs(3600));
+    let sweep = async |request: &SweepRequest| {
+        let runtime = service.runtime.load_full();
+        let swept = service.sweeper.run(&runtime, &runtime.models[&model()], request, &service.signals).await;
+        assert!(matches!(swept, Ok(SweepOutcome::Done { resumed: false, .. })), "{swept:?}");
+        clock.advance_us(HOUR);
+        cases_asked(&service, "dogwood").await
+    };
+    let only = |id: &str| SweepRequest { endpoints: vec![endpoint(id)], ..by_hand.clone() };
+    assert_eq!(sweep(&only("alder")).await, 0, "without the anchors: no evidence");
+    assert!(sweep(&by_hand).await > 0, "the first sweep of the day that gives evidence");
+    assert_eq!(sweep(&by_hand).await, 0, "the second");
+    assert!(sweep(&only("dogwood")).await > 0, "asked for by name");
+    let full = SweepRequest { kind: SweepKind::Full, ..by_hand.clone() };
+    assert_eq!(sweep(&full).await as usize, CASES, "every case");
+    service.close().await;
 }

@@ -30,6 +30,7 @@ async fn the_demo_says_where_to_look_and_shows_it() {
     demo.signal("INT").await;
     let (code, log) = demo.ended().await;
     assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("WARN"), "its lines stand alone: {log}");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "it leaves nothing behind: {left:?}");
 }

@@ -7,7 +7,6 @@ mod daemon;
 mod gate;
 #[path = "../support/odd_server.rs"]
 mod odd_server;
-#[expect(dead_code, reason = "the store's contracts use all of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/suites.rs"]
@@ -22,8 +21,11 @@ mod decisions;
 mod demo;
 mod eval_suites;
 mod history;
+mod interrupted;
 mod odd_answers;
 mod orders;
+mod printed;
+mod reload;
 mod restart;
 mod schedule;
 mod scorecards;

@@ -84,7 +84,9 @@ async fn followed(world: World) {
 /// The last listed ones are banned over HTTP: the list is held and says so, everywhere; then all is undone.
 async fn over_http(world: &World, daemon: &Daemon) {
     for endpoint in ["alder", "cedar"] {
-        let answer = daemon.post(&format!("/v1/models/{MODEL}/endpoints/{endpoint}/ban"), r#"{"by": "bob"}"#).await;
+        let answer = daemon
+            .post(&format!("/v1/models/{MODEL}/endpoints/{endpoint}/ban"), &serde_json::json!({"by": "bob"}))
+            .await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     let list = served(daemon, "the list is held", |list| list["mode"] == json!(AllowlistMode::Frozen)).await;
@@ -98,7 +100,7 @@ async fn over_http(world: &World, daemon: &Daemon) {
     }
     served(daemon, "all are back", |list| ids(list).len() == 3).await;
     eventually("the alarm is closed", async || daemon.metric(&metric).await.filter(|n| *n == 0.0)).await;
-    let refused = daemon.post(&format!("/v1/models/{MODEL}/ack"), "{}").await;
+    let refused = daemon.post(&format!("/v1/models/{MODEL}/ack"), &serde_json::json!({})).await;
     assert_eq!(refused.status, 409, "{refused:?}");
 }
 

@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
+use exactod::clock::ManualClock;
+use exactod::daemon::{Service, SweepError, SweepOutcome, manual_request};
 use exactod::domain::{AttemptKey, SweepState};
 use serde_json::json;
 
 use crate::gate::Gate;
 use crate::suites::CASES;
-use crate::world::{Settings, World, eventually, good, weak};
+use crate::world::{Settings, World, eventually, good, model, weak};
 
 const ENDPOINTS: usize = 3;
 /// Answers of each endpoint that arrive before the kill.
@@ -70,6 +74,38 @@ async fn killed_and_finished(world: World) {
     assert_eq!(ended.spent_nanousd, cost, "no money is counted twice");
     assert!(store.running_sweeps(None).await.unwrap().is_empty());
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_of_a_living_process_is_not_closed_however_old_it_is() {
+    let world = World::new(vec![good("alder")]).await;
+    let gate = Gate::before(&world.fleet, 0).await;
+    world.configure_for(&gate.providers, &Settings::default());
+    let clock = ManualClock::at(1_772_447_400_000_000);
+    let one = world.service(Arc::new(clock.clone()), "one").await;
+    let two = world.service(Arc::new(clock.clone()), "two").await;
+    let sweeping = tokio::spawn({
+        let one = Arc::clone(&one);
+        async move { sweep(&one, Duration::from_secs(3600)).await }
+    });
+    eventually("requests are in flight", async || (world.requests() as usize == IN_FLIGHT).then_some(())).await;
+    clock.advance_us(10_000_000);
+    // For the other one the sweep, ten seconds old, is older than its deadline; its lease still holds.
+    let other = sweep(&two, Duration::ZERO).await;
+    assert!(matches!(&other, Err(SweepError::Busy { owner, .. }) if owner == "one"), "{other:?}");
+    gate.open();
+    assert!(matches!(sweeping.await.unwrap(), Ok(SweepOutcome::Done { resumed: false, .. })));
+    let sweeps = one.sweeper.store.sweeps(None, None, 10, None).await.unwrap().items;
+    assert_eq!(sweeps.len(), 1);
+    assert_eq!(sweeps[0].state, SweepState::Done);
+    one.close().await;
+    two.close().await;
+}
+
+async fn sweep(service: &Service, deadline: Duration) -> Result<SweepOutcome, SweepError> {
+    let runtime = service.runtime.load_full();
+    let request = manual_request(deadline);
+    service.sweeper.run(&runtime, &runtime.models[&model()], &request, &service.signals).await
 }
 
 /// An endpoint and a case of a suite.

@@ -153,3 +153,35 @@ async fn sighup_takes_a_right_config_and_refuses_a_wrong_one_whole() {
     assert!(daemon.metric("exactod_config_reloads_total{result=\"ok\"}").await.unwrap() >= 1.0);
     assert!(daemon.stop().await.contains("config reloaded"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sweep_by_hand_starts_one_waits_and_a_third_is_refused() {
+    let world = World::new(vec![good("alder")]).await;
+    world.json(&["sweep", "--json"]).await;
+    let asked = world.requests();
+    let gate = Gate::before(&world.fleet, 0).await;
+    world.configure_for(&gate.providers, &Settings::default());
+    let daemon = Daemon::start(&world).await;
+    // The daemon's first sweep makes up for the tick of the year.
+    eventually("its own sweep is in flight", async || (world.requests() == asked + 2).then_some(())).await;
+    let running = daemon.get("/v1/sweeps?state=running", None).await.json()["items"][0]["id"].take();
+    let second = daemon.post("/v1/sweeps", &json!({"model": "lab/m"})).await;
+    assert_eq!(second.status, StatusCode::ACCEPTED, "{second:?}");
+    assert_eq!((&second.json()["status"], &second.json()["after"]), (&json!("queued"), &running));
+    let third = daemon.post("/v1/sweeps", &json!({"model": "lab/m"})).await;
+    assert_eq!(third.status, StatusCode::CONFLICT, "{third:?}");
+    assert!(third.body.contains("another one waits"), "{third:?}");
+    gate.open();
+    eventually("all are done", async || {
+        let items = daemon.get("/v1/sweeps?state=done", None).await.json()["items"].take();
+        (items.as_array().unwrap().len() == 3).then_some(())
+    })
+    .await;
+    let started = eventually("the worker is idle", async || {
+        let answer = daemon.post("/v1/sweeps", &json!({"model": "lab/m", "limit": 1})).await;
+        (answer.status == StatusCode::ACCEPTED).then(|| answer.json())
+    })
+    .await;
+    assert!(started["status"] == "started" || started["status"] == "queued", "{started}");
+    daemon.stop().await;
+}

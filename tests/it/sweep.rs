@@ -186,6 +186,8 @@ async fn wrong_arguments_end_with_2_and_say_what_there_is() {
         (["sweep", "--limit", "0"], "at least 1"),
         (["sweep", "--epochs", "2"], "--full"),
         (["sweep", "--frob", "1"], "--frob"),
+        (["sweep", "--until-decided", "--endpoint=alder"], "leave --endpoint out"),
+        (["sweep", "--until-decided", "--suite=tool-use"], "add output-quality"),
     ] {
         let ran = world.run(&args).await;
         assert_eq!(ran.code, 2, "{args:?}: {ran:?}");

@@ -118,6 +118,38 @@ async fn of_the_ticks_missed_while_nobody_ran_the_last_is_made_up_for_and_only_o
     assert_eq!(ticks[..3], expected, "10:00; 15:00 for five that were missed; 16:00 as it came");
 }
 
+/// Stands still, jumps when told to, and is looked at often: so looks a suspend of the machine.
+#[derive(Clone)]
+struct Suspended(ManualClock);
+
+impl Clock for Suspended {
+    fn now_us(&self) -> i64 {
+        self.0.now_us()
+    }
+
+    fn rate(&self) -> f64 {
+        1e9
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_ticks_slept_through_the_last_is_made_up_for() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    world.configure(&hourly());
+    let clock = ManualClock::at(HALF_PAST_TEN);
+    let serving = Serving::start(&world, Suspended(clock.clone()), "only").await;
+    done(serving.store(), 1).await;
+    // Two thousand hours: at this clock's rate two hours of the machine.
+    clock.advance_us(2000 * HOUR);
+    done(serving.store(), 2).await;
+    clock.advance_us(HOUR);
+    done(serving.store(), 3).await;
+    serving.stop().await;
+    let ten = HALF_PAST_TEN - 30 * MINUTE;
+    let ticks: Vec<i64> = fires(&world).await.into_iter().map(|(at, ..)| at).collect();
+    assert_eq!(ticks, [ten, ten + 2000 * HOUR, ten + 2001 * HOUR]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_tick_waits_for_the_sweep_in_flight_and_those_after_it_are_noted_as_overlapping() {
     let world = World::new(vec![good("alder"), good("birch")]).await;
@@ -129,7 +161,9 @@ async fn one_tick_waits_for_the_sweep_in_flight_and_those_after_it_are_noted_as_
     let last_noted = eventually("three ticks are noted as overlapping", async || {
         let all = fires(&world).await;
         let overlapping = || all.iter().filter(|(_, _, note)| note == "overlapping");
-        (overlapping().count() >= 3).then(|| overlapping().map(|fire| fire.0).max().unwrap())
+        // On a busy machine three hours of this clock pass before the first sweep is planned.
+        let begun = !sweeps(serving.store()).await.is_empty();
+        (begun && overlapping().count() >= 3).then(|| overlapping().map(|fire| fire.0).max().unwrap())
     })
     .await;
     let in_flight = sweeps(serving.store()).await;

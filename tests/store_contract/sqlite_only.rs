@@ -23,7 +23,7 @@ async fn a_missing_folder_is_made_and_the_file_marked() {
     let url = format!("sqlite://{}", folder.path().join("a/b/store.db").display());
     let never = StoreOptions { create: false, ..StoreOptions::default() };
     let error = Store::open(&url, &never).await.unwrap_err();
-    assert!(matches!(&error, StoreError::CannotOpen { .. }), "{error}");
+    assert!(matches!(&error, StoreError::Missing { .. }), "{error}");
     assert!(!folder.path().join("a").exists());
     Store::open_migrated(&url, &StoreOptions::default()).await.unwrap().close().await;
     assert_eq!(number(&url, "PRAGMA application_id").await, SQLITE_APPLICATION_ID);

@@ -97,10 +97,10 @@ impl Daemon {
         Answer { status, headers, body: response.text().await.unwrap() }
     }
 
-    /// `POST` of a JSON body.
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    /// `POST` of a JSON document.
+    pub async fn post(&self, path: &str, document: &Value) -> Answer {
         let request = self.http.post(format!("{}{path}", self.base)).header("content-type", "application/json");
-        let response = request.body(body.to_owned()).send().await.unwrap();
+        let response = request.body(document.to_string()).send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         Answer { status, headers, body: response.text().await.unwrap() }
     }

@@ -100,7 +100,11 @@ impl World {
 
     /// The same on a new PostgreSQL database.
     pub async fn on_postgres(endpoints: Vec<EndpointSpec>) -> World {
-        let database = postgres::migrated_database().await;
+        World::on(postgres::migrated_database().await, endpoints).await
+    }
+
+    /// The same on a database at a URL.
+    pub async fn on(database: String, endpoints: Vec<EndpointSpec>) -> World {
         let world = World { database, ..World::new(endpoints).await };
         world.configure(&Settings::default());
         world

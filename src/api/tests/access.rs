@@ -85,3 +85,16 @@ async fn without_tokens_only_this_machine_is_served() {
     post(&[host, ("origin", "http://127.0.0.1:8080")]).await.is_problem(400, "bad-body");
     post(&[host]).await.is_problem(400, "bad-body");
 }
+
+#[tokio::test]
+async fn a_listener_that_the_network_reaches_serves_nothing_without_tokens() {
+    let kit = Kit::new().await.on_the_network();
+    kit.publish(1);
+    let local = [("host", "localhost")];
+    for path in [LIST, "/v1/models", "/v1/attempts", "/metrics", "/", "/healthz"] {
+        kit.ask("GET", path, &local).await.is_problem(403, "foreign-site");
+    }
+    kit.post("/v1/sweeps", r#"{"model": "kimi"}"#, &local).await.is_problem(403, "foreign-site");
+    let guarded = guarded().await.on_the_network();
+    assert_eq!(guarded.ask("GET", LIST, &[("authorization", "Bearer r-token")]).await.status, 200);
+}

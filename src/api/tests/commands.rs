@@ -23,10 +23,19 @@ async fn a_sweep_is_handed_to_the_daemon_as_asked() {
     let answer = kit.post(SWEEPS, body, &[]).await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.json()["status"], "queued");
+    assert_eq!(answer.json()["after"], serde_json::Value::Null, "nothing is in flight here");
     assert_eq!(answer.json()["watch"], "/v1/sweeps?model=lab%2Fm%3Afree");
     let command = handed.await.unwrap().unwrap();
     assert_eq!((command.model, command.suites, command.endpoints), (model(), vec![suite()], vec![endpoint(1)]));
     assert_eq!((command.limit, command.full, command.epochs), (Some(5), true, Some(2)));
+}
+
+#[tokio::test]
+async fn what_begins_at_once_is_called_started() {
+    let kit = Kit::new().await;
+    daemon(&kit, SweepReply::Started);
+    let answer = kit.post(SWEEPS, r#"{"model": "kimi"}"#, &[]).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["status"].as_str()), (202, Some("started")));
 }
 
 #[tokio::test]

@@ -175,6 +175,7 @@ impl Kit {
             metrics: Arc::new(Metrics::new()),
             progress: Arc::new(Progress::default()),
             clock: Arc::new(ManualClock::at(NOW)),
+            loopback_only: true,
             setup: Arc::new(ArcSwap::from_pointee(ApiSetup { models: config.models, server, suites })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
             scorecards: Arc::clone(&daemon) as Arc<dyn ScorecardSource>,
@@ -185,6 +186,12 @@ impl Kit {
         let router = router(state.clone());
         let commands = Mutex::new(Some(commands));
         Kit { state, router, daemon, ready, commands, _folder: folder }
+    }
+
+    /// The same daemon behind a listener that the network reaches.
+    pub fn on_the_network(self) -> Kit {
+        let state = ApiState { loopback_only: false, ..self.state };
+        Kit { router: router(state.clone()), state, ..self }
     }
 
     /// Opens allowlists to all.

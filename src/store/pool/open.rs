@@ -75,7 +75,7 @@ async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
     } else if options.create {
         make_parent(&file)?;
     } else {
-        return Err(StoreError::CannotOpen { place: path.to_owned(), why: "there is no such file".to_owned() });
+        return Err(StoreError::Missing { place: path.to_owned() });
     }
     let write = SqlitePoolOptions::new()
         .max_connections(1)
@@ -150,11 +150,18 @@ async fn open_postgres(url: &str, place: &str, options: &StoreOptions) -> Result
         .map_err(|error| StoreError::BadUrl { url: place.to_owned(), why: error.to_string() })?
         .application_name("exactod")
         .disable_statement_logging();
+    let patience = options.busy_timeout.max(BUSY_TIMEOUT);
+    // Once without the pool, which tries again until its time is up and then does not say why.
+    match tokio::time::timeout(patience, connect.connect()).await {
+        Ok(connection) => connection?.close().await?,
+        Err(_) => return Err(StoreError::Unreachable(format!("no answer within {} s", patience.as_secs()))),
+    }
     let pool = PgPoolOptions::new()
         .max_connections(options.connections.max(1))
-        .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
+        .acquire_timeout(patience)
         .connect_with(connect)
-        .await?;
+        .await
+        .map_err(|error| StoreError::from(error).on_a_server())?;
     Ok(Pool::Postgres(pool))
 }
 
