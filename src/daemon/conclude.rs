@@ -20,6 +20,8 @@ use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Stor
 
 /// Alarm kinds that a fold sets and clears; others (budget, writer) have owners of their own.
 const FOLD_ALARMS: [&str; 4] = ["common", "provenance", "reference", "frozen"];
+/// Of these, what follows from state and list alone: set and cleared with every list.
+const LIST_ALARMS: [&str; 1] = ["frozen"];
 
 /// A model's state as stored, with the number that the next one must follow.
 pub(super) struct Base {
@@ -48,16 +50,18 @@ pub(super) async fn synced_state(
     let base = load(&sweeper.store, &model.config.id).await?;
     let (next, decisions) = synced(runtime, model, &base.state, now_us);
     let figures = figures(sweeper, model, now_us).await?;
-    let draft = draft(sweeper, model, &next, &figures, now_us).await?;
+    let Listing { draft, held } = listing(sweeper, model, &next, &figures, now_us).await?;
     if next == base.state && decisions.is_empty() && draft.is_none() {
         return Ok(next);
     }
     let decisions = identified(sweeper, &model.config.id, decisions);
+    let (open, close) = alarm_changes(sweeper, &model.config.id, &LIST_ALARMS, held.as_slice(), now_us).await?;
     let commit = CurationCommit {
         state: Some(NewState { base: base.seq, bytes: curation::encode(&next) }),
         decisions: decisions.clone(),
+        open,
+        close,
         allowlist: draft.as_ref().map(new_allowlist),
-        ..CurationCommit::default()
     };
     sweeper.store.commit_curation(&model.config.id, now_us, &commit).await?;
     announce(sweeper, &model.config.id, &next, &decisions, draft);
@@ -104,10 +108,10 @@ pub(super) async fn fold(
     let folded = curation::fold_sweep(&state, policy, &record);
     decisions.extend(folded.decisions);
     let figures = figures(sweeper, model, now_us).await?;
-    let draft = draft(sweeper, model, &folded.state, &figures, now_us).await?;
+    let Listing { draft, held } = listing(sweeper, model, &folded.state, &figures, now_us).await?;
     let mut alarms = folded.alarms;
-    alarms.extend(draft.as_ref().and_then(|d| curation::frozen_alarm(&folded.state, &d.allowlist)));
-    let (open, close) = alarm_changes(sweeper, &plan.model, &alarms, now_us).await?;
+    alarms.extend(held);
+    let (open, close) = alarm_changes(sweeper, &plan.model, &FOLD_ALARMS, &alarms, now_us).await?;
     let decisions = identified(sweeper, &plan.model, decisions);
     let end = SweepEnd {
         sweep: plan.id,
@@ -168,20 +172,29 @@ pub async fn refresh(sweeper: &Sweeper, model: &ModelRuntime) -> Result<(), Swee
         return Ok(());
     }
     let figures = figures(sweeper, model, now_us).await?;
-    let Some(draft) = draft(sweeper, model, &base.state, &figures, now_us).await? else { return Ok(()) };
-    let commit = CurationCommit { allowlist: Some(new_allowlist(&draft)), ..CurationCommit::default() };
+    let Listing { draft: Some(draft), held } = listing(sweeper, model, &base.state, &figures, now_us).await? else {
+        return Ok(());
+    };
+    let (open, close) = alarm_changes(sweeper, &model.config.id, &LIST_ALARMS, held.as_slice(), now_us).await?;
+    let commit = CurationCommit { open, close, allowlist: Some(new_allowlist(&draft)), ..CurationCommit::default() };
     sweeper.store.commit_curation(&model.config.id, now_us, &commit).await?;
     announce(sweeper, &model.config.id, &base.state, &[], Some(draft));
     Ok(())
 }
 
-async fn draft(
+/// The next document, if there is one, and the alarm of the list that is in force with it: also the old list may be held.
+struct Listing {
+    draft: Option<Draft>,
+    held: Option<AlarmNote>,
+}
+
+async fn listing(
     sweeper: &Sweeper,
     model: &ModelRuntime,
     state: &ModelState,
     figures: &BTreeMap<EndpointId, Figures>,
     now_us: Micros,
-) -> Result<Option<Draft>, SweepError> {
+) -> Result<Listing, SweepError> {
     let previous = sweeper.store.allowlist(&model.config.id, None).await?;
     let previous: Option<Allowlist> = match previous {
         None => None,
@@ -191,7 +204,10 @@ async fn draft(
         })?),
     };
     let endpoints = &model.config.endpoints;
-    Ok(curation::allowlist(state, &model.config.policy, endpoints, previous.as_ref(), now_us, figures))
+    let draft = curation::allowlist(state, &model.config.policy, endpoints, previous.as_ref(), now_us, figures);
+    let in_force = draft.as_ref().map(|d| &d.allowlist).or(previous.as_ref());
+    let held = in_force.and_then(|list| curation::frozen_alarm(state, list));
+    Ok(Listing { draft, held })
 }
 
 /// What `rank_by` may order by: price from the configuration, latency and throughput from the stored attempts.
@@ -274,6 +290,7 @@ pub fn put_up(sweeper: &Sweeper, model: &ModelId, list: NewAllowlist, listed: us
 async fn alarm_changes(
     sweeper: &Sweeper,
     model: &ModelId,
+    kinds: &[&str],
     notes: &[AlarmNote],
     now_us: Micros,
 ) -> Result<(Vec<Alarm>, Vec<AlarmKey>), StoreError> {
@@ -299,7 +316,7 @@ async fn alarm_changes(
         .await?
         .into_iter()
         .map(|alarm| alarm.key)
-        .filter(|k| k.model.as_ref() == Some(model) && FOLD_ALARMS.contains(&k.kind.as_str()) && !holding.contains(k))
+        .filter(|k| k.model.as_ref() == Some(model) && kinds.contains(&k.kind.as_str()) && !holding.contains(k))
         .collect();
     Ok((open, close))
 }
