@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::gauges;
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{SweepError, Sweeper};
 use crate::config::ModelConfig;
@@ -64,6 +65,7 @@ pub(super) async fn synced_state(
         allowlist: draft.as_ref().map(new_allowlist),
     };
     sweeper.store.commit_curation(&model.config.id, now_us, &commit).await?;
+    gauges::show_alarms(&sweeper.metrics, &model.config.id, &LIST_ALARMS, held.as_slice());
     announce(sweeper, &model.config.id, &next, &decisions, draft);
     Ok(next)
 }
@@ -131,6 +133,7 @@ pub(super) async fn fold(
     sweeper.store.commit_sweep_end(&end).await?;
     let labels = ModelWordLabels { model: plan.model.to_string(), kind: SweepState::Done.name().to_owned() };
     sweeper.metrics.sweeps.get_or_create(&labels).inc();
+    gauges::show_alarms(&sweeper.metrics, &plan.model, &FOLD_ALARMS, &alarms);
     for alarm in &alarms {
         warn!(model = %plan.model, kind = alarm.kind.name(), "alarm: {}", alarm.message);
     }
@@ -178,6 +181,7 @@ pub async fn refresh(sweeper: &Sweeper, model: &ModelRuntime) -> Result<(), Swee
     let (open, close) = alarm_changes(sweeper, &model.config.id, &LIST_ALARMS, held.as_slice(), now_us).await?;
     let commit = CurationCommit { open, close, allowlist: Some(new_allowlist(&draft)), ..CurationCommit::default() };
     sweeper.store.commit_curation(&model.config.id, now_us, &commit).await?;
+    gauges::show_alarms(&sweeper.metrics, &model.config.id, &LIST_ALARMS, held.as_slice());
     announce(sweeper, &model.config.id, &base.state, &[], Some(draft));
     Ok(())
 }
@@ -267,9 +271,7 @@ fn announce(sweeper: &Sweeper, model: &ModelId, state: &ModelState, decisions: &
         };
         sweeper.metrics.decisions.get_or_create(&labels).inc();
     }
-    for (id, endpoint) in state.endpoints.iter().filter(|(_, e)| e.configured) {
-        sweeper.metrics.set_standing(model, id, endpoint.standing);
-    }
+    gauges::show_standings(&sweeper.metrics, model, state);
     if let Some(draft) = draft {
         let list = new_allowlist(&draft);
         info!(%model, revision = list.revision, listed = draft.allowlist.providers.len(), "allowlist published");
@@ -324,6 +326,8 @@ async fn alarm_changes(
 /// Opens an alarm of a model.
 pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: &str) -> Result<(), StoreError> {
     let now_us = sweeper.clock.now_us();
+    // Before the row: on a full disk the row cannot be written, and that is when the alarm is wanted.
+    sweeper.metrics.set_alarms(model, kind, 1);
     let key = AlarmKey { model: Some(model.clone()), endpoint: None, kind: kind.to_owned() };
     let alarm =
         Alarm { id: sweeper.ids.uuid(now_us), key, text: text.to_owned(), opened_at_us: now_us, closed_at_us: None };
@@ -331,17 +335,14 @@ pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: 
     if !opened.is_empty() {
         warn!(%model, kind, "alarm: {text}");
     }
-    let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };
-    sweeper.metrics.alarms.get_or_create(&labels).set(1);
     Ok(())
 }
 
 /// Closes an alarm of a model, if it is open.
 pub(super) async fn clear(sweeper: &Sweeper, model: &ModelId, kind: &str) -> Result<(), StoreError> {
+    sweeper.metrics.set_alarms(model, kind, 0);
     let key = AlarmKey { model: Some(model.clone()), endpoint: None, kind: kind.to_owned() };
     sweeper.store.set_alarms(&[], &[key], sweeper.clock.now_us()).await?;
-    let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };
-    sweeper.metrics.alarms.get_or_create(&labels).set(0);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod budget;
 mod conclude;
+mod gauges;
 mod owner;
 mod reload;
 mod runtime;

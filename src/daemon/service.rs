@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::gauges;
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
 use super::scheduler::Scheduler;
@@ -108,6 +109,7 @@ impl Service {
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
         let service = Service { sweeper, runtime, signals, workers, reloaded: Arc::new(watch::channel(0).0) };
         service.upkeep().put_lists_up().await?;
+        gauges::seed(&service.sweeper, &service.runtime.load()).await?;
         Ok(service)
     }
 

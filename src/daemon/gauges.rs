@@ -1,0 +1,47 @@
+//! Standings and alarms as metrics: set when they change, and from the store when the process begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::conclude;
+use super::runtime::Runtime;
+use super::sweeper::{SweepError, Sweeper};
+use crate::curation::{AlarmNote, ModelState};
+use crate::domain::ModelId;
+use crate::metrics::Metrics;
+
+/// Sets the standings of a model's configured endpoints; the others have none any more.
+pub(super) fn show_standings(metrics: &Metrics, model: &ModelId, state: &ModelState) {
+    for (id, endpoint) in &state.endpoints {
+        if endpoint.configured {
+            metrics.set_standing(model, id, endpoint.standing);
+        } else {
+            metrics.forget_standing(model, id);
+        }
+    }
+}
+
+/// Sets how many alarms of each of the `kinds` a model has, by the notes of those that hold.
+pub(super) fn show_alarms(metrics: &Metrics, model: &ModelId, kinds: &[&str], holding: &[AlarmNote]) {
+    for kind in kinds {
+        metrics.set_alarms(model, kind, holding.iter().filter(|note| note.kind.name() == *kind).count());
+    }
+}
+
+/// Sets all of it as the store has it: a process that begins knows of nothing else.
+pub(super) async fn seed(sweeper: &Sweeper, runtime: &Runtime) -> Result<(), SweepError> {
+    for model in runtime.models.keys() {
+        let base = conclude::load(&sweeper.store, model).await?;
+        show_standings(&sweeper.metrics, model, &base.state);
+    }
+    let mut open: BTreeMap<(ModelId, String), BTreeSet<String>> = BTreeMap::new();
+    for alarm in sweeper.store.open_alarms().await? {
+        let endpoint = alarm.key.endpoint.map(|e| e.to_string()).unwrap_or_default();
+        if let Some(model) = alarm.key.model {
+            open.entry((model, alarm.key.kind)).or_default().insert(endpoint);
+        }
+    }
+    for ((model, kind), endpoints) in open {
+        sweeper.metrics.set_alarms(&model, &kind, endpoints.len());
+    }
+    Ok(())
+}
