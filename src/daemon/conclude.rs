@@ -220,6 +220,9 @@ async fn figures(
     model: &ModelRuntime,
     now_us: Micros,
 ) -> Result<BTreeMap<EndpointId, Figures>, SweepError> {
+    if !model.config.policy.rank_by.needs_speeds() {
+        return Ok(BTreeMap::new());
+    }
     let measured = sweeper.speeds.of(&sweeper.store, &model.config.id, now_us).await?;
     let figure = |e: &crate::domain::Endpoint| {
         let speed = measured.endpoints.get(&e.id);
