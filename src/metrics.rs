@@ -241,6 +241,14 @@ impl Metrics {
         }
     }
 
+    /// Forgets the list of a model that is not configured any more.
+    pub fn forget_list(&self, model: &ModelId) {
+        let labels = ModelLabels { model: model.to_string() };
+        self.allowlist_version.remove(&labels);
+        self.allowlist_providers.remove(&labels);
+        self.allowlist_expiry.remove(&labels);
+    }
+
     /// Sets how many alarms of a kind a model has open.
     pub fn set_alarms(&self, model: &ModelId, kind: &str, open: usize) {
         let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };

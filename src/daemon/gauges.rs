@@ -27,8 +27,18 @@ pub(super) fn show_alarms(metrics: &Metrics, model: &ModelId, kinds: &[&str], ho
     }
 }
 
+/// Forgets the lists of models that are not configured any more: they are withdrawn, and nothing renews them.
+pub(super) fn forget_removed(sweeper: &Sweeper, runtime: &Runtime) {
+    for list in sweeper.board.all() {
+        if !runtime.models.contains_key(&list.model) {
+            sweeper.metrics.forget_list(&list.model);
+        }
+    }
+}
+
 /// Sets all of it as the store has it: a process that begins knows of nothing else.
 pub(super) async fn seed(sweeper: &Sweeper, runtime: &Runtime) -> Result<(), SweepError> {
+    forget_removed(sweeper, runtime);
     for model in runtime.models.keys() {
         let base = conclude::load(&sweeper.store, model).await?;
         show_standings(&sweeper.metrics, model, &base.state);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
-use super::conclude;
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{Signals, SweepError, Sweeper};
+use super::{conclude, gauges};
 use crate::domain::{Allowlist, Micros, ModelId};
 use crate::store::{Retention, StoreError};
 
@@ -48,6 +48,7 @@ impl Upkeep {
             if let Err(error) = self.put_lists_up().await {
                 warn!(%error, "failed to read the current lists; the ones at hand are served on");
             }
+            gauges::forget_removed(&self.sweeper, &runtime);
             if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
                 self.prune(&runtime).await;
             }
