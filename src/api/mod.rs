@@ -25,6 +25,7 @@ mod openapi;
 mod page;
 mod params;
 mod problem;
+mod reports;
 mod routes;
 mod scorecards;
 mod series;
