@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -95,10 +95,8 @@ pub struct Metrics {
     spend: Family<SuiteLabels, Counter<f64, AtomicU64>>,
     /// Sweeps ended, by state.
     pub sweeps: Family<ModelWordLabels, Counter>,
-    /// Attempts of the sweep in flight that are stored.
-    pub sweep_attempts_done: Family<ModelLabels, Gauge<i64, AtomicI64>>,
-    /// Attempts of the sweep in flight that are planned.
-    pub sweep_attempts_planned: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    sweep_attempts_done: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    sweep_attempts_planned: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     /// Current revision.
     pub allowlist_version: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     /// Listed endpoints.
@@ -108,12 +106,9 @@ pub struct Metrics {
     standing: Family<StandingLabels, Gauge<i64, AtomicI64>>,
     /// Decisions made, by standing after.
     pub decisions: Family<StandingLabels, Counter>,
-    /// Open alarms by kind.
-    pub alarms: Family<ModelWordLabels, Gauge<i64, AtomicI64>>,
-    /// Attempts that wait for the store's writer.
-    pub store_pending: Gauge<i64, AtomicI64>,
-    /// Failed writes of the store's writer.
-    pub store_write_failures: Counter,
+    alarms: Family<ModelWordLabels, Gauge<i64, AtomicI64>>,
+    store_pending: Gauge<i64, AtomicI64>,
+    store_write_failures: Counter,
     /// Config reloads by result.
     pub config_reloads: Family<WordLabel, Counter>,
     /// Requests served by the HTTP API (allowlist reads are counted apart from their handler's hot path).
@@ -233,6 +228,45 @@ impl Metrics {
             };
             self.standing.get_or_create(&labels).set(i64::from(s == standing));
         }
+    }
+
+    /// Forgets the standing of an endpoint that is not configured any more.
+    pub fn forget_standing(&self, model: &ModelId, endpoint: &EndpointId) {
+        for s in Standing::ALL {
+            self.standing.remove(&StandingLabels {
+                model: model.to_string(),
+                endpoint: endpoint.to_string(),
+                standing: s.name().to_owned(),
+            });
+        }
+    }
+
+    /// Forgets the list of a model that is not configured any more.
+    pub fn forget_list(&self, model: &ModelId) {
+        let labels = ModelLabels { model: model.to_string() };
+        self.allowlist_version.remove(&labels);
+        self.allowlist_providers.remove(&labels);
+        self.allowlist_expiry.remove(&labels);
+    }
+
+    /// Sets how many alarms of a kind a model has open.
+    pub fn set_alarms(&self, model: &ModelId, kind: &str, open: usize) {
+        let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };
+        self.alarms.get_or_create(&labels).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Sets what the store's writer has waiting, and how often it has failed since the process began.
+    pub fn set_writer(&self, pending: u64, failures: u64) {
+        self.store_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        // Read at the source whenever metrics are asked for: two readers at once must not count a failure twice.
+        self.store_write_failures.inner().fetch_max(failures, Ordering::Relaxed);
+    }
+
+    /// Sets how far a model's sweep in flight is; zeros without one.
+    pub fn set_sweep(&self, model: &ModelId, done: u64, planned: u64) {
+        let labels = ModelLabels { model: model.to_string() };
+        self.sweep_attempts_done.get_or_create(&labels).set(i64::try_from(done).unwrap_or(i64::MAX));
+        self.sweep_attempts_planned.get_or_create(&labels).set(i64::try_from(planned).unwrap_or(i64::MAX));
     }
 
     /// The text exposition.

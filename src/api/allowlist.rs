@@ -50,6 +50,15 @@ pub fn wants_detail(query: Option<&str>) -> Result<bool, Problem> {
 
 /// The list of a model.
 pub fn find(board: &Board, model: &ModelRef) -> Result<Arc<Published>, Problem> {
+    if !model.configured {
+        // Nobody measures it any more and nobody renews its list: a consumer must not take it for a current one.
+        return Err(Problem::not_found(
+            "model-removed",
+            "model removed",
+            format!("{} is not in the configuration any more: its allowlist is withdrawn", model.id),
+        )
+        .hint("take the model out of the gateway, or put it back into the config; /decisions and /scorecards go on"));
+    }
     board.get(model.id.as_str()).ok_or_else(|| {
         Problem::not_found(
             "no-allowlist",

@@ -19,6 +19,7 @@ use super::access::{self, Need};
 use super::limits::{REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX};
 use super::page::PageCache;
 use super::problem::Problem;
+use super::reports::Reports;
 use super::routes::Operation;
 use super::state::ApiState;
 use crate::metrics::RouteLabels;
@@ -31,6 +32,8 @@ pub struct App {
     pub permits: Semaphore,
     /// The page as made last.
     pub page: PageCache,
+    /// Scorecards and series.
+    pub reports: Reports,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }
@@ -41,7 +44,13 @@ pub type Shared = Arc<App>;
 impl App {
     /// Around the daemon's handles.
     pub fn new(state: ApiState, openapi: Bytes) -> Self {
-        App { state, permits: Semaphore::new(REQUESTS_IN_FLIGHT_MAX), page: PageCache::default(), openapi }
+        App {
+            state,
+            permits: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            page: PageCache::default(),
+            reports: Reports::default(),
+            openapi,
+        }
     }
 
     /// Counts an answer.

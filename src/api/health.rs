@@ -11,6 +11,7 @@ use super::limits::READY_STORE_TIMEOUT;
 use super::models;
 use super::params::Params;
 use super::problem::Problem;
+use super::state::ApiState;
 
 /// A key that need not exist: asking for it shows that the store answers.
 const READY_PROBE: &str = "ready_probe";
@@ -40,11 +41,22 @@ pub async fn ready(State(app): State<Shared>) -> Result<Response, Problem> {
 /// `GET /metrics`
 pub async fn metrics(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     Params::read(request.uri().query(), &[])?;
+    read_gauges(&app.state);
     let text = app.state.metrics.encode().map_err(|error| Problem::internal("writing the metrics", &error))?;
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// Gauges of what changes with every attempt are read when they are asked for.
+fn read_gauges(state: &ApiState) {
+    state.metrics.set_writer(state.writer.waiting(), state.writer.status().failures);
+    for model in &state.setup.load().models {
+        let sweep = state.progress.of(&model.id);
+        let (done, planned) = sweep.map_or((0, 0), |s| (s.done(), s.planned));
+        state.metrics.set_sweep(&model.id, done, planned);
+    }
 }
 
 /// `GET /openapi.json`

@@ -18,6 +18,14 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests worked on at once, allowlists apart.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Scorecards and series computed at once: each may read a whole window.
+pub const REPORTS_AT_ONCE: usize = 2;
+/// Requests for scorecards and series that wait for their turn; further ones are refused.
+pub const REPORTS_WAITING_MAX: usize = 16;
+/// How long an answer of theirs is given again.
+pub const REPORTS_AGE_MAX: Duration = Duration::from_secs(3);
+/// Answers of theirs kept at once.
+pub const REPORTS_KEPT_MAX: usize = 64;
 /// What a refused client is told to wait, in seconds.
 pub const RETRY_AFTER_S: u64 = 1;
 /// How long `/readyz` waits for the store.

@@ -27,6 +27,7 @@ mod orders;
 mod page;
 mod params;
 mod problem;
+mod reports;
 mod routes;
 mod scorecards;
 mod series;

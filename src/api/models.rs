@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -25,7 +26,12 @@ pub const PREFIX: &str = "/v1/models/";
 
 /// A JSON answer.
 pub fn json(value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
+    json_text(value.to_string().into())
+}
+
+/// JSON that is written already.
+pub fn json_text(text: Bytes) -> Response {
+    let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -40,15 +46,17 @@ pub fn page(items: Vec<Value>, next: Option<String>) -> Response {
 pub struct ModelRef {
     /// Its canonical id.
     pub id: ModelId,
+    /// It is in the config; else it was, and keeps its history.
+    pub configured: bool,
 }
 
 /// Finds a model by id or alias: a configured one, or one that was and still has a list.
 pub fn resolve(state: &ApiState, setup: &ApiSetup, name: &str) -> Result<ModelRef, Problem> {
     if let Some(model) = setup.model(name) {
-        return Ok(ModelRef { id: model.id.clone() });
+        return Ok(ModelRef { id: model.id.clone(), configured: true });
     }
     if let Some(published) = state.board.get(name) {
-        return Ok(ModelRef { id: published.model.clone() });
+        return Ok(ModelRef { id: published.model.clone(), configured: false });
     }
     let known = || setup.models.iter().map(|m| m.id.as_str());
     let problem = Problem::not_found("unknown-model", "unknown model", format!("no model goes by the name {name:?}"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::guard::App;
 use super::limits::{SERIES_BUCKETS_DEFAULT, SERIES_BUCKETS_MAX};
-use super::models::{self, ModelRef};
+use super::models::ModelRef;
 use super::params::{Param, Params, SINCE, STEP, SUITE, bad};
 use super::problem::{Problem, names};
 use super::state::ApiSetup;
@@ -108,11 +108,17 @@ pub async fn get(
     let from_us = params.since_us(now_us)?;
     let step_us = step(params.step_us()?, now_us - from_us)?;
     let spec = Spec { endpoint: known_endpoint(setup, model, endpoint)?, suite: params.value(SUITE)?, step_us };
+    let question = format!("series {} {} {}", model.id, spec.endpoint, query.unwrap_or_default());
+    app.reports.answer(question, make(app, model, &spec, (from_us, now_us))).await
+}
+
+async fn make(app: &App, model: &ModelRef, spec: &Spec, (from_us, now_us): (Micros, Micros)) -> Result<Value, Problem> {
     let mut buckets = Buckets::new();
     let mut window = app.state.store.window(&model.id, from_us, now_us);
     while let Some(page) = window.next().await? {
-        count(&mut buckets, &spec, &page);
+        count(&mut buckets, spec, &page);
     }
+    let step_us = spec.step_us;
     let suites: Vec<Value> = buckets
         .iter()
         .map(|(suite, buckets)| {
@@ -120,8 +126,8 @@ pub async fn get(
             json!({"suite": suite, "buckets": buckets})
         })
         .collect();
-    Ok(models::json(&json!({"model": model.id, "endpoint": spec.endpoint, "from": rfc3339(from_us),
-                            "to": rfc3339(now_us), "step_us": step_us, "suites": suites})))
+    Ok(json!({"model": model.id, "endpoint": spec.endpoint, "from": rfc3339(from_us), "from_us": from_us,
+              "to": rfc3339(now_us), "to_us": now_us, "step_us": step_us, "suites": suites}))
 }
 
 fn known_endpoint(setup: &ApiSetup, model: &ModelRef, endpoint: &str) -> Result<EndpointId, Problem> {

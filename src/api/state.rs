@@ -16,13 +16,15 @@ use crate::domain::{
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Board;
-use crate::store::Store;
+use crate::store::{BatchWriter, Store};
 
 /// Everything the API reads, and where it sends commands.
 #[derive(Clone)]
 pub struct ApiState {
     /// Sweeps, attempts, decisions, alarms.
     pub store: Store,
+    /// The store's writer: how much waits for it, and how often it failed.
+    pub writer: BatchWriter,
     /// Current allowlists, ready to be sent.
     pub board: Arc<Board>,
     /// Metrics of the process.

@@ -155,9 +155,13 @@ pub struct ScorecardArgs {
     /// Window: a duration back from now (`24h`, `7d`).
     #[arg(long, default_value = "7d")]
     pub since: String,
-    /// Format; csv, md and parquet are written under reports/ unless --out says otherwise.
+    /// Format; csv, md and parquet are written under reports/ unless --out says otherwise. Parquet has the columns of
+    /// csv, as numbers.
     #[arg(long, value_enum, default_value = "table")]
     pub format: CardFormat,
+    /// With --format parquet: the attempts of the window, one row each, instead of the scorecards.
+    #[arg(long)]
+    pub attempts: bool,
     /// File to write (`-`: stdout, not for parquet).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

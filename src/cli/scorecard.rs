@@ -15,6 +15,7 @@ use crate::store::Store;
 
 /// Runs it.
 pub async fn run(cli: &Cli, args: &ScorecardArgs) -> Result<Exit, CliError> {
+    check(cli, args)?;
     let config = setup::config(cli)?;
     let since = durations::parse(&args.since).map_err(|e| CliError::Usage(format!("--since {:?}: {e}", args.since)))?;
     let models: Vec<ModelConfig> = match &args.model {
@@ -38,16 +39,14 @@ async fn write_all(
     (from_us, to_us): (Micros, Micros),
 ) -> Result<Exit, CliError> {
     let format = if cli.json { CardFormat::Json } else { args.format };
-    if format == CardFormat::Parquet {
-        let mut written = Vec::new();
+    if args.attempts {
+        let mut attempts = Vec::new();
         for model in models {
             let pages = report::read_window(store, &model.id, from_us, to_us).await.map_err(CliError::failed)?;
-            let mut frame = report::attempt_frame(&pages).map_err(CliError::failed)?;
-            let path = target(args, config, &format!("attempts-{}", file_name(model.id.as_str())), "parquet")?;
-            report::parquet(&mut frame, &path).map_err(CliError::failed)?;
-            written.push(path);
+            attempts.push((model.id.clone(), pages));
         }
-        return told(&written);
+        let mut frame = report::attempts_of_models(&attempts).map_err(CliError::failed)?;
+        return write_parquet(&mut frame, target(args, config, "attempts", "parquet")?);
     }
     let mut cards = Vec::new();
     for model in models {
@@ -60,7 +59,11 @@ async fn write_all(
         CardFormat::Json if args.out.is_none() => return output::json(&json!({"items": cards})).map(|()| Exit::Yes),
         CardFormat::Json => serde_json::to_string_pretty(&json!({"items": cards})).map_err(CliError::failed)?,
         CardFormat::Csv => report::csv(&cards),
-        CardFormat::Md | CardFormat::Parquet => report::markdown(&cards),
+        CardFormat::Md => report::markdown(&cards),
+        CardFormat::Parquet => {
+            let mut frame = report::card_frame(&cards).map_err(CliError::failed)?;
+            return write_parquet(&mut frame, target(args, config, "scorecards", "parquet")?);
+        }
     };
     if args.out.as_deref() == Some(Path::new("-")) {
         return output::raw(text.as_bytes()).map(|()| Exit::Yes);
@@ -86,8 +89,25 @@ fn target(args: &ScorecardArgs, config: &Config, name: &str, extension: &str) ->
     Ok(folder.join(format!("{name}.{extension}")))
 }
 
-fn file_name(model: &str) -> String {
-    model.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') { c } else { '_' }).collect()
+fn write_parquet(frame: &mut report::Frame, path: PathBuf) -> Result<Exit, CliError> {
+    report::parquet(frame, &path).map_err(CliError::failed)?;
+    told(&[path])
+}
+
+/// What cannot be meant together, before anything is read.
+fn check(cli: &Cli, args: &ScorecardArgs) -> Result<(), CliError> {
+    let wrong = |text: &str| Err(CliError::Usage(text.to_owned()));
+    match args.format {
+        CardFormat::Csv | CardFormat::Md | CardFormat::Parquet if cli.json => {
+            wrong("--json prints JSON, --format asks for something else: give one of them")
+        }
+        CardFormat::Parquet if args.out.as_deref() == Some(Path::new("-")) => {
+            wrong("parquet is not written to stdout: give --out a file, or leave it out for one under reports/")
+        }
+        CardFormat::Parquet => Ok(()),
+        _ if args.attempts => wrong("--attempts goes with --format parquet; `exactod attempts` lists attempts"),
+        _ => Ok(()),
+    }
 }
 
 fn told(paths: &[PathBuf]) -> Result<Exit, CliError> {

@@ -281,13 +281,20 @@ async fn document(service: &Service, model: &ModelConfig, ended: Ended) -> Resul
             }
         }
     }
+    let note = match (ended.note, ended.sweeps.last()) {
+        (None, Some(last)) => {
+            let stored = service.sweeper.store.sweep(*last).await.map_err(CliError::failed)?;
+            stored.map(|s| s.record.note).filter(|note| !note.is_empty())
+        }
+        (note, _) => note,
+    };
     Ok(Document {
         sweep: ended.sweeps.last().map(ToString::to_string),
         sweeps: u32::try_from(ended.sweeps.len()).unwrap_or(u32::MAX),
         model: model.id.to_string(),
         decided: standings.values().all(|s| s.is_decided()),
         endpoints: model.endpoints.iter().filter_map(|e| rows.remove(&e.id)).collect(),
-        note: ended.note,
+        note,
     })
 }
 

@@ -463,7 +463,7 @@ pub static POLICY: Section = Section {
             "min_providers",
             COUNT,
             Default("2"),
-            "The list never falls below this many endpoints (or all, if fewer are configured).",
+            "The list never falls below this many endpoints (or all, if a model has fewer; more than any model has is refused).",
         ),
         key(
             "undecided",
@@ -540,7 +540,7 @@ pub static SUITE_POLICY: Section = Section {
 pub static BUDGET: Section = Section {
     path: "budget",
     heading: "[budget]",
-    about: "Caps that hold: the worst case of a sweep is reserved before its first request.",
+    about: "Caps on what sweeps may cost: the worst case of a sweep is reserved before its first request. What that counts, and what it cannot know: [Money](#money).",
     keys: &[
         key("usd_per_day", USD, Optional("no cap"), "US dollars per UTC day, over all models."),
         key("usd_per_sweep", USD, Optional("no cap"), "US dollars per sweep."),

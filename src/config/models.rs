@@ -35,6 +35,7 @@ pub(super) fn read(
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     // Ids first: an alias that takes a later model's id is the mistake, not that id.
     let views = root.children("model");
+    let mut most = 0;
     let ids: Vec<Option<ModelId>> = views.iter().map(|v| name(v, v.text("id"), "model id", &mut lines)).collect();
     for (view, id) in views.iter().zip(ids) {
         let aliases = view.texts("aliases").unwrap_or_default();
@@ -45,6 +46,8 @@ pub(super) fn read(
         // Endpoints are read even when the model's own id is wrong: all problems at once.
         let Some(model) = id.clone().or(placeholder) else { continue };
         let (endpoints, ids) = endpoints(view, &model, providers);
+        most = most.max(ids.len());
+        policy::check_min_providers(&view.child("policy"), ids.len(), "this model has");
         let reference = reference(view, &ids);
         let (endpoints, providers): (Vec<_>, Vec<_>) = endpoints.into_iter().unzip();
         match id {
@@ -53,6 +56,9 @@ pub(super) fn read(
             }
             None => out.complete = false,
         }
+    }
+    if !views.is_empty() {
+        policy::check_min_providers(&root.child("policy"), most, "no model has more than");
     }
     out
 }

@@ -43,6 +43,18 @@ pub(super) fn read_model(
     policy
 }
 
+/// A list that must hold more endpoints than there are could never change: every exclusion would freeze it. Only what
+/// somebody chose is checked: the default means all endpoints of a smaller model.
+pub(super) fn check_min_providers(view: &View<'_>, endpoints: usize, who: &str) {
+    let chosen = |n: &u32| *n as usize > endpoints && endpoints > 0 && *n != Policy::default().min_providers;
+    let Some(least) = view.count("min_providers").filter(chosen) else { return };
+    view.reader.problem(
+        &view.span_of("min_providers"),
+        problem_text("min_providers", &format!("{least} endpoints can never be listed: {who} {endpoints}")),
+        format!("at most {endpoints}; a smaller number lets bad endpoints leave the list"),
+    );
+}
+
 fn problem_text(key: &str, reason: &str) -> String {
     format!("impossible policy: {key}: {reason}")
 }

@@ -2,17 +2,20 @@
 //!
 //! Layout: 4 bytes of magic, one of version, the fields in declared order, 8 bytes of checksum (FNV-1a). Counts are
 //! LEB128; evidence is raw little-endian f64; sums, which are mostly small whole numbers, are LEB128 of the reversed bits
-//! (2 bytes instead of 8). About 0.4 kB per endpoint and suite.
+//! (2 bytes instead of 8). At most
+//! 1 kB per endpoint and suite.
 
 use std::collections::BTreeMap;
 
 use crate::domain::{EndpointId, Override, Standing, SuiteDigest, SuiteName, SweepId};
 use crate::stats::bets::{K, Logs};
 
-use super::state::{CLUSTERS, Cluster, EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
+use super::clusters::{Cluster, Clusters};
+use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
 
 const MAGIC: &[u8; 4] = b"xcur";
-const VERSION: u8 = 1;
+/// Version 1 kept 32 clusters of cases; they are read as clusters with short keys.
+const VERSION: u8 = 2;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Longest text accepted, in bytes: sentences are far shorter.
@@ -186,11 +189,24 @@ impl Writer {
         self.float(ranking.count);
         self.histogram(histogram);
         [*cases, *batches, *missing].into_iter().for_each(|n| self.count(n));
-        for Cluster { sum, count } in clusters {
-            self.sum(*sum);
-            self.count(*count);
-        }
+        self.clusters(clusters);
         self.sum(*anchor_sum);
+    }
+
+    /// Keys as differences; a cluster in which all passed needs its count alone.
+    fn clusters(&mut self, clusters: &Clusters) {
+        self.0.push(clusters.bits());
+        self.count(clusters.cells().len() as u64);
+        let mut last = 0;
+        for (key, Cluster { sum, count }) in clusters.cells() {
+            self.count(u64::from(key - last));
+            last = key;
+            let all_passed = sum.to_bits() == (count as f64).to_bits();
+            self.count(count << 1 | u64::from(!all_passed));
+            if !all_passed {
+                self.sum(sum);
+            }
+        }
     }
 }
 
@@ -213,7 +229,7 @@ fn standing_code(standing: Standing) -> u8 {
 pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(DecodeError::Foreign)?;
     let version = *rest.first().ok_or(DecodeError::Foreign)?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(DecodeError::Version(version));
     }
     let (body, sum) = rest
@@ -223,12 +239,13 @@ pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
     if checksum(&bytes[..bytes.len() - CHECKSUM_BYTES]) != u64::from_le_bytes(*sum) {
         return Err(DecodeError::Damaged("wrong checksum"));
     }
-    let mut reader = Reader(&body[1..]);
+    let mut reader = Reader(&body[1..], version);
     let state = reader.model()?;
     if reader.0.is_empty() { Ok(state) } else { Err(DecodeError::Damaged("bytes left over")) }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// The bytes left, and the version they were written by.
+struct Reader<'a>(&'a [u8], u8);
 
 type Read<T> = Result<T, DecodeError>;
 
@@ -381,15 +398,31 @@ impl<'a> Reader<'a> {
             cases: self.count()?,
             batches: self.count()?,
             missing: self.count()?,
-            clusters: {
-                let mut clusters = [Cluster::default(); CLUSTERS];
-                for cluster in &mut clusters {
-                    *cluster = Cluster { sum: self.sum()?, count: self.count()? };
-                }
-                clusters
-            },
+            clusters: if self.1 == 1 { self.clusters_of_version_1()? } else { self.clusters()? },
             anchor_sum: self.sum()?,
         })
+    }
+
+    fn clusters_of_version_1(&mut self) -> Read<Clusters> {
+        let mut clusters = [Cluster::default(); 32];
+        for cluster in &mut clusters {
+            *cluster = Cluster { sum: self.sum()?, count: self.count()? };
+        }
+        Ok(Clusters::from_version_1(clusters))
+    }
+
+    fn clusters(&mut self) -> Read<Clusters> {
+        let bits = self.byte()?;
+        let mut last = 0u64;
+        let cells = self.map(|r| {
+            last = last.saturating_add(r.count()?);
+            let key = u16::try_from(last).map_err(|_| DecodeError::Damaged("an impossible cluster"))?;
+            let head = r.count()?;
+            let count = head >> 1;
+            let sum = if head & 1 == 0 { count as f64 } else { r.sum()? };
+            Ok((key, Cluster { sum, count }))
+        })?;
+        Clusters::from_parts(bits, cells).ok_or(DecodeError::Damaged("impossible clusters"))
     }
 }
 

@@ -220,7 +220,7 @@ struct Figures {
 
 impl Figures {
     fn of(evidence: &SuiteEvidence) -> Figures {
-        let summary: Option<Clustered> = from_clusters(evidence.clusters.iter().map(|c| (c.sum, c.count as f64)));
+        let summary: Option<Clustered> = from_clusters(evidence.clusters.iter());
         let histogram = histogram_values(&evidence.histogram);
         let compared: f64 = histogram.iter().map(|(_, n)| n).sum();
         let mean = |sum: f64| (compared > 0.0).then(|| sum / compared);
@@ -272,8 +272,8 @@ fn suite_evidence(evidence: &SuiteEvidence, weight: f64) -> Value {
         "log_e_exclude": evidence.log_e_ex(), "log_e_admit": evidence.log_e_ad(),
         "log_r_exclude": evidence.log_r_ex(), "log_r_admit": evidence.log_r_ad(),
         "cases": evidence.cases, "batches": evidence.batches, "missing": evidence.missing,
-        "scored": evidence.clusters.iter().map(|c| c.count).sum::<u64>(),
-        "score_sum": evidence.clusters.iter().map(|c| c.sum).sum::<f64>(),
+        "scored": evidence.clusters.attempts(),
+        "score_sum": evidence.clusters.score_sum(),
         "compared": evidence.compared(), "anchor_sum": evidence.anchor_sum,
         "rate": figures.rate.map(|(mean, bounds)| json!({"mean": mean, "interval": interval(bounds)})),
         "gap": figures.gap.map(|(mean, bounds)| json!({"mean": mean, "interval": interval(bounds)})),

@@ -320,10 +320,7 @@ pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
 fn add_suite(evidence: &mut SuiteEvidence, tally: &SuiteTally, cold: bool, graded: bool) {
     evidence.cases += tally.asked;
     evidence.missing += tally.lost;
-    for (cluster, new) in evidence.clusters.iter_mut().zip(&tally.clusters) {
-        cluster.sum += new.sum;
-        cluster.count += new.count;
-    }
+    evidence.clusters.merge(&tally.clusters);
     evidence.anchor_sum += tally.anchor_sum;
     for d in &tally.scored {
         *evidence.histogram.entry(histogram_key(*d, graded)).or_default() += 1;

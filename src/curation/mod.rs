@@ -32,6 +32,7 @@
 pub mod allowlist;
 pub mod anchors;
 pub mod budgets;
+pub mod clusters;
 pub mod codec;
 pub mod decision;
 pub mod explain;

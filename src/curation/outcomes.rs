@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::domain::{CaseId, EndpointId, Outcome, OutcomeRow, Policy, SuiteName, SuitePlan, SweepPlan};
 
 use super::anchors::comparison;
-use super::state::{CLUSTERS, Cluster, ModelState, cluster_of};
+use super::clusters::Clusters;
+use super::state::ModelState;
 
 /// What one sweep says about one endpoint.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,7 +41,7 @@ pub struct SuiteTally {
     /// Sum of the anchors' means behind `scored`.
     pub anchor_sum: f64,
     /// Scores by cluster of cases.
-    pub clusters: [Cluster; CLUSTERS],
+    pub clusters: Clusters,
     /// Attempts answered or missing.
     pub asked: u64,
     /// Attempts missing.
@@ -158,9 +159,7 @@ impl<'a> Table<'a> {
             let mean = self.mean(anchors, slot, Cell::score);
             if let Some(y) = cell.score() {
                 suite.sum += y;
-                let cluster = &mut suite.clusters[cluster_of(self.plan.cases[slot / self.epochs].as_str())];
-                cluster.sum += y;
-                cluster.count += 1;
+                suite.clusters.add(self.plan.cases[slot / self.epochs].as_str(), y);
             }
             match (cell.score(), mean) {
                 (Some(y), Some(mean)) => {

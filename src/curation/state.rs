@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::clusters::Clusters;
 use crate::domain::{EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
 use crate::stats::bets::{K, Logs};
 use crate::stats::detector::FRESH;
@@ -18,10 +19,6 @@ pub const HISTOGRAM_SCALE: f64 = 1e6;
 
 /// Width of a histogram bin when scores are graded (display only).
 pub const GRADED_BIN: f64 = 0.01;
-
-/// Cases are hashed into this many clusters for the interval of the rate. Coarser clusters of independent cases keep
-/// the clustered standard error valid and bound the state, however large the suite.
-pub const CLUSTERS: usize = 32;
 
 /// Everything curation remembers of a model. Plain data; [`super::codec`] writes it exactly.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -106,18 +103,9 @@ pub struct SuiteEvidence {
     /// Attempts missing since the reset.
     pub missing: u64,
     /// Scored attempts since the reset, by cluster of cases.
-    pub clusters: [Cluster; CLUSTERS],
+    pub clusters: Clusters,
     /// Sum of the anchors' means over the compared cases since the reset.
     pub anchor_sum: f64,
-}
-
-/// Scores of the cases that share a hash.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Cluster {
-    /// Sum of scores.
-    pub sum: f64,
-    /// Attempts.
-    pub count: u64,
 }
 
 /// Decayed sums behind the choice of anchors.
@@ -178,7 +166,7 @@ impl SuiteEvidence {
             cases: 0,
             batches: 0,
             missing: 0,
-            clusters: [Cluster::default(); CLUSTERS],
+            clusters: Clusters::default(),
             anchor_sum: 0.0,
         }
     }
@@ -203,7 +191,7 @@ impl SuiteEvidence {
         (*acc_ex, *acc_ad, *r_ex, *r_ad) = ([0.0; K], [0.0; K], FRESH, FRESH);
         histogram.clear();
         (*cases, *batches, *missing) = (0, 0, 0);
-        *clusters = [Cluster::default(); CLUSTERS];
+        *clusters = Clusters::default();
         *anchor_sum = 0.0;
     }
 
@@ -353,13 +341,6 @@ impl ModelState {
     pub fn count(&self, standing: Standing) -> usize {
         self.endpoints.values().filter(|e| e.configured && e.standing == standing).count()
     }
-}
-
-/// Cluster of a case: FNV-1a of its id, so that the state means the same in every build.
-#[must_use]
-pub fn cluster_of(case: &str) -> usize {
-    let hash = case.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    ((hash ^ (hash >> 32)) % CLUSTERS as u64) as usize
 }
 
 /// Histogram key of a difference.

@@ -219,6 +219,8 @@ pub(super) async fn restored(
 /// Opens an alarm of a model.
 pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: &str) -> Result<(), StoreError> {
     let now_us = sweeper.clock.now_us();
+    // Before the row: on a full disk the row cannot be written, and that is when the alarm is wanted.
+    sweeper.metrics.set_alarms(model, kind, 1);
     let key = AlarmKey { model: Some(model.clone()), endpoint: None, kind: kind.to_owned() };
     let alarm =
         Alarm { id: sweeper.ids.uuid(now_us), key, text: text.to_owned(), opened_at_us: now_us, closed_at_us: None };
@@ -226,17 +228,14 @@ pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: 
     if !opened.is_empty() {
         warn!(%model, kind, "alarm: {text}");
     }
-    let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };
-    sweeper.metrics.alarms.get_or_create(&labels).set(1);
     Ok(())
 }
 
 /// Closes an alarm of a model, if it is open.
 pub(super) async fn clear(sweeper: &Sweeper, model: &ModelId, kind: &str) -> Result<(), StoreError> {
+    sweeper.metrics.set_alarms(model, kind, 0);
     let key = AlarmKey { model: Some(model.clone()), endpoint: None, kind: kind.to_owned() };
     sweeper.store.set_alarms(&[], &[key], sweeper.clock.now_us()).await?;
-    let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };
-    sweeper.metrics.alarms.get_or_create(&labels).set(0);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 use super::mark::{Mark, Seen};
 use super::runtime::Runtime;
 use super::sweeper::{Signals, SweepError, Sweeper};
-use super::{conclude, steps};
+use super::{conclude, gauges, steps};
 use crate::domain::{Allowlist, ModelId};
 use crate::store::{Head, StoreError};
 
@@ -71,8 +71,9 @@ impl Follower {
             if head.seq < before.seq {
                 self.went_back(head, before).await?;
             }
-            steps::show_standings(&self.sweeper, &head.model, &steps::state(&self.sweeper.store, &head.model).await?);
-            steps::show_stored_alarms(&self.sweeper, &head.model).await?;
+            let state = steps::state(&self.sweeper.store, &head.model).await?;
+            gauges::show_standings(&self.sweeper.metrics, &head.model, &state);
+            gauges::show_stored_alarms(&self.sweeper, &head.model).await?;
             seen.insert(head.model.clone(), Seen { seq: head.seq, revision: self.published(&head.model) });
         }
         Ok(true)

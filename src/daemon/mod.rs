@@ -4,6 +4,7 @@
 mod budget;
 mod conclude;
 mod follow;
+mod gauges;
 mod mark;
 mod operate;
 mod owner;

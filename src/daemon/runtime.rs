@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::schedule::Timetable;
 use crate::clock::Clock;
@@ -91,6 +91,8 @@ pub struct Runtime {
     pub models: BTreeMap<ModelId, Arc<ModelRuntime>>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleRuntime>,
+    /// Sweeps per year of each model, counted when first asked for.
+    per_year: BTreeMap<ModelId, OnceLock<f64>>,
 }
 
 impl Runtime {
@@ -130,7 +132,8 @@ impl Runtime {
                 Ok(ScheduleRuntime { config: s.clone(), timetable })
             })
             .collect::<Result<_, RuntimeError>>()?;
-        Ok(Runtime { config: Arc::new(config), drawers, models, schedules })
+        let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
+        Ok(Runtime { config: Arc::new(config), drawers, models, schedules, per_year })
     }
 
     /// The loaded suites.
@@ -150,19 +153,27 @@ impl Runtime {
             .collect()
     }
 
-    /// Sweeps per year of a model by its schedules, counted over the coming 28 days; 0 without a schedule.
+    /// Sweeps per year of a model by its schedules, counted over the 28 days (a year, if they hold none) after it is first
+    /// asked for; 0 without a schedule.
     #[must_use]
     pub fn sweeps_per_year(&self, model: &ModelConfig, now_us: i64) -> f64 {
-        const DAYS: i64 = 28;
+        let count = || {
+            let rates = [28, 366].into_iter().map(|days| self.rate_over(model, now_us, days));
+            rates.into_iter().find(|rate| *rate > 0.0).unwrap_or(0.0)
+        };
+        self.per_year.get(&model.id).map_or_else(count, |kept| *kept.get_or_init(count))
+    }
+
+    fn rate_over(&self, model: &ModelConfig, now_us: i64, days: i64) -> f64 {
         const FIRES_MAX: usize = 100_000;
-        let until_us = now_us + DAYS * 86_400_000_000;
+        let until_us = now_us + days * 86_400_000_000;
         let fires: usize = self
             .schedules
             .iter()
             .filter(|s| s.config.covers_model(model))
             .map(|s| s.timetable.between(now_us, until_us, FIRES_MAX))
             .sum();
-        fires as f64 * 365.25 / DAYS as f64
+        fires as f64 * 365.25 / days as f64
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::follow::{self, Follower};
+use super::gauges;
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
 use super::scheduler::Scheduler;
@@ -118,6 +119,7 @@ impl Service {
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
         let service = Service { sweeper, runtime, signals, workers, reloaded: Arc::new(watch::channel(0).0) };
         follow::put_lists_up(&service.sweeper).await?;
+        gauges::seed(&service.sweeper, &service.runtime.load()).await?;
         Ok(service)
     }
 

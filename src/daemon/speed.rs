@@ -13,8 +13,8 @@ const WINDOW_US: i64 = 7 * 86_400_000_000;
 const TIMEOUT_FACTOR: i64 = 3;
 /// Fewer attempts than this say nothing about a 99th percentile.
 const ATTEMPTS_MIN: usize = 100;
-/// The figures are read anew after this much time of the machine.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+/// The figures are read anew after this much time of the machine, or after a sweep of this process.
+const KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// One endpoint's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -63,7 +63,7 @@ pub struct SpeedCache {
 }
 
 impl SpeedCache {
-    /// The figures of a model, at most a minute old.
+    /// The figures of a model, at most an hour old.
     ///
     /// # Errors
     /// [`StoreError`] when they must be read and cannot.
@@ -76,6 +76,11 @@ impl SpeedCache {
         let speeds = Arc::new(read(store, model, now_us).await?);
         self.lock().insert(model.clone(), (Instant::now(), Arc::clone(&speeds)));
         Ok(speeds)
+    }
+
+    /// Reads a model's figures anew when they are asked for again: a sweep has ended.
+    pub fn forget(&self, model: &ModelId) {
+        self.lock().remove(model);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ModelId, (Instant, Arc<Speeds>)>> {

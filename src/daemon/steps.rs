@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use tracing::{info, warn};
 
+use super::gauges;
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{SweepError, Sweeper};
 use crate::clock::rfc3339;
 use crate::curation::{
-    self, Act, AlarmKind, AlarmNote, Base, Draft, Figures, HistoryError, ModelState, RULES, Record, Setting, Stepped,
+    self, Act, AlarmNote, Base, Draft, Figures, HistoryError, ModelState, RULES, Record, Setting, Stepped,
 };
 use crate::domain::{Allowlist, Decision, EndpointId, Micros, ModelId};
-use crate::metrics::{ModelLabels, ModelWordLabels, StandingLabels};
+use crate::metrics::{ModelLabels, StandingLabels};
 use crate::publish::{Published, etag_of};
 use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, NewStep, Store, StoreError};
 
@@ -81,14 +82,17 @@ pub(super) fn setting(runtime: &Runtime, model: &ModelRuntime) -> Setting {
     }
 }
 
-/// What happened, with the figures that `rank_by` may order by: latency and throughput from the stored attempts (price
-/// stands in the setting).
+/// What happened, with the figures that `rank_by` orders by: latency and throughput from the stored attempts, where the
+/// policy needs them (price stands in the setting).
 pub(super) async fn record(
     sweeper: &Sweeper,
     model: &ModelRuntime,
     act: Act,
     now_us: Micros,
 ) -> Result<Record, SweepError> {
+    if !model.config.policy.rank_by.needs_speeds() {
+        return Ok(Record { act, figures: BTreeMap::new() });
+    }
     let measured = sweeper.speeds.of(&sweeper.store, &model.config.id, now_us).await?;
     let figures = model.config.endpoints.iter().filter_map(|e| {
         let speed = measured.endpoints.get(&e.id)?;
@@ -180,7 +184,8 @@ pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
         warn!(%model, kind = alarm.kind.name(), "alarm: {}", alarm.message);
     }
     for kind in stepped.governs {
-        show_alarms(sweeper, model, *kind, stepped.alarms.iter().filter(|a| a.kind == *kind).count());
+        let open = stepped.alarms.iter().filter(|a| a.kind == *kind).count();
+        sweeper.metrics.set_alarms(model, kind.name(), open);
     }
     for d in &stepped.decisions {
         tell(d);
@@ -191,7 +196,7 @@ pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
         };
         sweeper.metrics.decisions.get_or_create(&labels).inc();
     }
-    show_standings(sweeper, model, &stepped.state);
+    gauges::show_standings(&sweeper.metrics, model, &stepped.state);
     if let Some(draft) = &stepped.draft {
         let list = new_allowlist(draft);
         info!(%model, revision = list.revision, listed = draft.allowlist.providers.len(), "allowlist published");
@@ -201,28 +206,6 @@ pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
 
 fn tell(d: &Decision) {
     info!(model = %d.model, endpoint = %d.endpoint, from = %d.from, to = %d.to, at = rfc3339(d.at_us), "{}", d.reason);
-}
-
-fn show_alarms(sweeper: &Sweeper, model: &ModelId, kind: AlarmKind, open: usize) {
-    let labels = ModelWordLabels { model: model.to_string(), kind: kind.name().to_owned() };
-    sweeper.metrics.alarms.get_or_create(&labels).set(i64::try_from(open).unwrap_or(i64::MAX));
-}
-
-/// Puts the standings into the metrics.
-pub(super) fn show_standings(sweeper: &Sweeper, model: &ModelId, state: &ModelState) {
-    for (id, endpoint) in state.endpoints.iter().filter(|(_, e)| e.configured) {
-        sweeper.metrics.set_standing(model, id, endpoint.standing);
-    }
-}
-
-/// Puts the alarms that steps govern into the metrics, as the store has them.
-pub(super) async fn show_stored_alarms(sweeper: &Sweeper, model: &ModelId) -> Result<(), StoreError> {
-    let open = sweeper.store.open_alarms().await?;
-    for kind in [AlarmKind::Common, AlarmKind::Frozen, AlarmKind::Provenance, AlarmKind::Reference] {
-        let of = open.iter().filter(|a| a.key.model.as_ref() == Some(model) && a.key.kind == kind.name());
-        show_alarms(sweeper, model, kind, of.count());
-    }
-    Ok(())
 }
 
 /// Puts a stored list on the board and into the metrics.

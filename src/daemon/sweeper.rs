@@ -8,17 +8,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use super::budget::Fitted;
 use super::runtime::{ModelRuntime, Runtime};
 use super::{budget, conclude, owner, taking_part};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, Price, Suite, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
+    BudgetedEndpoint, CaseId, EndpointId, ModelId, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
 };
 use crate::metrics::Metrics;
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
 use crate::publish::Board;
-use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, build_plan, execute};
+use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, WorstCase, build_plan, execute};
 use crate::scoring::Judge;
 use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep, SweepRecord};
 
@@ -257,15 +258,17 @@ impl Sweeper {
             if plan.attempts() == 0 {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
-            let suites: BTreeMap<&str, Arc<Suite>> =
-                runtime.suites().map(|s| (s.name.as_str(), Arc::clone(s))).collect();
             let allowance = budget::allowance(&runtime.config.budget, day_left);
-            let Some(plan) = budget::fit(plan, &suites, &prices(model), allowance) else {
+            let Some(fitted) = self.fitted(runtime, model, plan, allowance).await? else {
                 conclude::raise(self, &model.config.id, "budget", "no sweep fits what is left of the budget").await?;
                 return Ok(Err("no sweep fits what is left of the budget".to_owned()));
             };
-            match self.store.create_sweep(&plan, request.fire.as_ref(), day_cap.as_ref()).await? {
+            let (note, plan) = (fitted.note(), fitted.plan);
+            match self.store.create_noted_sweep(&plan, &note, request.fire.as_ref(), day_cap.as_ref()).await? {
                 Created::Created => {
+                    if !note.is_empty() {
+                        warn!(model = %model.config.id, sweep = %plan.id, "{note}");
+                    }
                     conclude::clear(self, &model.config.id, "budget").await?;
                     return Ok(Ok(plan));
                 }
@@ -275,6 +278,31 @@ impl Sweeper {
             }
         }
         Ok(Err("other processes kept taking the next place; the next tick tries again".to_owned()))
+    }
+
+    /// The plan with its reservation, within what may be spent; `None` when nothing fits.
+    async fn fitted(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        plan: SweepPlan,
+        allowance: Option<i64>,
+    ) -> Result<Option<Fitted>, SweepError> {
+        let (drawers, tariffs) = (runtime.drawers.clone(), budget::tariffs(model));
+        // Draws every case: work for a thread of its own.
+        let fitting = tokio::task::spawn_blocking(move || {
+            let worst_case = WorstCase::of(&plan, &drawers, &tariffs);
+            (worst_case.unlimited, budget::fit(plan, &worst_case, allowance))
+        });
+        let (unlimited, fitted) = fitting.await.map_err(|e| RunError::Worker(e.to_string()))?;
+        if unlimited > 0 && allowance.is_some() {
+            warn!(
+                model = %model.config.id,
+                cases = unlimited,
+                "cases without max_tokens may cost more than is reserved for them: see [budget] in docs/config.md"
+            );
+        }
+        Ok(fitted)
     }
 
     async fn draft(
@@ -362,6 +390,7 @@ impl Sweeper {
             }
             return Ok(SweepOutcome::Parked { sweep: plan.id });
         }
+        self.speeds.forget(&plan.model);
         conclude::fold(self, runtime, model, &plan, fence).await?;
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
     }
@@ -480,8 +509,4 @@ fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) ->
 fn size(budgeted: &BudgetedEndpoint, request: &SweepRequest, full: u32) -> u32 {
     let cases = if request.kind == SweepKind::Full { full } else { budgeted.cases };
     request.limit.map_or(cases, |limit| cases.min(limit))
-}
-
-fn prices(model: &ModelRuntime) -> BTreeMap<EndpointId, Price> {
-    model.config.endpoints.iter().filter_map(|e| e.price.map(|p| (e.id.clone(), p))).collect()
 }

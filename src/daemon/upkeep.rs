@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{Signals, SweepError, Sweeper};
-use super::{conclude, steps};
+use super::{conclude, gauges, steps};
 use crate::domain::{Micros, ModelId};
 use crate::store::{Retention, StoreError};
 
@@ -46,6 +46,7 @@ impl Upkeep {
                     warn!(model = %model.config.id, %error, "upkeep failed; trying again");
                 }
             }
+            gauges::forget_removed(&self.sweeper, &runtime);
             if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
                 self.prune(&runtime).await;
             }

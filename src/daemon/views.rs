@@ -86,6 +86,7 @@ pub(super) fn api_state(
     });
     ApiState {
         store: sweeper.store.clone(),
+        writer: sweeper.writer.clone(),
         board: Arc::clone(&sweeper.board),
         metrics: Arc::clone(&sweeper.metrics),
         progress: Arc::clone(&sweeper.progress),

@@ -32,6 +32,17 @@ pub enum RankBy {
     Throughput,
 }
 
+impl RankBy {
+    /// Whether it needs figures that are read from stored attempts.
+    #[must_use]
+    pub fn needs_speeds(self) -> bool {
+        match self {
+            RankBy::Quality | RankBy::Price => false,
+            RankBy::Latency | RankBy::Throughput => true,
+        }
+    }
+}
+
 /// Budgets in cases per suite per sweep (statistics, section 6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

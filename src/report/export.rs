@@ -1,10 +1,10 @@
-//! Scorecards as CSV and Markdown, attempts as Parquet.
+//! Scorecards as CSV, Markdown and a frame; frames as Parquet.
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
 
-use polars::prelude::DataFrame;
+use polars::prelude::{Column, DataFrame};
 use polars_io::parquet::write::ParquetWriter;
 
 use super::ReportError;
@@ -99,6 +99,27 @@ pub fn markdown(cards: &[Scorecard]) -> String {
         }
     }
     out
+}
+
+/// The table of [`csv`] with numbers as numbers; what is unknown is null.
+///
+/// # Errors
+/// [`ReportError::Frame`].
+pub fn card_frame(cards: &[Scorecard]) -> Result<DataFrame, ReportError> {
+    let rows: Vec<(&Scorecard, &SuiteCard)> = cards.iter().flat_map(|c| c.suites.iter().map(move |s| (c, s))).collect();
+    let mut columns = Vec::with_capacity(COLUMNS.len());
+    for (index, name) in COLUMNS.into_iter().enumerate() {
+        // Each cell is read from the text of the other formats, so that all of them say the same.
+        let texts: Vec<String> = rows.iter().map(|(card, suite)| cells(card, suite)[index].clone()).collect();
+        columns.push(match name {
+            "model" | "endpoint" | "standing" | "suite" | "faults" => Column::new(name.into(), texts),
+            "attempts" | "pass" | "fail" | "unscored" | "first_try_ok" | "delivered" | "tokens_in" | "tokens_out" => {
+                Column::new(name.into(), texts.iter().map(|t| t.parse::<i64>().ok()).collect::<Vec<_>>())
+            }
+            _ => Column::new(name.into(), texts.iter().map(|t| t.parse::<f64>().ok()).collect::<Vec<_>>()),
+        });
+    }
+    Ok(DataFrame::new(rows.len(), columns)?)
 }
 
 /// Writes a frame as Parquet.

@@ -66,6 +66,26 @@ pub fn attempt_frame(pages: &[AttemptColumns]) -> Result<DataFrame, ReportError>
     Ok(DataFrame::new(rows().count(), columns)?)
 }
 
+/// The attempts of several models in one frame, with the model as its first column.
+///
+/// # Errors
+/// [`ReportError::Frame`].
+pub fn attempts_of_models(models: &[(ModelId, Vec<AttemptColumns>)]) -> Result<DataFrame, ReportError> {
+    let mut all: Option<DataFrame> = None;
+    for (model, pages) in models {
+        let mut frame = attempt_frame(pages)?;
+        let names = vec![model.as_str(); frame.height()];
+        frame.insert_column(0, Column::new("model".into(), names))?;
+        match &mut all {
+            None => all = Some(frame),
+            Some(all) => {
+                all.vstack_mut(&frame)?;
+            }
+        }
+    }
+    Ok(all.unwrap_or_default())
+}
+
 fn secondary(faults: &[Fault]) -> Option<String> {
     (!faults.is_empty()).then(|| faults.iter().map(|f| f.name()).collect::<Vec<_>>().join("|"))
 }

@@ -7,8 +7,10 @@ mod export;
 mod frame;
 
 pub use cards::scorecards;
-pub use export::{csv, markdown, parquet};
-pub use frame::{attempt_frame, read_window};
+pub use export::{card_frame, csv, markdown, parquet};
+pub use frame::{attempt_frame, attempts_of_models, read_window};
+/// A table in memory.
+pub type Frame = polars::prelude::DataFrame;
 
 use crate::store::StoreError;
 

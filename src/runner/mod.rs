@@ -7,7 +7,9 @@ mod execute;
 mod ids;
 mod plan;
 mod prepared;
+mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
-pub use plan::{PlanInput, SuiteBudget, build_plan, outcome_of, permutation, shrink_to, worst_case_nanousd};
+pub use plan::{PlanInput, SuiteBudget, build_plan, outcome_of, permutation, shrink_to};
+pub use worst_case::{Tariff, WorstCase};

@@ -1,20 +1,14 @@
 //! Plans a sweep: pure. Everything that a sweep does is fixed here, before its first call.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::domain::{
-    BudgetedEndpoint, Case, CaseId, EndpointId, Fault, Micros, ModelId, Outcome, Price, Suite, SuiteDigest, SuitePlan,
-    SweepId, SweepKind, SweepPlan, UnscoredWhy, Verdict, canonical,
+    BudgetedEndpoint, CaseId, EndpointId, Fault, Micros, ModelId, Outcome, Suite, SuiteDigest, SuitePlan, SweepId,
+    SweepKind, SweepPlan, UnscoredWhy, Verdict, canonical,
 };
-
-/// Answer tokens assumed for a case that sets no `max_tokens`.
-pub const ANSWER_TOKENS_DEFAULT: u64 = 4096;
-/// Bytes of request JSON per prompt token, at least: the worst case of the reservation.
-pub const BYTES_PER_TOKEN_MIN: u64 = 2;
 
 /// One suite with its budgets.
 #[derive(Debug, Clone)]
@@ -112,47 +106,15 @@ fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
     }
 }
 
-/// The most that a sweep can cost, in billionths of a US dollar: all cases, maximal tokens.
+/// Shrinks every budget of a plan to the same share (`parts` of `whole`), so that a sweep fits its money; `None` when
+/// an endpoint would be left with nothing.
 #[must_use]
-pub fn worst_case_nanousd(
-    plan: &SweepPlan,
-    suites: &BTreeMap<&str, Arc<Suite>>,
-    prices: &BTreeMap<EndpointId, Price>,
-) -> i64 {
-    let mut total = 0i64;
-    for part in &plan.suites {
-        let Some(suite) = suites.get(part.suite.as_str()) else { continue };
-        let by_id: BTreeMap<&CaseId, &Arc<Case>> = suite.cases.iter().map(|c| (&c.id, c)).collect();
-        let tokens: Vec<(u64, u64)> =
-            part.cases.iter().map(|id| by_id.get(id).map_or((0, 0), |c| worst_case_tokens(c))).collect();
-        for endpoint in &part.endpoints {
-            let Some(price) = prices.get(&endpoint.id) else { continue };
-            for (tokens_in, tokens_out) in tokens.iter().take(endpoint.cases as usize) {
-                total += price.cost_nanousd(*tokens_in, *tokens_out) * i64::from(part.epochs);
-            }
-        }
-    }
-    total
-}
-
-fn worst_case_tokens(case: &Case) -> (u64, u64) {
-    let bytes = case.messages.text().len() as u64 + case.tools.as_ref().map_or(0, |t| t.text().len() as u64);
-    let answer = case
-        .request
-        .get("max_tokens")
-        .or_else(|| case.request.get("max_completion_tokens"))
-        .and_then(serde_json::Value::as_u64)
-        .unwrap_or(ANSWER_TOKENS_DEFAULT);
-    (bytes / BYTES_PER_TOKEN_MIN + 1, answer)
-}
-
-/// Shrinks every budget of a plan by the same factor, so that a sweep fits its money; `None` when an endpoint would
-/// be left with nothing.
-#[must_use]
-pub fn shrink_to(mut plan: SweepPlan, factor: f64) -> Option<SweepPlan> {
+pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> {
+    let mut plan = plan.clone();
     for part in &mut plan.suites {
         for endpoint in &mut part.endpoints {
-            endpoint.cases = (f64::from(endpoint.cases) * factor).floor() as u32;
+            let cases = u64::from(endpoint.cases) * u64::from(parts) / u64::from(whole.max(1));
+            endpoint.cases = u32::try_from(cases).unwrap_or(u32::MAX);
             if endpoint.cases == 0 {
                 return None;
             }
@@ -190,7 +152,7 @@ fn graded_outcome(score: Option<f64>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 

@@ -87,7 +87,7 @@ statements! {
 
     SWEEP_ADD = "INSERT INTO sweeps (id, model, ordinal, kind, state, plan, planned_at_us, finished_at_us, \
                  reserved_nanousd, spent_nanousd, lease_owner, lease_until_us, fence, note) \
-                 VALUES ($1, $2, $3, $4, 'running', $5, $6, NULL, $7, 0, NULL, NULL, 0, '') ON CONFLICT DO NOTHING";
+                 VALUES ($1, $2, $3, $4, 'running', $5, $6, NULL, $7, 0, NULL, NULL, 0, $8) ON CONFLICT DO NOTHING";
     SWEEP_NEXT_ORDINAL = "SELECT CAST(COALESCE(MAX(ordinal), 0) AS BIGINT) + 1 FROM sweeps WHERE model = $1";
     SWEEP_CLAIM = "UPDATE sweeps SET lease_owner = $2, lease_until_us = $3, fence = fence + 1 \
                    WHERE id = $1 AND state = 'running' \
@@ -97,7 +97,8 @@ statements! {
     SWEEP_FENCE = "SELECT fence, state FROM sweeps WHERE id = $1";
     /// Changes nothing and locks the row until the transaction ends, so that the sweep cannot end meanwhile.
     SWEEP_HOLD = "UPDATE sweeps SET fence = fence WHERE id = $1 AND state = 'running' RETURNING model";
-    SWEEP_END = "UPDATE sweeps SET state = $3, finished_at_us = $4, note = $5, lease_owner = NULL, \
+    SWEEP_END = "UPDATE sweeps SET state = $3, finished_at_us = $4, \
+                 note = CASE WHEN CAST($5 AS TEXT) = '' THEN note ELSE $5 END, lease_owner = NULL, \
                  lease_until_us = NULL, spent_nanousd = (SELECT CAST(COALESCE(SUM(a.cost_nanousd), 0) AS BIGINT) \
                  FROM attempts a WHERE a.sweep = $1) WHERE id = $1 AND fence = $2 AND state = 'running'";
     SWEEP_GET = concat!("SELECT ", sweep_columns!(), ", plan FROM sweeps WHERE id = $1");

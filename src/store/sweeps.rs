@@ -162,11 +162,25 @@ impl Store {
         fire: Option<&Fire>,
         budget: Option<&DayBudget>,
     ) -> Result<Created> {
+        self.create_noted_sweep(plan, "", fire, budget).await
+    }
+
+    /// As [`Store::create_sweep`], with a note for its record: it stays unless the sweep's end brings another.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn create_noted_sweep(
+        &self,
+        plan: &SweepPlan,
+        note: &str,
+        fire: Option<&Fire>,
+        budget: Option<&DayBudget>,
+    ) -> Result<Created> {
         let text = to_json(plan)?;
         let mut tx = self.pool.begin().await?;
         tx.exclude_others().await?;
         let ordinal = i64::try_from(plan.ordinal).map_err(|_| StoreError::Corrupt("an ordinal is too large".into()))?;
-        let args: [Arg<'_>; 7] = [
+        let args: [Arg<'_>; 8] = [
             Arg::Id(plan.id.0),
             plan.model.as_str().into(),
             ordinal.into(),
@@ -174,6 +188,7 @@ impl Store {
             text.as_str().into(),
             plan.planned_at_us.into(),
             plan.reserved_nanousd.into(),
+            note.into(),
         ];
         if let Some(fire) = fire
             && !add_fire(&mut tx, fire, Some(plan.id), "").await?

@@ -6,6 +6,7 @@
 //! so that the runner stops asking providers for answers that nobody can keep.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -75,6 +76,8 @@ pub struct WriterStatus {
     pub batches: u64,
     /// Set while the last write failed: stop asking, nothing can be kept.
     pub failed: Option<WriterFailure>,
+    /// Failed writes since the start, every try counted.
+    pub failures: u64,
     /// The message of the last failure, also after it passed.
     pub last_error: Option<String>,
 }
@@ -106,6 +109,7 @@ pub struct BatchWriter {
     room: Arc<Semaphore>,
     room_permits: u32,
     status: watch::Receiver<WriterStatus>,
+    waiting: Arc<AtomicU64>,
     closing: CancellationToken,
     ended: watch::Receiver<Option<u64>>,
 }
@@ -118,6 +122,7 @@ impl BatchWriter {
         let (status_sender, status) = watch::channel(WriterStatus::default());
         let (ended_sender, ended) = watch::channel(None);
         let closing = CancellationToken::new();
+        let waiting = Arc::new(AtomicU64::new(0));
         let permits = u32::try_from(options.queue_bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).max(1);
         let room_permits = permits.min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
         let room = Arc::new(Semaphore::new(room_permits as usize));
@@ -126,6 +131,7 @@ impl BatchWriter {
             options,
             received,
             status: status_sender,
+            waiting: Arc::clone(&waiting),
             closing: closing.clone(),
             batch: Batch::default(),
             lost: 0,
@@ -134,7 +140,7 @@ impl BatchWriter {
             let lost = task.run().await;
             ended_sender.send_replace(Some(lost));
         });
-        BatchWriter { store, commands, room, room_permits, status, closing, ended }
+        BatchWriter { store, commands, room, room_permits, status, waiting, closing, ended }
     }
 
     /// Queues an attempt; waits while the queue is full. It is durable once a later [`BatchWriter::flush`] returns.
@@ -148,7 +154,18 @@ impl BatchWriter {
             permit = Arc::clone(&self.room).acquire_many_owned(permits) => permit.map_err(|_| WriterClosed)?,
             () = self.closing.cancelled() => return Err(WriterClosed),
         };
-        self.send(Command::Append(Box::new(prepared), permit)).await
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.send(Command::Append(Box::new(prepared), permit)).await;
+        if sent.is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// Attempts queued and not written yet.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits until everything queued before is durable. While writing fails this waits for it to succeed.
@@ -247,6 +264,7 @@ struct Task {
     options: WriterOptions,
     received: mpsc::Receiver<Command>,
     status: watch::Sender<WriterStatus>,
+    waiting: Arc<AtomicU64>,
     closing: CancellationToken,
     batch: Batch,
     lost: u64,
@@ -319,6 +337,7 @@ impl Task {
             self.pause(pause).await;
             pause = (pause * 2).min(self.options.retry_max);
         }
+        self.waiting.fetch_sub(self.batch.rows.len() as u64, Ordering::Relaxed);
         self.batch.rows.clear();
         self.batch.permits.clear();
         for done in self.batch.flushes.drain(..) {
@@ -358,6 +377,7 @@ impl Task {
         let failure = WriterFailure { message: message.clone(), disk_full: error.is_disk_full(), tries };
         self.status.send_modify(|status| {
             status.failed = Some(failure);
+            status.failures += 1;
             status.last_error = Some(message);
         });
     }

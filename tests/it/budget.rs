@@ -24,6 +24,7 @@ async fn a_sweep_over_its_budget_shrinks_the_same_for_every_endpoint() {
     assert_eq!(attempts(&whole), [CASES as u64; 3]);
     let store = world.store().await;
     let reserved = store.sweeps(None, None, 1, None).await.unwrap().items[0].reserved_nanousd as f64 / 1e9;
+    assert_eq!(whole["note"], Value::Null);
     assert!(reserved > 1.0, "{reserved} dollars");
 
     let cap = reserved / 2.0;
@@ -34,6 +35,8 @@ async fn a_sweep_over_its_budget_shrinks_the_same_for_every_endpoint() {
     assert!((1..CASES as u64).contains(&counts[0]) && counts[0] >= CASES as u64 / 3, "{counts:?}");
     let shrunk = store.sweeps(None, None, 1, None).await.unwrap().items.remove(0);
     assert!(shrunk.reserved_nanousd as f64 / 1e9 <= cap);
+    let note = format!("shrunk from {} to {} cases by the budget", 3 * CASES, counts.iter().sum::<u64>());
+    assert_eq!((&half["note"], &shrunk.note), (&json!(note), &note), "what was left out is told");
     assert!(shrunk.spent_nanousd <= shrunk.reserved_nanousd, "the reservation is the worst case");
     // All are asked the same cases.
     let asked = |id: &str| {

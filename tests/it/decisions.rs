@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use exactod::clock::ManualClock;
 use exactod::daemon::{Service, SweepOutcome, SweepRequest, manual_request, standings};
-use exactod::domain::{Allowlist, Decision, EndpointId, Standing, SweepKind};
+use exactod::domain::{Allowlist, AllowlistMode, Decision, EndpointId, Standing, SweepKind};
 use exactod::sim::Injection;
 use serde_json::json;
 
@@ -118,6 +118,17 @@ impl Watched {
         self.lists.last().unwrap().providers.iter().any(|e| e.id == endpoint(id))
     }
 
+    async fn open_alarms(&self) -> Vec<String> {
+        let open = self.service.sweeper.store.open_alarms().await.unwrap();
+        open.into_iter().map(|alarm| alarm.key.kind).collect()
+    }
+
+    /// A metric of the process, by the beginning of its line.
+    fn metric(&self, line: &str) -> Option<f64> {
+        let text = self.service.sweeper.metrics.encode().unwrap();
+        text.lines().find(|l| l.starts_with(line))?.rsplit(' ').next()?.parse().ok()
+    }
+
     async fn decisions(&self) -> Vec<Decision> {
         let page = self.service.sweeper.store.decisions(Some(&model()), None, 200, None).await.unwrap();
         page.items.into_iter().rev().collect()
@@ -180,6 +191,43 @@ async fn moves(world: World) {
     assert_eq!(path("dogwood"), [Standing::Excluded, Standing::Admitted]);
     assert_eq!(path("birch"), [Standing::Admitted, Standing::Excluded]);
     assert_eq!(path("alder"), [Standing::Admitted]);
+    watched.service.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_list_is_told_of_as_long_as_it_is_held() {
+    let world = World::new(vec![good("alder"), good("birch"), broken("cedar", &[("compressed_model", 0.95)])]).await;
+    world.configure(&settings(&FAST_POLICY.replace("min_providers = 1", "min_providers = 3")));
+    let clock = ManualClock::at(1_772_447_400_000_000);
+    let service = world.service(Arc::new(clock.clone()), "watched").await;
+    let mut watched = Watched { service, clock: clock.clone(), lists: Vec::new() };
+    watched
+        .until("two of three are admitted", |all| {
+            ["alder", "birch"].iter().all(|id| all[&endpoint(id)] == Standing::Admitted)
+                && all[&endpoint("cedar")] == Standing::Excluded
+        })
+        .await;
+    let held = "exactod_alarms_open{model=\"lab/m\",kind=\"frozen\"}";
+    let out = "exactod_endpoint_standing{model=\"lab/m\",endpoint=\"cedar\",standing=\"Excluded\"}";
+    // The second of these sweeps, at least, has no new list to look at.
+    for _ in 0..3 {
+        watched.sweep().await;
+        assert_eq!(watched.lists.last().unwrap().mode, AllowlistMode::Frozen);
+        assert_eq!(watched.open_alarms().await, ["frozen"]);
+        assert_eq!((watched.metric(held), watched.metric(out)), (Some(1.0), Some(1.0)));
+    }
+    let versions: Vec<u64> = watched.lists.iter().rev().take(3).map(|list| list.version).collect();
+    assert!(versions.windows(2).any(|v| v[0] == v[1]), "a sweep without a new list is part of this test: {versions:?}");
+    watched.service.close().await;
+
+    // Another process says the same before any sweep, and what the operator changes ends it.
+    world.configure(&settings(FAST_POLICY));
+    watched.service = world.service(Arc::new(clock), "heir").await;
+    assert_eq!((watched.metric(held), watched.metric(out)), (Some(1.0), Some(1.0)));
+    watched.sweep().await;
+    assert_eq!(watched.lists.last().unwrap().mode, AllowlistMode::Normal);
+    assert!(watched.open_alarms().await.is_empty());
+    assert_eq!(watched.metric(held), Some(0.0));
     watched.service.close().await;
 }
 

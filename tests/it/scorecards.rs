@@ -89,12 +89,41 @@ async fn every_format_tells_the_figures_of_the_sweep() {
     assert_eq!(table.code, 0);
     assert!(expected.keys().all(|id| table.stdout.contains(id.as_str())), "{table:?}");
 
-    // Parquet holds the attempts themselves.
-    let out = world.path("attempts.parquet").display().to_string();
-    let written = world.run(&["scorecard", "--since", "1h", "--format", "parquet", "--out", &out]).await;
-    assert_eq!(written.code, 0, "{written:?}");
-    let frame = ParquetReader::new(File::open(&out).unwrap()).finish().unwrap();
-    assert_eq!(sum_frame(&frame), expected);
+    in_parquet(&world, &csv.stdout, &expected).await;
+}
+
+/// Parquet holds the table of the CSV, or the attempts themselves; all models in one file.
+async fn in_parquet(world: &World, csv: &str, expected: &Table) {
+    // A second model, of which nothing is known: its file must not take the place of the first one's.
+    let config = std::fs::read_to_string(world.config_path()).unwrap();
+    let another = "\n[[model]]\nid = \"lab/n\"\n[[model.endpoint]]\nprovider = \"alder\"\n";
+    std::fs::write(world.config_path(), config + another).unwrap();
+    let out = world.path("out.parquet").display().to_string();
+    let parquet = ["scorecard", "--since", "1h", "--format", "parquet"];
+    let frame = async |more: &[&str]| {
+        let written = world.run(&[&parquet[..], more, &["--out", &out]].concat()).await;
+        assert_eq!((written.code, written.stdout.trim_end()), (0, out.as_str()), "{written:?}");
+        ParquetReader::new(File::open(&out).unwrap()).finish().unwrap()
+    };
+    let cards = frame(&[]).await;
+    let names: Vec<&str> = cards.get_column_names().into_iter().map(|name| name.as_str()).collect();
+    assert_eq!(names.join(","), csv.lines().next().unwrap());
+    assert_eq!(sum_frame(&cards, false), *expected);
+    let rate = cards.column("rate").unwrap().get(0).unwrap();
+    assert!(matches!(rate, AnyValue::Float64(_)), "a number is a number: {rate:?}");
+    assert_eq!(sum_frame(&frame(&["--attempts"]).await, true), *expected);
+
+    for (wrong, hint) in [
+        (&["--out", "-"][..], "stdout"),
+        (&["--json"], "--json"),
+        (&["--format", "csv", "--attempts"], "--format parquet"),
+    ] {
+        let args = if wrong.contains(&"csv") { vec!["scorecard"] } else { parquet.to_vec() };
+        let refused = world.run(&[&args[..], wrong].concat()).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
+        assert!(refused.stderr.contains(hint), "{refused:?}");
+    }
+    assert!(!std::path::Path::new("-").exists());
 }
 
 /// Rates lie in their intervals, and these in [0, 1].
@@ -104,7 +133,8 @@ fn check_intervals(suite: &Value) {
     assert!(0.0 <= lo && lo <= rate && rate <= hi && hi <= 1.0, "{suite}");
 }
 
-fn sum_frame(frame: &DataFrame) -> Table {
+/// The counts of a frame with a row per suite or per attempt.
+fn sum_frame(frame: &DataFrame, of_attempts: bool) -> Table {
     let value = |column: &str, row: usize| frame.column(column).unwrap().get(row).unwrap();
     let number = |column: &str, row: usize| match value(column, row) {
         AnyValue::Null => 0,
@@ -113,7 +143,7 @@ fn sum_frame(frame: &DataFrame) -> Table {
     let mut table = Table::new();
     for row in 0..frame.height() {
         let endpoint = value("endpoint", row).get_str().unwrap().to_owned();
-        let counts = COLUMNS.map(|column| if column == "attempts" { 1 } else { number(column, row) });
+        let counts = COLUMNS.map(|column| if of_attempts && column == "attempts" { 1 } else { number(column, row) });
         add(&mut table, &endpoint, counts);
     }
     table

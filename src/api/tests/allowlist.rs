@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::kit::*;
+use crate::api::ApiSetup;
 use crate::domain::Standing;
 
 const PATH: &str = "/v1/models/lab/m:free/allowlist";
@@ -47,6 +50,26 @@ async fn a_model_goes_by_its_id_plain_or_encoded_and_by_its_aliases() {
     }
     let problem = kit.get("/v1/models/lab/m:fre/allowlist").await.is_problem(404, "unknown-model");
     assert_eq!(problem["hint"], "did you mean `lab/m:free`?");
+}
+
+#[tokio::test]
+async fn a_model_that_left_the_config_has_no_list_but_its_history() {
+    let kit = Kit::new().await;
+    kit.publish(1);
+    let setup = kit.state.setup.load_full();
+    let mut without = ApiSetup::clone(&setup);
+    without.models.clear();
+    kit.state.setup.store(Arc::new(without));
+    for form in ["", "?detail=1", "?detail=0"] {
+        let problem = kit.get(&format!("{PATH}{form}")).await.is_problem(404, "model-removed");
+        assert!(problem["detail"].as_str().unwrap().contains("not in the configuration any more"), "{problem}");
+    }
+    for history in ["decisions", "scorecards", "endpoints/good/fp8/series"] {
+        assert_eq!(kit.get(&format!("/v1/models/lab/m:free/{history}")).await.status, 200, "{history}");
+    }
+    assert_eq!(kit.get("/v1/models").await.json()["items"], json!([]));
+    kit.state.setup.store(setup);
+    assert_eq!(kit.get(PATH).await.status, 200);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::kit::*;
 use crate::api::openapi::path_params;
 use crate::api::routes::TABLE;
-use crate::domain::{Fault, Standing};
+use crate::domain::{Fault, Standing, Verdict};
+use crate::progress::SweepProgress;
 
 /// A real path for a documented one.
 fn filled(path: &str, attempt: &str, sweep: &str) -> String {
@@ -135,6 +137,48 @@ async fn every_metric_is_in_the_docs_and_every_documented_one_exists() {
         }
     }
     assert_eq!(documented, registered.iter().map(String::as_str).collect());
+}
+
+#[tokio::test]
+async fn gauges_follow_the_sweep_in_flight_and_the_writer() {
+    let kit = Kit::new().await;
+    let sweep = kit.sweep(1).await;
+    let value = async |name: &str| -> f64 {
+        let exposed = kit.get("/metrics").await;
+        let line = exposed.text().lines().find(|l| l.starts_with(name) && !l.starts_with('#')).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("exactod_sweep_planned_attempts{model=\"lab/m:free\"}").await, 0.0);
+    let progress = SweepProgress {
+        sweep,
+        model: model(),
+        planned_at_us: 0,
+        planned: 40,
+        done: 7.into(),
+        endpoints: BTreeMap::new(),
+    };
+    let progress = Arc::new(progress);
+    kit.state.progress.begin(Arc::clone(&progress));
+    assert_eq!(value("exactod_sweep_planned_attempts{model=\"lab/m:free\"}").await, 40.0);
+    assert_eq!(value("exactod_sweep_done_attempts{model=\"lab/m:free\"}").await, 7.0);
+    progress.ended(&endpoint(0), Verdict::Pass);
+    assert_eq!(value("exactod_sweep_done_attempts{model=\"lab/m:free\"}").await, 8.0);
+    kit.state.progress.end(&model());
+    assert_eq!(value("exactod_sweep_planned_attempts{model=\"lab/m:free\"}").await, 0.0);
+
+    kit.state.writer.append(attempt(sweep, 1)).await.unwrap();
+    assert_eq!(value("exactod_store_pending_attempts ").await, 1.0);
+    kit.state.writer.flush().await.unwrap();
+    assert_eq!(value("exactod_store_pending_attempts ").await, 0.0);
+    assert_eq!(value("exactod_store_write_failures_total ").await, 0.0);
+    kit.state.store.close().await;
+    kit.state.writer.append(attempt(sweep, 2)).await.unwrap();
+    let writer = kit.state.writer.clone();
+    let flush = tokio::spawn(async move { writer.flush().await });
+    kit.state.writer.subscribe().wait_for(|status| status.failures > 0).await.unwrap();
+    assert!(value("exactod_store_write_failures_total ").await >= 1.0);
+    assert_eq!(value("exactod_store_pending_attempts ").await, 1.0);
+    flush.abort();
 }
 
 #[tokio::test]

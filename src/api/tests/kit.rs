@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -25,7 +26,7 @@ use crate::domain::*;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::{Board, Published};
-use crate::store::{Created, Store, StoreOptions};
+use crate::store::{BatchWriter, Created, Store, StoreOptions, WriterOptions};
 
 pub const NOW: Micros = 1_790_000_000_000_000;
 pub const SECOND: Micros = 1_000_000;
@@ -169,7 +170,10 @@ impl Kit {
         let daemon = Arc::new(FakeDaemon::default());
         let (ready, is_ready) = watch::channel(true);
         let (sweeps, commands) = mpsc::channel(1);
+        // A batch that is never full nor old: what is appended waits until a test flushes it.
+        let options = WriterOptions { max_age: Duration::from_secs(3600), ..WriterOptions::default() };
         let state = ApiState {
+            writer: BatchWriter::start(store.clone(), options),
             store,
             board: Arc::new(Board::default()),
             metrics: Arc::new(Metrics::new()),

@@ -196,6 +196,13 @@ async fn scorecards_are_of_the_window_that_was_asked_for() {
         (&found["items"][0]["endpoint"], &found["items"][0]["suites"][0]["rate"]),
         (&json!("good/fp8"), &json!(0.9))
     );
+    // Times stand twice, above as in the items.
+    assert_eq!((&found["from_us"], &found["to_us"]), (&json!(NOW - 2 * 86_400 * SECOND), &json!(NOW)));
+    let item = &found["items"][0];
+    for time in ["from", "to"] {
+        let us = item[format!("{time}_us")].as_i64().unwrap();
+        assert_eq!(item[time], json!(crate::clock::rfc3339(us)));
+    }
     kit.get("/v1/models/kimi/scorecards").await;
     kit.get("/v1/models/kimi/scorecards?since=2026-09-21T00:00:00Z").await;
     let day = 86_400 * SECOND;

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{MINIMAL, parse, told, with, with_cron, with_zone};
+use super::{MINIMAL, in_model, parse, told, with, with_cron, with_zone};
 use crate::domain::SuiteName;
 
 #[test]
@@ -413,4 +413,32 @@ fn an_unknown_suite() {
 fn a_schedule_by_public_name_matches_no_model() {
     let problems = with("[[schedule]]\ncron = \"0 * * * *\"\nmodels = [\"m:exacto\"]");
     assert!(problems.contains("`m:exacto` matches no model"), "{problems}");
+}
+
+#[test]
+fn more_providers_than_there_are_endpoints() {
+    assert_snapshot!(in_model("policy = { min_providers = 3 }"), @r#"
+    error: impossible policy: min_providers: 3 endpoints can never be listed: this model has 1
+      --> exactod.toml:8:28
+      |
+    8 | policy = { min_providers = 3 }
+      |                            ^
+      hint: at most 1; a smaller number lets bad endpoints leave the list
+
+    1 error
+    "#);
+    assert_snapshot!(with("[policy]\nmin_providers = 3"), @r#"
+    error: impossible policy: min_providers: 3 endpoints can never be listed: no model has more than 1
+      --> exactod.toml:2:17
+      |
+    2 | min_providers = 3
+      |                 ^
+      hint: at most 1; a smaller number lets bad endpoints leave the list
+
+    1 error
+    "#);
+    // What is not written, or is met by another model, is no mistake.
+    let three = ["a", "b", "c"].map(|tag| format!("[[model.endpoint]]\nprovider = \"p\"\ntag = \"{tag}\"\n")).concat();
+    assert!(parse(&format!("[policy]\nmin_providers = 3\n{MINIMAL}\n[[model]]\nid = \"lab/n\"\n{three}")).is_ok());
+    assert!(parse(&format!("[policy]\nmin_providers = 2\n{MINIMAL}")).is_ok(), "the default, written down");
 }
