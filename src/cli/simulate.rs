@@ -13,12 +13,15 @@ use super::args::SimulateArgs;
 use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::config;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::domain::Policy;
 use crate::simulate::report::Figures;
 use crate::simulate::{self, Control, Report, Request, Scenario, SimulateError};
 
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
+/// Longest scenario file, in bytes.
+const SCENARIO_BYTES_MAX: u64 = 1 << 20;
 /// Showings between two plain lines.
 const LINE_EVERY: u32 = 20;
 
@@ -160,5 +163,14 @@ fn looks_like_file(name: &str) -> bool {
 }
 
 fn scenario_file(path: &Path) -> Result<Scenario, CliError> {
-    Err(CliError::Usage(format!("{}: scenarios in files are not read yet", path.display())))
+    let problem = |message: String| {
+        let hint = "name a scenario, or the path of a TOML file with [[suite]] and [[endpoint]]";
+        CliError::Files(Diagnostics(vec![Diagnostic::file(path, message).hint(hint)]))
+    };
+    let size = std::fs::metadata(path).map_err(|e| problem(format!("cannot read the scenario: {e}")))?.len();
+    if size > SCENARIO_BYTES_MAX {
+        return Err(problem(format!("a scenario has at most {SCENARIO_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| problem(format!("cannot read the scenario: {e}")))?;
+    Ok(simulate::file::parse(path, &text)?)
 }

@@ -34,12 +34,12 @@ pub fn requests(base: f64, spread: f64, delta: f64, drops: &[f64], alpha: f64) -
     let total = |reference: f64| {
         reference + curves.iter().map(|(n, c)| n * c.endpoint_requests(reference, needed)).sum::<f64>()
     };
-    let (mut low, mut high) = (1.0f64.ln(), 1e7f64.ln());
+    let (mut low, mut high) = (0.0, ln(1e7));
     for _ in 0..2 * STEPS {
         let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
-        if total(a.exp()) < total(b.exp()) { high = b } else { low = a }
+        if total(exp(a)) < total(exp(b)) { high = b } else { low = a }
     }
-    total(low.exp())
+    total(exp(low))
 }
 
 /// Divergences along the alternatives of one endpoint: (reference, endpoint) moved to a gap of exactly the margin.

@@ -59,6 +59,8 @@ pub struct Change {
 pub struct SweepEnd {
     /// Attempts by endpoint.
     pub asked: Vec<u32>,
+    /// Places of the anchors.
+    pub anchors: Vec<usize>,
     /// Changes of standing.
     pub changes: Vec<Change>,
     /// The common alarm holds the list.
@@ -229,12 +231,26 @@ impl Fleet {
         self.state.frozen.is_some()
     }
 
-    /// One sweep: plan, ask, fold, publish.
-    pub fn sweep(&mut self, dice: &mut Dice, mut answer: impl FnMut(Ask, &mut Dice) -> Outcome) -> SweepEnd {
+    /// Plans a sweep and asks, without folding: what a fold is measured with.
+    pub fn capture(
+        &mut self,
+        dice: &mut Dice,
+        mut answer: impl FnMut(Ask, &mut Dice) -> Outcome,
+    ) -> (SweepPlan, Vec<OutcomeRow>) {
         let (plan, shares) = self.plan(dice);
+        self.ask(&shares, dice, &mut answer);
+        (plan, std::mem::take(&mut self.rows))
+    }
+
+    /// Asks what is planned: fills the rows, and tells how many requests each endpoint had.
+    fn ask(
+        &mut self,
+        shares: &[Vec<(usize, u32)>],
+        dice: &mut Dice,
+        answer: &mut impl FnMut(Ask, &mut Dice) -> Outcome,
+    ) -> Vec<u32> {
         let mut asked = vec![0u32; self.ids.len()];
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.clear();
+        self.rows.clear();
         for (suite, endpoints) in shares.iter().enumerate() {
             let bench = &self.suites[suite];
             let longest = endpoints.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1) as f64;
@@ -242,7 +258,7 @@ impl Fleet {
                 asked[endpoint] += budget;
                 for (place, &case) in bench.order.iter().take(budget as usize).enumerate() {
                     let ask = Ask { endpoint, suite, case, when: place as f64 / longest };
-                    rows.push(OutcomeRow {
+                    self.rows.push(OutcomeRow {
                         suite: bench.name.clone(),
                         case: bench.cases[case].clone(),
                         endpoint: self.ids[endpoint].clone(),
@@ -252,13 +268,19 @@ impl Fleet {
                 }
             }
         }
+        asked
+    }
+
+    /// One sweep: plan, ask, fold, publish.
+    pub fn sweep(&mut self, dice: &mut Dice, mut answer: impl FnMut(Ask, &mut Dice) -> Outcome) -> SweepEnd {
+        let (plan, shares) = self.plan(dice);
+        let asked = self.ask(&shares, dice, &mut answer);
         let sweeps_per_year = match self.pace {
             Pace::PerDay(n) => Some(f64::from(n) * 365.0),
             Pace::BackToBack => None,
         };
-        let record = SweepRecord { plan: &plan, rows: &rows, ended_at_us: self.now_us, sweeps_per_year };
+        let record = SweepRecord { plan: &plan, rows: &self.rows, ended_at_us: self.now_us, sweeps_per_year };
         let folded = fold_sweep(&self.state, &self.policy, &record);
-        self.rows = rows;
         self.state = folded.state;
         let place = |id: &EndpointId| self.ids.iter().position(|i| i == id);
         let changes = folded
@@ -270,6 +292,7 @@ impl Fleet {
                 Some(Change { endpoint: place(&d.endpoint)?, from: d.from, to: d.to, held })
             })
             .collect();
+        let anchors = plan.anchors.iter().filter_map(place).collect();
         let common_alarm = folded.alarms.iter().any(|a| a.kind == AlarmKind::Common);
         let draft =
             allowlist(&self.state, &self.policy, &self.endpoints, self.list.as_ref(), self.now_us, &self.figures);
@@ -282,7 +305,7 @@ impl Fleet {
             // A sweep of a few minutes: time stands still for the weekly tokens, and still goes on.
             Pace::BackToBack => 300_000_000,
         };
-        SweepEnd { asked, changes, common_alarm, published }
+        SweepEnd { asked, anchors, changes, common_alarm, published }
     }
 
     /// The plan, and per suite the (place, budget) of every endpoint that is asked.

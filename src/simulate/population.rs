@@ -46,13 +46,16 @@ impl Cases {
         self.logits.is_empty()
     }
 
-    /// Pass rates by case of an endpoint whose mean lies `drop` below the base. `noise`: standard deviation that is
-    /// added to each logit.
+    /// How an endpoint finds the cases: their logits, with normal noise of a standard deviation added to each.
+    #[must_use]
+    pub fn seen_with(&self, noise: f64, dice: &mut Dice) -> Vec<f64> {
+        self.logits.iter().map(|z| if noise > 0.0 { z + noise * dice.normal() } else { *z }).collect()
+    }
+
+    /// Pass rates by case of an endpoint whose mean lies `drop` below the base.
     #[must_use]
     pub fn rates(&self, drop: f64, noise: f64, dice: &mut Dice) -> Vec<f64> {
-        let logits: Vec<f64> =
-            self.logits.iter().map(|z| if noise > 0.0 { z + noise * dice.normal() } else { *z }).collect();
-        rates_at(&logits, self.base - drop)
+        rates_at(&self.seen_with(noise, dice), self.base - drop)
     }
 
     /// Pass rates of an endpoint that fails the `broken` easiest cases but for `broken_rate`, while all others are
@@ -98,7 +101,9 @@ fn shift_for(logits: &[f64], target: f64) -> f64 {
     low
 }
 
-fn rates_at(logits: &[f64], target: f64) -> Vec<f64> {
+/// Pass rates at logits that are shifted together so that the mean rate is `target`.
+#[must_use]
+pub fn rates_at(logits: &[f64], target: f64) -> Vec<f64> {
     let shift = shift_for(logits, target.clamp(0.0, 1.0));
     logits.iter().map(|z| expit(z + shift)).collect()
 }

@@ -89,6 +89,11 @@ impl Sample {
         self.0.push(value);
     }
 
+    /// Adds values.
+    pub fn extend(&mut self, values: impl IntoIterator<Item = f64>) {
+        self.0.extend(values);
+    }
+
     /// How many.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -107,6 +107,23 @@ impl Pairs {
         self.squares += d * d;
     }
 
+    /// All of several sums.
+    #[must_use]
+    pub fn sum_of<'a>(sums: impl IntoIterator<Item = &'a Pairs>) -> Pairs {
+        sums.into_iter().fold(Pairs::default(), |a, b| Pairs {
+            n: a.n + b.n,
+            sum: a.sum + b.sum,
+            squares: a.squares + b.squares,
+        })
+    }
+
+    /// Mean over several sums; NaN of nothing.
+    #[must_use]
+    pub fn mean_of<'a>(sums: impl IntoIterator<Item = &'a Pairs>) -> f64 {
+        let all = Pairs::sum_of(sums);
+        all.sum / all.n
+    }
+
     /// What the normal interval of the mean says; `slack / n` is added to the variance.
     #[must_use]
     pub fn call(&self, z: f64, delta: f64, slack: f64) -> Call {
