@@ -160,14 +160,18 @@ fn shipped(task: &Task<'_>, rules: &Policy, dice: &mut Dice) -> Result<Classifie
     let mut order: Vec<usize> = (0..n).collect();
     dice.shuffle_front(&mut order, n);
     let mut fleet = Fleet::new(rules.clone(), n, &[("suite", task.rates[0].len())], None, Pace::BackToBack)?;
-    let mut out = Classified { requests: 0, cases: vec![0; n], calls: vec![Call::Open; n] };
+    let mut out = Classified { requests: 0, needed: 0, cases: vec![0; n], calls: vec![Call::Open; n] };
     while out.calls.contains(&Call::Open) && fleet.sweeps < SWEEPS_MAX {
         let end = fleet.sweep(dice, |ask, dice| {
             Outcome::Scored(if dice.chance(task.rates[order[ask.endpoint]][ask.case]) { 1.0 } else { 0.0 })
         });
         for (place, asked) in end.asked.iter().enumerate() {
             out.requests += u64::from(*asked);
-            if out.calls[order[place]] == Call::Open {
+            let open = out.calls[order[place]] == Call::Open;
+            if open || end.anchors.contains(&place) {
+                out.needed += u64::from(*asked);
+            }
+            if open {
                 out.cases[order[place]] += u64::from(*asked);
             }
         }
@@ -208,9 +212,11 @@ fn summary(shape: &Shape, sizes: &Sizes, policy: &str, results: &[Classified], a
     let fixed_n = (sizes.size(sizes.family, sizes.paired) * shape.drops.len()) as f64;
     let by_drop: Figures =
         cases.iter().map(|(drop, n)| (format!("{}", f64::from(*drop) / 10.0), number(n.mean().round()))).collect();
+    let needed: Sample = results.iter().map(|r| (if r.needed > 0 { r.needed } else { r.requests }) as f64).collect();
     PolicyReport::new(policy)
         .with("requests_mean", number(requests.mean()))
         .with("requests_error", number(requests.error()))
+        .with("requests_to_open_mean", number(needed.mean()))
         .with("any_error", share(any, runs))
         .with("false_exclude", share(out_wrong, good))
         .with("false_include", share(in_wrong, bad))

@@ -31,6 +31,9 @@ pub mod summary;
 pub mod tale;
 pub mod windows;
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 

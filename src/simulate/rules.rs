@@ -25,6 +25,8 @@ pub enum Call {
 pub struct Classified {
     /// Requests to all endpoints.
     pub requests: u64,
+    /// Those of them to endpoints that were open yet, and to the anchors and references that they were compared with.
+    pub needed: u64,
     /// Requests to each endpoint until its decision.
     pub cases: Vec<u64>,
     /// What was said.
@@ -60,7 +62,7 @@ impl Task<'_> {
         if let Some(reference) = calls.first_mut() {
             *reference = Call::In;
         }
-        Classified { requests: 0, cases: vec![0; n], calls }
+        Classified { requests: 0, needed: 0, cases: vec![0; n], calls }
     }
 }
 
@@ -314,7 +316,7 @@ pub fn wide_pool(task: &Task<'_>, dice: &mut Dice) -> Classified {
     let n = task.rates.len();
     let mut tests = vec![Tests::new(task.delta); n];
     let mut estimates = vec![(0.0, 0.0); n];
-    let mut out = Classified { requests: 0, cases: vec![0; n], calls: vec![Call::Open; n] };
+    let mut out = Classified { requests: 0, needed: 0, cases: vec![0; n], calls: vec![Call::Open; n] };
     for _ in 0..task.horizon {
         let open: Vec<usize> = (0..n).filter(|e| out.calls[*e] == Call::Open).collect();
         if open.is_empty() {

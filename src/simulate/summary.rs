@@ -95,9 +95,10 @@ impl Count {
         }
         match run.first_decision(endpoint) {
             None => self.undecided += u64::from(!story.settled),
+            Some(_) if story.settled => {}
             Some(first) => {
                 self.cases_to_first.add(first.asked as f64);
-                if first.change.to == Standing::Admitted && first.change.from != Standing::Excluded && !story.settled {
+                if first.change.to == Standing::Admitted && first.change.from != Standing::Excluded {
                     self.to_admit.add((first.sweep + 1) as f64 / story.sweeps_per_day());
                 }
             }
@@ -116,7 +117,7 @@ impl Count {
                 (Standing::Admitted, Truth::Bad) if from != Standing::Suspect => into += 1,
                 _ => {}
             }
-            let crosses = to == Standing::Excluded || from == Standing::Excluded;
+            let crosses = is_listed(from) != is_listed(to);
             self.transitions += u64::from(decided && crosses);
             decided |= to.is_decided();
         }
@@ -202,6 +203,11 @@ impl Count {
         }
         out
     }
+}
+
+/// Whether a standing has a place on the list, by the defaults.
+fn is_listed(standing: Standing) -> bool {
+    matches!(standing, Standing::Admitted | Standing::Suspect | Standing::Provisional)
 }
 
 /// Times in which the endpoint's own state is constant: its eras, cut at the end.

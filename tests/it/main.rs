@@ -27,6 +27,7 @@ mod schedule;
 mod scorecards;
 mod secrets;
 mod serve;
+mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
