@@ -213,30 +213,34 @@ pub fn outage() -> Vec<Variant> {
         cast.bursts.extend(burst);
         out.push(Variant { label: format!("loses 2 points: {label}"), story: story(cast) });
     }
-    // Three minutes of a sweep that is spread over two hours, once a week.
-    let three_minutes = |missing: bool| Burst {
+    // Three minutes once a week, in sweeps whose calls are spread over more or less time.
+    let three_minutes = |length: f64, missing: bool| Burst {
         chance: 1.0 / 28.0,
-        length: 0.025,
+        length,
         fails: 1.0,
         missing,
         common: false,
         between: (0, u64::MAX),
     };
-    for (label, missing) in [("wrong answers", false), ("no answers", true)] {
-        let mut cast = Cast::steady("under test", 0.0, 1, 0.0);
-        cast.bursts.push(three_minutes(missing));
-        out.push(Variant { label: format!("an outage of three minutes a week: {label}"), story: story(cast) });
-        // The same without spreading the calls: the outage takes the whole sweep.
-        let mut cast = Cast::steady("under test", 0.0, 1, 0.0);
-        cast.bursts.push(Burst { length: 1.0, ..three_minutes(missing) });
-        out.push(Variant { label: format!("the same, calls not spread: {label}"), story: story(cast) });
+    for (kind, missing) in [("wrong answers", false), ("no answers", true)] {
+        for (spread, length) in
+            [("two hours", 0.025), ("half an hour", 0.1), ("ten minutes", 0.3), ("three minutes", 1.0)]
+        {
+            let mut cast = Cast::steady("under test", 0.0, 1, 0.0);
+            cast.bursts.push(three_minutes(length, missing));
+            let label = format!("three minutes of {kind} a week, sweeps spread over {spread}");
+            out.push(Variant { label, story: story(cast) });
+        }
     }
     let mut all = year_of(vec![suite("suite", 200, 0.97)], vec![Cast::steady("under test", 0.0, 1, 0.0); 5]);
     all.settled = true;
     for cast in &mut all.endpoints {
-        cast.bursts.push(Burst { common: true, ..three_minutes(false) });
+        cast.bursts.push(Burst { common: true, ..three_minutes(0.3, false) });
     }
-    out.push(Variant { label: "an outage of our own, all endpoints at once".to_owned(), story: all });
+    out.push(Variant {
+        label: "three minutes of our own network a week, sweeps spread over ten minutes".to_owned(),
+        story: all,
+    });
     out
 }
 
