@@ -16,7 +16,7 @@
 //! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`stats`] the formulas, [`curation`] decides |
 //! | edges, IO | [`suites`] files to cases, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
 //! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
-//! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth |
+//! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth, [`simulate`] measures the rules of the decision |
 //! | for everybody | [`clock`] the only "now", [`diagnostics`] errors in files |
 //!
 //! The core imports only the core; an edge imports the core; only joiners join. `tests/it/architecture.rs` fails on any
@@ -49,6 +49,7 @@ pub mod report;
 pub mod runner;
 pub mod scoring;
 pub mod sim;
+pub mod simulate;
 pub mod stats;
 pub mod store;
 pub mod suites;

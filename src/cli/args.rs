@@ -59,6 +59,8 @@ pub enum Command {
     Attempts(AttemptsArgs),
     /// Show one attempt with its transcript.
     Attempt(AttemptArgs),
+    /// Measure what a policy costs and how often it errs, on simulated fleets whose truth is known.
+    Simulate(SimulateArgs),
     /// Work with suites.
     #[command(subcommand)]
     Suite(SuiteCommand),
@@ -102,6 +104,29 @@ pub struct SimArgs {
     /// Address of the first endpoint; the others take the following ports (port 0: free ones).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+}
+
+/// `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// A, B, C, type1, drift, flap, year, cold-start and others (docs/statistics.md), or a TOML file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub scenario: String,
+    /// Error of the first decision, per direction; that of the policy without it.
+    #[arg(long, value_name = "X")]
+    pub alpha: Option<f64>,
+    /// Repetitions; the scenario's own number without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub reps: Option<u64>,
+    /// Seed: the same seed gives the same figures, on any number of processors.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Policy (TOML: the keys of `[policy]`, with or without that header); the defaults without it.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Only this policy of the scenario (repeatable).
+    #[arg(long, value_name = "POLICY")]
+    pub only: Vec<String>,
 }
 
 /// `sweep`.

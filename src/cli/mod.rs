@@ -13,6 +13,7 @@ mod scorecard;
 mod serve;
 mod setup;
 mod sim;
+mod simulate;
 mod suite;
 mod sweep;
 
@@ -47,6 +48,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Token(command) => files::token(cli, command),
         Command::Demo(args) => setup::block_on(demo::run(args, cli.json)),
         Command::Sim(args) => setup::block_on(sim::run(args, cli.json)),
+        Command::Simulate(args) => setup::block_on(simulate::run(args, cli.json)),
         Command::Serve => setup::block_on(serve::run(cli)),
         Command::Sweep(args) => setup::block_on(sweep::run(cli, args)),
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),

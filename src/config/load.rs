@@ -96,6 +96,39 @@ fn policies(text: &str, path: &Path) -> Result<PolicyFile, Diagnostics> {
     r.into_problems().into_result(PolicyFile { base, models })
 }
 
+/// Reads a policy alone: a file that holds the keys of `[policy]`, with that header or without. Of a whole config the
+/// other tables are left aside.
+///
+/// # Errors
+/// All problems of the policy, or the one that kept the file from being read.
+pub fn load_policy(path: &Path) -> Result<Policy, Diagnostics> {
+    let text = read(path).map_err(|problem| Diagnostics(vec![problem]))?;
+    parse_policy(&text, path)
+}
+
+/// As [`load_policy`], from a text; `path` is shown in problems.
+///
+/// # Errors
+/// As [`load_policy`].
+pub fn parse_policy(text: &str, path: &Path) -> Result<Policy, Diagnostics> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let r = Reader::new(text, path, folder_of(path), &SystemEnv, tree.get_ref());
+    if !errors.is_empty() {
+        for error in errors {
+            syntax_problem(&r, &error, text.len());
+        }
+        return r.into_problems().into_result(Policy::default());
+    }
+    let below = tree.get_ref().get("policy").map(|value| (value.get_ref().as_table(), value.span()));
+    let (table, span) = match below {
+        Some((Some(table), span)) => (table, span),
+        _ => (tree.get_ref(), tree.span()),
+    };
+    check::table(&r, &keys::POLICY, table, &span);
+    let policy = policy::read_alone(&View::new(&r, &keys::POLICY, Some(table), span));
+    r.into_problems().into_result(policy)
+}
+
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map(Path::to_owned).unwrap_or_default()
 }

@@ -35,7 +35,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
 use crate::domain::{Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
 
-pub use load::{CONFIG_BYTES_MAX, PolicyFile};
+pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
 pub use schema::schema;
 pub use secrets::{Env, SecretError, SystemEnv};
 pub use tokens::{NewToken, Role, Token, TokenSet, new_token};

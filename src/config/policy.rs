@@ -19,6 +19,16 @@ pub(super) fn read_base(root: &View<'_>, named_suites: &mut Vec<NamedSuite>) -> 
     policy
 }
 
+/// Reads a policy from a table that holds its keys and nothing else.
+pub(super) fn read_alone(view: &View<'_>) -> Policy {
+    let mut policy = Policy::default();
+    apply(view, &mut policy, &mut Vec::new());
+    for (key, reason) in policy.problems() {
+        view.reader.problem(&place(view, key), problem_text(key, &reason), "");
+    }
+    policy
+}
+
 /// Reads a model's `policy` over the base. Problems that the base has already are not told again.
 pub(super) fn read_model(
     model: &View<'_>,

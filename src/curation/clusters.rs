@@ -63,7 +63,12 @@ impl Clusters {
 
     /// Takes the score of one attempt at a case.
     pub fn add(&mut self, case: &str, score: f64) {
-        self.put(key_of(case) >> (KEY_BITS - self.bits), Cluster { sum: score, count: 1 });
+        self.add_key(key_of(case), score);
+    }
+
+    /// As [`Clusters::add`], by the case's [`key_of`].
+    pub(super) fn add_key(&mut self, key: u16, score: f64) {
+        self.put(key >> (KEY_BITS - self.bits), Cluster { sum: score, count: 1 });
         self.bound();
     }
 
@@ -119,7 +124,7 @@ impl Clusters {
 
 /// Key of a case: from FNV-1a of its id, so that the state means the same in every build. The bits stand in reverse, so
 /// that a shorter key of this version is a cluster of version 1 of the codec.
-fn key_of(case: &str) -> u16 {
+pub(super) fn key_of(case: &str) -> u16 {
     let hash = case.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     ((hash ^ (hash >> 32)) as u16).reverse_bits()
 }

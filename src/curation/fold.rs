@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{DecisionKind, EndpointId, Micros, OutcomeRow, Policy, Standing, SweepPlan, policy::Undecided};
-use crate::stats::bets::{Bets, K, Logs, Side, add_scaled};
+use crate::stats::bets::{Bets, K, Logs, Side, add_scaled, runs};
 use crate::stats::detector::close_batch;
 use crate::stats::num::ln;
 
@@ -322,18 +322,23 @@ fn add_suite(evidence: &mut SuiteEvidence, tally: &SuiteTally, cold: bool, grade
     evidence.missing += tally.lost;
     evidence.clusters.merge(&tally.clusters);
     evidence.anchor_sum += tally.anchor_sum;
-    for d in &tally.scored {
-        *evidence.histogram.entry(histogram_key(*d, graded)).or_default() += 1;
+    let scored = runs(&mut tally.scored.clone());
+    for (d, count) in &scored {
+        *evidence.histogram.entry(histogram_key(*d, graded)).or_default() += count;
     }
     if tally.scored.is_empty() && tally.missing.is_empty() {
         return;
     }
     evidence.batches += 1;
-    let against = Bets::new(Side::Exclude, evidence.delta).batch_increments(&mut tally.scored.clone());
+    let against = Bets::new(Side::Exclude, evidence.delta).run_increments(&scored);
     close(&mut evidence.acc_ex, &mut evidence.r_ex, &against);
     if !cold {
-        let mut all: Vec<f64> = tally.scored.iter().chain(&tally.missing).copied().collect();
-        let in_favour = Bets::new(Side::Admit, evidence.delta_in).batch_increments(&mut all);
+        let favour = Bets::new(Side::Admit, evidence.delta_in);
+        let in_favour = if tally.missing.is_empty() {
+            favour.run_increments(&scored)
+        } else {
+            favour.batch_increments(&mut tally.scored.iter().chain(&tally.missing).copied().collect::<Vec<f64>>())
+        };
         close(&mut evidence.acc_ad, &mut evidence.r_ad, &in_favour);
     }
 }
@@ -342,11 +347,12 @@ fn add_usable(usable: &mut UsableEvidence, tally: &Tally) {
     usable.asked += tally.asked;
     usable.answered += tally.answered;
     usable.anchor_sum += tally.usable_anchor_sum;
-    for d in &tally.usable {
-        *usable.histogram.entry(histogram_key(*d, false)).or_default() += 1;
+    let runs = runs(&mut tally.usable.clone());
+    for (d, count) in &runs {
+        *usable.histogram.entry(histogram_key(*d, false)).or_default() += count;
     }
-    if !tally.usable.is_empty() {
-        let increments = Bets::new(Side::Exclude, usable.margin).batch_increments(&mut tally.usable.clone());
+    if !runs.is_empty() {
+        let increments = Bets::new(Side::Exclude, usable.margin).run_increments(&runs);
         close(&mut usable.acc, &mut usable.r, &increments);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::domain::{CaseId, EndpointId, Outcome, OutcomeRow, Policy, SuiteName, SuitePlan, SweepPlan};
 
 use super::anchors::comparison;
-use super::clusters::Clusters;
+use super::clusters::{Clusters, key_of};
 use super::state::ModelState;
 
 /// What one sweep says about one endpoint.
@@ -105,31 +105,75 @@ struct Table<'a> {
     epochs: usize,
     slots: usize,
     cells: Vec<Cell>,
+    /// Cluster of each planned case.
+    clusters: Vec<u16>,
 }
+
+/// Finds the places of rows in the plan. Rows mostly come in the plan's order, by endpoint or by case: the place after
+/// the last one is tried before anything is hashed.
+struct Finder<'a> {
+    plan: &'a SuitePlan,
+    last: (usize, usize),
+    maps: Option<(Places<'a, CaseId>, Places<'a, EndpointId>)>,
+}
+
+type Places<'a, T> = HashMap<&'a T, usize>;
+
+impl<'a> Finder<'a> {
+    fn new(plan: &'a SuitePlan) -> Self {
+        Finder { plan, last: (0, 0), maps: None }
+    }
+
+    /// Place of the endpoint and of the case.
+    fn place(&mut self, row: &OutcomeRow) -> Option<(usize, usize)> {
+        let (endpoint, case) = self.last;
+        let is_endpoint = |e: usize| self.plan.endpoints.get(e).is_some_and(|share| share.id == row.endpoint);
+        let is_case = |c: usize| self.plan.cases.get(c) == Some(&row.case);
+        let endpoint = [endpoint, endpoint + 1, 0].into_iter().find(|e| is_endpoint(*e));
+        let case = [case + 1, case, 0].into_iter().find(|c| is_case(*c));
+        let found = match (endpoint, case) {
+            (Some(endpoint), Some(case)) => (endpoint, case),
+            _ => self.looked_up(row)?,
+        };
+        self.last = found;
+        Some(found)
+    }
+
+    fn looked_up(&mut self, row: &OutcomeRow) -> Option<(usize, usize)> {
+        let plan = self.plan;
+        let (cases, endpoints) = self.maps.get_or_insert_with(|| {
+            let cases = plan.cases.iter().enumerate().map(|(i, c)| (c, i)).collect();
+            (cases, plan.endpoints.iter().enumerate().map(|(i, e)| (&e.id, i)).collect())
+        });
+        Some((*endpoints.get(&row.endpoint)?, *cases.get(&row.case)?))
+    }
+}
+
+/// What the anchors of an endpoint made of each slot: their mean answer rate and their mean score, where any has one.
+type Means = Vec<(Option<f64>, Option<f64>)>;
 
 impl<'a> Table<'a> {
     /// Rows outside the plan (another suite, case, epoch, endpoint, or beyond the endpoint's prefix) are left out.
     fn new(plan: &'a SuitePlan, rows: &[OutcomeRow]) -> Self {
-        let cases: HashMap<&CaseId, usize> = plan.cases.iter().enumerate().map(|(i, c)| (c, i)).collect();
-        let endpoints: HashMap<&EndpointId, usize> =
-            plan.endpoints.iter().enumerate().map(|(i, e)| (&e.id, i)).collect();
         let epochs = plan.epochs as usize;
         let slots = plan.cases.len() * epochs;
         let mut cells = vec![Cell::NotAsked; slots * plan.endpoints.len()];
+        let mut finder = Finder::new(plan);
         for row in rows.iter().filter(|row| row.suite == plan.suite && row.epoch < plan.epochs) {
-            let (Some(&case), Some(&endpoint)) = (cases.get(&row.case), endpoints.get(&row.endpoint)) else {
-                continue;
-            };
+            let Some((endpoint, case)) = finder.place(row) else { continue };
             if case < plan.endpoints[endpoint].cases as usize {
                 let cell = &mut cells[endpoint * slots + case * epochs + row.epoch as usize];
                 *cell = Cell::of(row.outcome).worse(*cell);
             }
         }
-        Table { plan, epochs, slots, cells }
+        let clusters = plan.cases.iter().map(|case| key_of(case.as_str())).collect();
+        Table { plan, epochs, slots, cells, clusters }
     }
 
+    /// The slots of an endpoint's prefix.
     fn cells(&self, endpoint: usize) -> &[Cell] {
-        &self.cells[endpoint * self.slots..][..self.slots]
+        let asked = (self.plan.endpoints[endpoint].cases as usize).saturating_mul(self.epochs);
+        &self.cells[endpoint * self.slots..][..asked.min(self.slots)]
     }
 
     /// Mean over the anchors that have a value in the slot. Anchors are summed in the plan's order.
@@ -142,31 +186,36 @@ impl<'a> Table<'a> {
         (count > 0).then(|| sum / f64::from(count))
     }
 
+    fn means(&self, anchors: &[usize]) -> Means {
+        (0..self.slots)
+            .map(|slot| (self.mean(anchors, slot, Cell::usable), self.mean(anchors, slot, Cell::score)))
+            .collect()
+    }
+
     /// Repeats are compared repeat by repeat: a mean over all repeats of an anchor would tie the outcomes of a case
     /// together, and the proof of statistics 3.2 wants them independent given the case.
-    fn tally(&self, endpoint: usize, anchors: &[usize], out: &mut Tally) {
+    fn tally(&self, endpoint: usize, means: &Means, out: &mut Tally) {
         let mut suite = SuiteTally::default();
-        for (slot, cell) in self.cells(endpoint).iter().enumerate() {
+        for (slot, (cell, (usable_mean, mean))) in self.cells(endpoint).iter().zip(means).enumerate() {
             out.rows += u64::from(*cell != Cell::NotAsked);
             out.provenance += u64::from(*cell == Cell::Skipped { provenance: true });
             let Some(answered) = cell.usable() else { continue };
             suite.asked += 1;
             suite.lost += u64::from(cell.score().is_none());
-            if let Some(mean) = self.mean(anchors, slot, Cell::usable) {
+            if let Some(mean) = usable_mean {
                 out.usable.push(mean - answered);
                 out.usable_anchor_sum += mean;
             }
-            let mean = self.mean(anchors, slot, Cell::score);
             if let Some(y) = cell.score() {
                 suite.sum += y;
-                suite.clusters.add(self.plan.cases[slot / self.epochs].as_str(), y);
+                suite.clusters.add_key(self.clusters[slot / self.epochs], y);
             }
             match (cell.score(), mean) {
                 (Some(y), Some(mean)) => {
                     suite.scored.push((mean - y).clamp(-1.0, 1.0));
                     suite.anchor_sum += mean;
                 }
-                (None, Some(mean)) => suite.missing.push(mean),
+                (None, Some(mean)) => suite.missing.push(*mean),
                 (_, None) => {}
             }
         }
@@ -189,13 +238,20 @@ pub fn tally(
     for suite in &plan.suites {
         let table = Table::new(suite, rows);
         let asked: Vec<EndpointId> = suite.endpoints.iter().map(|e| e.id.clone()).collect();
+        // Most endpoints are compared with the same anchors: their means are taken once.
+        let mut taken: Vec<(Vec<usize>, Means)> = Vec::new();
         for (index, endpoint) in asked.iter().enumerate() {
             let anchors = comparison(state, policy, &plan.anchors, &asked, endpoint);
             let places: Vec<usize> =
                 anchors.iter().filter_map(|anchor| asked.iter().position(|id| id == anchor)).collect();
             let out = tallies.entry(endpoint.clone()).or_default();
             out.anchors.extend(anchors.into_iter().filter(|a| !out.anchors.contains(a)).collect::<Vec<_>>());
-            table.tally(index, &places, out);
+            let known = taken.iter().position(|(anchors, _)| *anchors == places).unwrap_or_else(|| {
+                let means = table.means(&places);
+                taken.push((places, means));
+                taken.len() - 1
+            });
+            table.tally(index, &taken[known].1, out);
         }
     }
     tallies

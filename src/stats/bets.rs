@@ -73,14 +73,25 @@ impl Bets {
     /// leave a trace in the rounding.
     #[must_use]
     pub fn batch_increments(&self, ds: &mut [f64]) -> Logs {
-        ds.sort_unstable_by(f64::total_cmp);
+        self.run_increments(&runs(ds))
+    }
+
+    /// As [`Bets::batch_increments`], from the distinct values in ascending order with their counts (see [`runs`]).
+    #[must_use]
+    pub fn run_increments(&self, runs: &[(f64, u64)]) -> Logs {
         let mut sum = [0.0; K];
-        for run in ds.chunk_by(|a, b| a.to_bits() == b.to_bits()) {
-            let count = run.len() as f64;
-            add_scaled(&mut sum, &self.increments(run[0]), count);
+        for (d, count) in runs {
+            add_scaled(&mut sum, &self.increments(*d), *count as f64);
         }
         sum
     }
+}
+
+/// Sorts values and counts the distinct ones: ascending, told apart to the last bit.
+#[must_use]
+pub fn runs(ds: &mut [f64]) -> Vec<(f64, u64)> {
+    ds.sort_unstable_by(f64::total_cmp);
+    ds.chunk_by(|a, b| a.to_bits() == b.to_bits()).map(|run| (run[0], run.len() as u64)).collect()
 }
 
 /// `sum += scale * increments`, bet by bet.

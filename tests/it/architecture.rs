@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["store", "stats"]),
     ("api", &["store", "publish", "report", "metrics", "progress", "config", "stats"]),
     ("sim", &["suites"]),
+    ("simulate", &["stats", "curation"]),
     ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress"]),
     (
         "daemon",
@@ -34,13 +35,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api", "config", "curation", "daemon", "metrics", "progress", "provider", "publish", "report", "runner",
-            "scoring", "sim", "stats", "store", "suites",
+            "scoring", "sim", "simulate", "stats", "store", "suites",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 4] = ["domain", "scoring", "stats", "curation"];
+const PURE: [&str; 5] = ["domain", "scoring", "stats", "curation", "simulate"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

@@ -31,6 +31,7 @@ mod schedule;
 mod scorecards;
 mod secrets;
 mod serve;
+mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
