@@ -11,7 +11,7 @@
 //! | [`classify`], [`rules`], [`mod@bound`] | scenarios A, B, C; comparison rules; the information lower bound |
 //! | [`margin`], [`drift`], [`flap`], [`peers`] | error at the margin, delay, transitions, statements about a list |
 //! | [`story`], [`summary`], [`tale`], [`windows`] | stories, what is counted in them, the named ones, rules that watch them |
-//! | [`file`] | stories of users, from TOML |
+//! | [`mod@file`] | stories of users, from TOML |
 
 pub mod bound;
 pub mod classify;
