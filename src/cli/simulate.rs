@@ -104,10 +104,8 @@ fn bar() -> ProgressBar {
 
 fn readable(report: &Report) -> String {
     let Report { scenario, about, reps, seed, alpha, margin, policies } = report;
-    let mut out = format!(
-        "{scenario}: {about}\n{reps} repetitions, seed {seed}, alpha {alpha}, margin {} points\n",
-        margin * 100.0
-    );
+    let mut out =
+        format!("{scenario}: {about}\n{reps} repetitions, seed {seed}, alpha {alpha}, margin {}\n", rounded(*margin));
     let rows: Vec<(String, &Figures)> = policies.iter().map(|p| (p.policy.clone(), &p.figures)).collect();
     out.push_str(&table_of(&rows).to_string());
     let cells: Vec<(String, &Figures)> =

@@ -11,7 +11,7 @@
 //! | [`classify`], [`rules`], [`mod@bound`] | scenarios A, B, C; comparison rules; the information lower bound |
 //! | [`margin`], [`drift`], [`flap`], [`peers`] | error at the margin, delay, transitions, statements about a list |
 //! | [`story`], [`summary`], [`tale`], [`windows`] | stories, what is counted in them, the named ones, rules that watch them |
-//! | [`file`] | stories of users, from TOML |
+//! | [`mod@file`] | stories of users, from TOML |
 
 pub mod bound;
 pub mod classify;
@@ -247,6 +247,15 @@ impl Scenario {
         }
     }
 
+    /// The exclusion margin that it is played with.
+    #[must_use]
+    pub fn margin(&self, policy: &Policy) -> f64 {
+        match self {
+            Scenario::Classify(shape) => policy.margin * shape.margin_share,
+            _ => policy.margin,
+        }
+    }
+
     /// Times that a policy plays every repetition.
     fn parts(&self) -> u64 {
         match self {
@@ -299,7 +308,7 @@ pub fn simulate(request: &Request, control: &Control) -> Result<Report, Simulate
         reps,
         seed: *seed,
         alpha: policy.alpha,
-        margin: policy.margin,
+        margin: scenario.margin(policy),
         policies,
     })
 }
