@@ -417,8 +417,8 @@ pub static SCHEDULE: Section = Section {
         key(
             "spread",
             TIME_OR_ZERO,
-            Default("\"10m\""),
-            "The calls of a sweep are spread over this much time, so that one bad minute of an endpoint does not fill a sweep. Shorter than `deadline`; 0: as fast as the limits allow.",
+            Default("\"30m\""),
+            "The calls of a sweep are spread over this much time, so that a few bad minutes of an endpoint do not fill a sweep: false exclusions stay rare only then. Shorter than `deadline`; when absent at most half of it, and of the time between two ticks; 0: as fast as the limits allow.",
         ),
     ],
 };

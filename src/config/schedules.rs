@@ -15,7 +15,8 @@ use super::models::Models;
 use super::reader::{Span, View};
 use super::{ModelConfig, NamedSuite, ScheduleConfig};
 
-const SPREAD: Duration = Duration::from_secs(10 * 60);
+/// Long enough that an outage of a few minutes does not fill a sweep (docs/statistics.md).
+const SPREAD: Duration = Duration::from_secs(30 * 60);
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many ticks are looked at for the shortest time between two.
 const TICKS_LOOKED_AT: usize = 24;
@@ -58,11 +59,10 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
         let timezone = view.text("timezone").map_or(Some(Tz::UTC), |(text, span)| time_zone(&view, text, &span));
         let cron = view.text("cron").and_then(|(text, span)| cron(&view, text, &span));
         let jitter = view.duration("jitter").unwrap_or(Duration::ZERO);
-        if let (Some((_, cron)), Some(zone)) = (&cron, timezone) {
-            check_jitter(&view, cron, zone, jitter);
-        }
+        let gap = cron.as_ref().zip(timezone).and_then(|((_, cron), zone)| shortest_gap(cron, zone));
+        check_jitter(&view, gap, jitter);
         let deadline = view.duration("deadline").unwrap_or(DEADLINE);
-        let spread = spread(&view, deadline);
+        let spread = spread(&view, deadline, gap);
         let patterns = view.texts("models").unwrap_or_else(|| vec![("*", view.span())]);
         check_patterns(&view, &patterns, models);
         let suites = suites(&view, named_suites);
@@ -94,9 +94,11 @@ fn name(view: &View<'_>, n: usize, lines: &mut BTreeMap<String, usize>) -> Strin
     name
 }
 
-/// The default is never more than half of a short deadline.
-fn spread(view: &View<'_>, deadline: Duration) -> Duration {
-    let Some(spread) = view.duration("spread") else { return SPREAD.min(deadline / 2) };
+/// The default is never more than half of a short deadline, nor than half of the time between two ticks.
+fn spread(view: &View<'_>, deadline: Duration, gap: Option<Duration>) -> Duration {
+    let Some(spread) = view.duration("spread") else {
+        return SPREAD.min(deadline / 2).min(gap.map_or(SPREAD, |gap| gap / 2));
+    };
     if spread >= deadline && !spread.is_zero() {
         let hint = "choose a shorter one; the deadline is \"2h\" when absent";
         view.reader.problem(&view.span_of("spread"), "the sweep is spread over no less than its deadline", hint);
@@ -181,14 +183,15 @@ fn field_span(view: &View<'_>, text: &str, field: &str, nth: usize, span: &Span)
 }
 
 /// With a jitter as long as the time between two ticks the later one could come first.
-fn check_jitter(view: &View<'_>, cron: &Cron, zone: Tz, jitter: Duration) {
-    if jitter.is_zero() {
-        return;
-    }
+/// The shortest time between two of the coming ticks.
+fn shortest_gap(cron: &Cron, zone: Tz) -> Option<Duration> {
     let start = DateTime::<Utc>::from_timestamp(LOOK_FROM_S, 0).unwrap_or_default().with_timezone(&zone);
     let ticks: Vec<DateTime<Tz>> = cron.iter_from(start, croner::Direction::Forward).take(TICKS_LOOKED_AT).collect();
-    let gaps = ticks.windows(2).filter_map(|w| (w[1] - w[0]).to_std().ok());
-    if let Some(gap) = gaps.min().filter(|gap| jitter >= *gap) {
+    ticks.windows(2).filter_map(|w| (w[1] - w[0]).to_std().ok()).min()
+}
+
+fn check_jitter(view: &View<'_>, gap: Option<Duration>, jitter: Duration) {
+    if let Some(gap) = gap.filter(|gap| jitter >= *gap && !jitter.is_zero()) {
         view.reader.problem(
             &view.span_of("jitter"),
             format!("the jitter is not shorter than the {} between two ticks", super::durations::show(gap)),

@@ -133,9 +133,11 @@ fn a_minimal_config_has_the_documented_defaults() {
     let s = &c.schedules[0];
     assert_eq!((s.name.as_str(), s.timezone, s.jitter), ("schedule-1", chrono_tz::UTC, Duration::ZERO));
     assert!(s.covers_model(m) && s.covers_suite(&SuiteName::new("any").expect("a name")));
-    assert_eq!(s.spread, Duration::from_secs(600));
+    assert_eq!(s.spread, Duration::from_secs(1800));
     let short = read(&format!("{MINIMAL}[[schedule]]\ncron = '0 0 * * *'\ndeadline = '1m'\n"));
     assert_eq!(short.schedules[0].spread, Duration::from_secs(30));
+    let often = read(&format!("{MINIMAL}[[schedule]]\ncron = '*/10 * * * *'\n"));
+    assert_eq!(often.schedules[0].spread, Duration::from_secs(300));
 }
 
 #[test]
