@@ -44,6 +44,10 @@ impl Upkeep {
             for model in runtime.models.values() {
                 if let Err(error) = self.look_after(&runtime, model).await {
                     warn!(model = %model.config.id, %error, "upkeep failed; trying again");
+                    if matches!(error, SweepError::Store(_)) {
+                        // The alarm's row cannot be written either: the metric tells of it, until a look succeeds.
+                        self.sweeper.metrics.set_alarms(&model.config.id, "store", 1);
+                    }
                 }
             }
             gauges::forget_removed(&self.sweeper, &runtime);
