@@ -438,7 +438,7 @@ pub static POLICY: Section = Section {
         key(
             "admission_margin",
             SHARE,
-            Optional("0.75 of `margin`"),
+            Optional("0.85 of `margin`"),
             "Admission must show a gap below this. In (0, margin].",
         ),
         key("alpha", SHARE, Default("0.01"), "Error of the first decision, per direction. In (0, 0.5)."),
@@ -452,10 +452,16 @@ pub static POLICY: Section = Section {
         key("suspect_at", SWEEPS, Default("100"), "Detector score at which an endpoint becomes Suspect."),
         key("burst_at", SWEEPS, Default("30"), "Detector score at which more cases are sampled."),
         key(
+            "pool",
+            Choice { now: &["wide", "anchors"], later: &[] },
+            Default("\"wide\""),
+            "Anchors that an endpoint is compared with. `wide`: all within a margin of the best. `anchors`: the rule of earlier versions, the best few alone, at more requests.",
+        ),
+        key(
             "anchors",
             Count { min: 1, max: 100 },
             Default("3"),
-            "Number of anchors that the others are compared with.",
+            "With `pool = \"anchors\"`: how many. With `wide`: at least so many are asked as much as a decided endpoint that evidence gathers about.",
         ),
         key("cases", Table(&CASES), Optional("its defaults hold"), "How many cases a sweep takes per suite."),
         key("usable_margin", SHARE, Default("0.05"), "Margin of the test on delivery. In (0, 1)."),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::policy::{CaseBudgets, Quarantine, RankBy, SuitePolicy, Undecided};
+use crate::domain::policy::{CaseBudgets, Pool, Quarantine, RankBy, SuitePolicy, Undecided};
 use crate::domain::{Policy, SuiteName};
 
 use super::reader::{Span, View};
@@ -95,6 +95,7 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
         readmit_after_sweeps,
         suspect_at,
         burst_at,
+        pool,
         anchors,
         cases,
         usable_margin,
@@ -119,6 +120,7 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
         set(slot, view.number(key));
     }
     set(admission_margin, view.number("admission_margin").map(Some));
+    set(pool, view.text("pool").and_then(|(word, _)| pool_of(word)));
     set(anchors, view.count("anchors"));
     set(min_providers, view.count("min_providers"));
     set(graded, view.flag("graded"));
@@ -178,6 +180,14 @@ fn undecided_of(word: &str) -> Option<Undecided> {
     match word {
         "include" => Some(Undecided::Include),
         "exclude" => Some(Undecided::Exclude),
+        _ => None,
+    }
+}
+
+fn pool_of(word: &str) -> Option<Pool> {
+    match word {
+        "wide" => Some(Pool::Wide),
+        "anchors" => Some(Pool::Anchors),
         _ => None,
     }
 }

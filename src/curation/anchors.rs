@@ -1,14 +1,19 @@
-//! Who is compared with (statistics, 4).
+//! Who is compared with (statistics, 4, amended by docs/adr/0018).
 
-use crate::domain::{EndpointId, Policy, Standing};
+use crate::domain::policy::Pool;
+use crate::domain::{BudgetedEndpoint, EndpointId, Policy, Standing};
 
 use super::state::{EndpointState, ModelState};
 
+/// Width of the wide pool, in margins: whoever ranks lower below the best is not compared with.
+pub const POOL_WINDOW: f64 = 1.0;
+
 /// Anchors of the next sweep, best first; frozen before its first call.
 ///
-/// The designated reference alone, while it is Admitted and takes part. Else the `policy.anchors` endpoints with the
-/// highest ranking estimate: Admitted first, then Unknown and Provisional, then the rest. Ties by configuration order.
-/// Only endpoints of `participating` are chosen.
+/// The designated reference alone, while it is Admitted and takes part. Else, with [`Pool::Wide`], everybody trusted
+/// whose ranking estimate lies within [`POOL_WINDOW`] margins of the best (the smallest margin of the suites); with
+/// [`Pool::Anchors`] the `policy.anchors` best: Admitted first, then Unknown and Provisional, then the rest. Ties by
+/// configuration order. Only endpoints of `participating` are chosen.
 #[must_use]
 pub fn anchors(
     state: &ModelState,
@@ -29,20 +34,47 @@ fn leads(endpoint: &EndpointState) -> bool {
     endpoint.designated && endpoint.is_in_service() && endpoint.standing == Standing::Admitted
 }
 
-/// The anchors that one endpoint is compared with: those of the plan without itself. The designated reference, which has
-/// no anchor but itself, is tested against the pool of the others, as the state before the sweep ranks them.
+/// Whether the anchors of a sweep are the designated reference alone.
+pub(super) fn is_reference(state: &ModelState, planned: &[EndpointId]) -> bool {
+    matches!(planned, [only] if state.endpoints.get(only).is_some_and(leads))
+}
+
+/// The anchors that one endpoint is compared with on a suite: those of the plan without itself.
+///
+/// With [`Pool::Wide`] only those that are asked at least as many cases as it: one and the same set over all of its
+/// cases, or the proof for a random subset of cases (statistics, 3.2) would not hold. Where none is left, everybody else
+/// not Excluded who is asked as much takes their place, then anybody who is. The designated reference, which has no
+/// anchor but itself, is tested against the pool of the others. All of it is known before the first call.
 #[must_use]
 pub fn comparison(
     state: &ModelState,
     policy: &Policy,
     planned: &[EndpointId],
-    asked: &[EndpointId],
+    asked: &[BudgetedEndpoint],
     endpoint: &EndpointId,
 ) -> Vec<EndpointId> {
-    match planned {
-        [only] if only == endpoint => pool(state, policy, asked, |id| id != endpoint),
-        _ => planned.iter().filter(|id| *id != endpoint).cloned().collect(),
+    let tests_itself = matches!(planned, [only] if only == endpoint);
+    if policy.pool == Pool::Anchors {
+        return if tests_itself {
+            let ids: Vec<EndpointId> = asked.iter().map(|share| share.id.clone()).collect();
+            pool(state, policy, &ids, |id| id != endpoint)
+        } else {
+            planned.iter().filter(|id| *id != endpoint).cloned().collect()
+        };
     }
+    let own = asked.iter().find(|share| share.id == *endpoint).map_or(0, |share| share.cases);
+    let others: Vec<EndpointId> =
+        asked.iter().filter(|share| share.id != *endpoint && share.cases >= own).map(|s| s.id.clone()).collect();
+    let mut chosen: Vec<EndpointId> = if tests_itself && is_reference(state, planned) {
+        pool(state, policy, &others, |_| true)
+    } else {
+        planned.iter().filter(|id| others.contains(id)).cloned().collect()
+    };
+    if chosen.is_empty() {
+        let trusted = |id: &&EndpointId| state.endpoints.get(*id).is_some_and(|e| e.standing != Standing::Excluded);
+        chosen = others.iter().filter(trusted).cloned().collect();
+    }
+    if chosen.is_empty() { others } else { chosen }
 }
 
 fn pool(
@@ -56,19 +88,33 @@ fn pool(
         .filter(|id| may(id))
         .filter_map(|id| {
             let endpoint = state.endpoints.get(id).filter(|e| e.is_in_service())?;
-            Some((tier(endpoint.standing), state.ranking(policy, id), id))
+            Some((tier(policy.pool, endpoint.standing), state.ranking(policy, id), id))
         })
         .collect();
     // The sort is stable: equal estimates keep the order of the configuration.
     ranked.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    ranked.truncate(policy.anchors as usize);
+    match policy.pool {
+        Pool::Anchors => ranked.truncate(policy.anchors as usize),
+        Pool::Wide => {
+            let Some(&(best, lead, _)) = ranked.first() else { return Vec::new() };
+            let lowest = lead - window(state, policy);
+            ranked.retain(|(tier, estimate, _)| *tier == best && *estimate >= lowest);
+        }
+    }
     ranked.into_iter().map(|(_, _, id)| id.clone()).collect()
 }
 
-fn tier(standing: Standing) -> u8 {
-    match standing {
-        Standing::Admitted => 0,
-        Standing::Unknown | Standing::Provisional => 1,
-        Standing::Suspect | Standing::Excluded => 2,
+/// Who goes first. In the wide pool whoever is not known to be bad counts alike, and others stand in only where nobody
+/// is left.
+fn tier(pool: Pool, standing: Standing) -> u8 {
+    match (pool, standing) {
+        (_, Standing::Admitted) | (Pool::Wide, Standing::Unknown | Standing::Provisional) => 0,
+        (Pool::Anchors, Standing::Unknown | Standing::Provisional) | (Pool::Wide, Standing::Suspect) => 1,
+        (Pool::Anchors, Standing::Suspect) | (_, Standing::Excluded) => 2,
     }
+}
+
+fn window(state: &ModelState, policy: &Policy) -> f64 {
+    let smallest = state.suites.keys().map(|suite| policy.delta(suite)).min_by(f64::total_cmp);
+    POOL_WINDOW * smallest.unwrap_or(policy.margin)
 }

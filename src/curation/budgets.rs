@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::policy::Pool;
 use crate::domain::{BudgetedEndpoint, EndpointId, Micros, Override, Policy, Standing, SuiteName};
 use crate::stats::num::ln;
 
+use super::anchors::is_reference;
 use super::reading::{Reading, read};
 use super::state::{EndpointState, ModelState};
 
@@ -55,26 +57,130 @@ pub fn budgets(
 ) -> BTreeMap<SuiteName, Vec<BudgetedEndpoint>> {
     let configured: Vec<(&EndpointId, &EndpointState, Reading)> =
         state.endpoints.iter().filter(|(_, e)| e.configured).map(|(id, e)| (id, e, read(state, policy, e))).collect();
+    let cold = state.is_cold();
     let one_suite = |(suite, size): (&SuiteName, &u32)| {
-        let mut shares: Vec<BudgetedEndpoint> = configured
+        let shares: Vec<Share<'_>> = configured
             .iter()
             .map(|(id, endpoint, reading)| {
                 let asked = endpoint.suites.get(suite).map_or(0, |e| e.cases);
-                let cases = own_budget(endpoint, reading, policy, asked, occasion).min(*size);
-                BudgetedEndpoint { id: (*id).clone(), cases }
+                let mut cases = own_budget(endpoint, reading, policy, asked, occasion).min(*size);
+                // The comparison of a first sweep is not worth much: it is for ranking, and small.
+                if cold && policy.pool == Pool::Wide && is_undecided(endpoint.standing) {
+                    cases = cases.min(policy.cases.standard);
+                }
+                Share { id, endpoint, need: Need::of(endpoint, reading, policy), cases }
             })
             .filter(|share| share.cases > 0)
             .collect();
-        let largest = shares.iter().map(|share| share.cases).max().unwrap_or(0);
-        for share in shares.iter_mut().filter(|share| anchors.contains(&share.id)) {
-            share.cases = largest;
-        }
-        (suite.clone(), shares)
+        let shares = on_duty(shares, state, policy, anchors);
+        (suite.clone(), shares.into_iter().map(|s| BudgetedEndpoint { id: s.id.clone(), cases: s.cases }).collect())
     };
     suite_sizes.iter().map(one_suite).collect()
 }
 
-/// The budget by standing, before the anchors get the largest. `asked`: cases of the suite since the reset.
+fn is_undecided(standing: Standing) -> bool {
+    matches!(standing, Standing::Unknown | Standing::Provisional)
+}
+
+/// An endpoint's part of a suite while budgets are made.
+#[derive(Debug, Clone, Copy)]
+struct Share<'a> {
+    id: &'a EndpointId,
+    endpoint: &'a EndpointState,
+    need: Need,
+    cases: u32,
+}
+
+/// What an endpoint wants of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing but company.
+    None,
+    /// Comparison: it is open.
+    Open,
+    /// Comparison in a burst: it is decided, and evidence gathers.
+    Burst,
+}
+
+impl Need {
+    fn of(endpoint: &EndpointState, reading: &Reading, policy: &Policy) -> Need {
+        match endpoint.standing {
+            Standing::Unknown | Standing::Provisional => Need::Open,
+            Standing::Admitted | Standing::Suspect if reading.log_r_ex >= ln(policy.burst_at) => Need::Burst,
+            Standing::Excluded if reading.log_r_ad >= ln(RECOVERING_R) => Need::Burst,
+            Standing::Suspect => Need::Open,
+            Standing::Admitted | Standing::Excluded => Need::None,
+        }
+    }
+}
+
+/// Gives as many anchors the largest budget of the sweep as those who are asked so much need to be compared with.
+///
+/// All of them with [`Pool::Anchors`]. In the wide pool about the square root of the number of open endpoints, one more
+/// where the open ones are of the pool themselves, and at least `policy.anchors` in a burst of a decided endpoint. At
+/// least two endpoints end with the largest budget, so that whoever has it is compared with somebody.
+fn on_duty<'a>(
+    mut shares: Vec<Share<'a>>,
+    state: &ModelState,
+    policy: &Policy,
+    anchors: &[EndpointId],
+) -> Vec<Share<'a>> {
+    let full = shares.iter().map(|share| share.cases).max().unwrap_or(0);
+    let by_reference = is_reference(state, anchors);
+    let bursts = |share: &Share<'_>| share.cases == full && share.need == Need::Burst;
+    let mut wanted = if by_reference {
+        // The others need the reference alone; it needs others in a burst of its own.
+        let tested = shares.iter().any(|share| anchors.contains(share.id) && bursts(share));
+        if tested { 1 + policy.anchors as usize } else { 1 }
+    } else {
+        let open = || shares.iter().filter(|share| share.cases == full && share.need != Need::None);
+        let own = usize::from(open().any(|share| anchors.contains(share.id)));
+        let wanted = ((open().count() as f64).sqrt().round() as usize).max(1) + own;
+        if shares.iter().any(bursts) { wanted.max(policy.anchors as usize) } else { wanted }
+    };
+    if by_reference || policy.pool == Pool::Anchors {
+        for share in shares.iter_mut().filter(|share| anchors.contains(share.id)) {
+            share.cases = full;
+        }
+    }
+    if policy.pool == Pool::Anchors {
+        return shares;
+    }
+    let is_full = |share: &&Share<'_>| share.cases == full;
+    wanted = wanted.saturating_sub(shares.iter().filter(is_full).filter(|s| anchors.contains(s.id)).count());
+    let least = 2usize.saturating_sub(shares.iter().filter(is_full).count());
+    for (place, stand_in) in by_merit(&shares, state, policy, anchors).into_iter().enumerate() {
+        if place < least || (place < wanted && stand_in.1 < LAST_RESORT) {
+            shares[stand_in.0].cases = full;
+        }
+    }
+    shares
+}
+
+/// Class of those who get the largest budget only so that somebody has it.
+const LAST_RESORT: u8 = 3;
+
+/// Places of those without the largest budget with their classes, in the order in which they are to get it: the Admitted
+/// anchors best first, then the other Admitted, the other undecided, the rest.
+fn by_merit(shares: &[Share<'_>], state: &ModelState, policy: &Policy, anchors: &[EndpointId]) -> Vec<(usize, u8)> {
+    let full = shares.iter().map(|share| share.cases).max().unwrap_or(0);
+    let class = |share: &Share<'_>| match share.endpoint.standing {
+        Standing::Admitted if anchors.contains(share.id) => 0,
+        Standing::Admitted => 1,
+        Standing::Unknown | Standing::Provisional => 2,
+        Standing::Suspect | Standing::Excluded => LAST_RESORT,
+    };
+    let anchored = |share: &Share<'_>| anchors.iter().position(|id| id == share.id).unwrap_or(usize::MAX);
+    let mut order: Vec<(usize, u8, usize, f64)> = (shares.iter().enumerate())
+        .filter(|(_, share)| share.cases < full)
+        .map(|(place, share)| (place, class(share), anchored(share), state.ranking(policy, share.id)))
+        .collect();
+    order.sort_by(|a, b| a.1.cmp(&b.1).then(a.2.cmp(&b.2)).then(b.3.total_cmp(&a.3)));
+    order.into_iter().map(|(place, class, ..)| (place, class)).collect()
+}
+
+/// The budget by standing, before anybody is asked more for the sake of others. `asked`: cases of the suite since the
+/// reset.
 fn own_budget(endpoint: &EndpointState, reading: &Reading, policy: &Policy, asked: u64, occasion: Occasion) -> u32 {
     let cases = &policy.cases;
     match endpoint.override_ {

@@ -160,7 +160,7 @@ fn guarantee_phrase(context: &Context<'_>, step: &Move) -> String {
         Rule::Readmitted => yearly(policy.readmit_after_sweeps, "false-re-admission"),
         Rule::Inconclusive => format!("the tests go on with {} cases a sweep", policy.cases.standard),
         Rule::Suspected => "still listed, routed last, asked more".to_owned(),
-        Rule::Cleared => "an anchor again".to_owned(),
+        Rule::Cleared => "may be an anchor again".to_owned(),
     }
 }
 
@@ -240,7 +240,7 @@ pub fn evidence(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -
         .suites
         .iter()
         .filter(|(name, _)| state.suites.contains_key(*name))
-        .map(|(name, evidence)| (name.to_string(), suite_evidence(evidence, share(state, policy, name))))
+        .map(|(name, evidence)| (name.to_string(), suite_evidence(evidence, policy, share(state, policy, name))))
         .collect();
     let usable = &endpoint.usable;
     json!({
@@ -262,14 +262,14 @@ pub fn evidence(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -
     })
 }
 
-fn suite_evidence(evidence: &SuiteEvidence, weight: f64) -> Value {
+fn suite_evidence(evidence: &SuiteEvidence, policy: &Policy, weight: f64) -> Value {
     let figures = Figures::of(evidence);
     let histogram: Vec<Value> =
         histogram_values(&evidence.histogram).into_iter().map(|(d, n)| json!([d, n as u64])).collect();
     let interval = |(lo, hi): Bounds| json!({"lo": lo, "hi": hi});
     json!({
         "weight": weight, "margin": evidence.delta, "admission_margin": evidence.delta_in,
-        "log_e_exclude": evidence.log_e_ex(), "log_e_admit": evidence.log_e_ad(),
+        "log_e_exclude": evidence.log_e_ex(policy), "log_e_admit": evidence.log_e_ad(policy),
         "log_r_exclude": evidence.log_r_ex(), "log_r_admit": evidence.log_r_ad(),
         "cases": evidence.cases, "batches": evidence.batches, "missing": evidence.missing,
         "scored": evidence.clusters.attempts(),

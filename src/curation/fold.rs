@@ -19,9 +19,6 @@ use super::transitions::{Move, Rule, due};
 /// Share of an endpoint's attempts without provenance above which it stays where it is (interfaces, 5).
 pub const PROVENANCE_SHARE_MAX: f64 = 0.2;
 
-/// While fewer endpoints are Admitted, the model's first sweep gives no evidence for admission (interfaces, 6.1).
-pub const ADMITTED_WHEN_WARM: usize = 3;
-
 /// Fewest endpoints that make a common alarm.
 pub const COMMON_ALARM_MIN: usize = 2;
 
@@ -92,7 +89,7 @@ impl<'a> Fold<'a> {
         }
         let tallies = tally(&state, policy, record.plan, record.rows);
         let before = state.endpoints.iter().map(|(id, e)| (id.clone(), read(&state, policy, e))).collect();
-        let cold = state.sweeps_folded == 0 && state.count(Standing::Admitted) < ADMITTED_WHEN_WARM;
+        let cold = state.is_cold();
         Fold { policy, record, state, tallies, before, cold, decisions, alarms: Vec::new() }
     }
 

@@ -16,7 +16,12 @@ use super::ranking::Figures;
 
 /// Version of the rules: raised whenever equal input may give another state, decision or document than before, so that
 /// a replay never takes new rules for damage.
-pub const RULES: u32 = 1;
+///
+/// | version | change |
+/// |---|---|
+/// | 1 | three anchors, even mixture, admission margin of 0.75 margins |
+/// | 2 | wide pool, weighted first decision, small first sweep, admission margin of 0.85 margins |
+pub const RULES: u32 = 2;
 
 /// What the configuration said about a model when a step was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

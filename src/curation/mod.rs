@@ -18,8 +18,8 @@
 //!
 //! On each case the score of an endpoint is taken from the mean of the anchors' scores: D. Two tests bet on D. One bets
 //! that the endpoint is worse than the margin, the other that it is not. With the default margin of 2 points, 20 cases of
-//! 300 that the anchors pass and the endpoint fails make the first test's e-value exp(6.19) = 487, above the 100 of the
-//! first decision: Excluded. A good endpoint is Admitted after about 1900 cases per suite. After that a detector, started
+//! 300 that the anchors pass and the endpoint fails make the first test's e-value exp(5.74) = 310, above the 100 of the
+//! first decision: Excluded. A good endpoint is Admitted after about 1500 cases per suite. After that a detector, started
 //! afresh at each sweep, watches for change: an endpoint that never changes and stays within the margin is excluded by
 //! mistake at most once in 7300 sweeps.
 //!

@@ -241,7 +241,7 @@ pub fn tally(
         // Most endpoints are compared with the same anchors: their means are taken once.
         let mut taken: Vec<(Vec<usize>, Means)> = Vec::new();
         for (index, endpoint) in asked.iter().enumerate() {
-            let anchors = comparison(state, policy, &plan.anchors, &asked, endpoint);
+            let anchors = comparison(state, policy, &plan.anchors, &suite.endpoints, endpoint);
             let places: Vec<usize> =
                 anchors.iter().filter_map(|anchor| asked.iter().position(|id| id == anchor)).collect();
             let out = tallies.entry(endpoint.clone()).or_default();

@@ -42,7 +42,7 @@ pub fn share(state: &ModelState, policy: &Policy, suite: &SuiteName) -> f64 {
 /// forbids admission. Without suites nothing can be decided.
 #[must_use]
 pub fn read(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -> Reading {
-    let pick = |f: fn(&SuiteEvidence) -> f64, none: f64, shift: bool| -> Vec<(f64, &SuiteName)> {
+    let pick = |f: &dyn Fn(&SuiteEvidence) -> f64, none: f64, shift: bool| -> Vec<(f64, &SuiteName)> {
         state
             .suites
             .keys()
@@ -52,10 +52,10 @@ pub fn read(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -> Re
             })
             .collect()
     };
-    let against_e = pick(SuiteEvidence::log_e_ex, 0.0, true);
-    let against_r = pick(SuiteEvidence::log_r_ex, f64::NEG_INFINITY, true);
-    let for_e = pick(SuiteEvidence::log_e_ad, 0.0, false);
-    let for_r = pick(SuiteEvidence::log_r_ad, f64::NEG_INFINITY, false);
+    let against_e = pick(&|e| e.log_e_ex(policy), 0.0, true);
+    let against_r = pick(&SuiteEvidence::log_r_ex, f64::NEG_INFINITY, true);
+    let for_e = pick(&|e| e.log_e_ad(policy), 0.0, false);
+    let for_r = pick(&SuiteEvidence::log_r_ad, f64::NEG_INFINITY, false);
     Reading {
         log_e_ex: total(&against_e),
         log_r_ex: total(&against_r),

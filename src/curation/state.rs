@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::clusters::Clusters;
+use crate::domain::policy::Pool;
 use crate::domain::{EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
-use crate::stats::bets::{K, Logs};
+use crate::stats::bets::{K, Logs, Side, log_e_weighted};
 use crate::stats::detector::FRESH;
 use crate::stats::num::log_mean_exp;
 
@@ -13,6 +14,9 @@ pub const RANKING_DECAY: f64 = 0.995;
 
 /// Passes and trials of the ranking estimate's prior.
 pub const RANKING_PRIOR: (f64, f64) = (4.85, 5.0);
+
+/// While fewer endpoints are Admitted, the model's first sweep gives no evidence for admission (interfaces, 6.1).
+pub const ADMITTED_WHEN_WARM: usize = 3;
 
 /// Keys of the histogram of D are D times this, rounded.
 pub const HISTOGRAM_SCALE: f64 = 1e6;
@@ -195,16 +199,16 @@ impl SuiteEvidence {
         *anchor_sum = 0.0;
     }
 
-    /// Logarithm of the e-value against the endpoint.
+    /// Logarithm of the e-value against the endpoint, by the policy's mixture of bets.
     #[must_use]
-    pub fn log_e_ex(&self) -> f64 {
-        log_mean_exp(&self.acc_ex)
+    pub fn log_e_ex(&self, policy: &Policy) -> f64 {
+        first_decision(&self.acc_ex, Side::Exclude, policy)
     }
 
-    /// Logarithm of the e-value for the endpoint.
+    /// Logarithm of the e-value for the endpoint, by the policy's mixture of bets.
     #[must_use]
-    pub fn log_e_ad(&self) -> f64 {
-        log_mean_exp(&self.acc_ad)
+    pub fn log_e_ad(&self, policy: &Policy) -> f64 {
+        first_decision(&self.acc_ad, Side::Admit, policy)
     }
 
     /// Logarithm of the detector score against the endpoint.
@@ -223,6 +227,14 @@ impl SuiteEvidence {
     #[must_use]
     pub fn compared(&self) -> u64 {
         self.histogram.values().sum()
+    }
+}
+
+/// The weights concern first decisions about quality alone: detectors and the `usable` test weigh their bets alike.
+fn first_decision(acc: &Logs, side: Side, policy: &Policy) -> f64 {
+    match policy.pool {
+        Pool::Wide => log_e_weighted(acc, side),
+        Pool::Anchors => log_mean_exp(acc),
     }
 }
 
@@ -334,6 +346,13 @@ impl ModelState {
     #[must_use]
     pub fn ever_admitted(&self) -> bool {
         self.endpoints.values().any(|e| e.ever_admitted)
+    }
+
+    /// Nobody knows yet who is good: the next sweep is the model's first, and fewer than [`ADMITTED_WHEN_WARM`] are
+    /// Admitted. Its comparison is taken on trust, so that it gives no evidence for admission.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.sweeps_folded == 0 && self.count(Standing::Admitted) < ADMITTED_WHEN_WARM
     }
 
     /// Configured endpoints that stand so.

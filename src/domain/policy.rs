@@ -32,6 +32,17 @@ pub enum RankBy {
     Throughput,
 }
 
+/// Whom an endpoint is compared with, and what goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// Everybody within a margin of the best; as many of them get the largest budget as the open endpoints need. A
+    /// model's first sweep is small, and the first decision weighs its bets.
+    Wide,
+    /// The `anchors` best alone, all with the largest budget; a full first sweep; all bets weigh the same.
+    Anchors,
+}
+
 impl RankBy {
     /// Whether it needs figures that are read from stored attempts.
     #[must_use]
@@ -92,13 +103,16 @@ impl Default for Quarantine {
     }
 }
 
+/// Admission margin as a share of the margin, where the policy does not say.
+pub const ADMISSION_SHARE: f64 = 0.85;
+
 /// The rules of the decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// delta: an endpoint is worse when its mean is below the anchors' by more than this. In (0, 0.5].
     pub margin: f64,
-    /// delta_in: admission margin, in (0, margin]. `None`: 0.75 * margin.
+    /// delta_in: admission margin, in (0, margin]. `None`: [`ADMISSION_SHARE`] of the margin.
     pub admission_margin: Option<f64>,
     /// Error of the first decision, per direction. In (0, 0.5).
     pub alpha: f64,
@@ -110,7 +124,10 @@ pub struct Policy {
     pub suspect_at: f64,
     /// Detector score at which sampling bursts.
     pub burst_at: f64,
-    /// Number of anchors, at least 1.
+    /// Whom an endpoint is compared with.
+    pub pool: Pool,
+    /// With [`Pool::Anchors`] the number of anchors; with [`Pool::Wide`] the least number of the pool's members that get
+    /// the largest budget while evidence gathers about a decided endpoint. At least 1.
     pub anchors: u32,
     /// Budgets.
     pub cases: CaseBudgets,
@@ -144,6 +161,7 @@ impl Default for Policy {
             readmit_after_sweeps: 1460.0,
             suspect_at: 100.0,
             burst_at: 30.0,
+            pool: Pool::Wide,
             anchors: 3,
             cases: CaseBudgets::default(),
             usable_margin: 0.05,
@@ -166,11 +184,16 @@ impl Policy {
         self.suites.get(suite).and_then(|s| s.margin).unwrap_or(self.margin)
     }
 
-    /// Admission margin of a suite: the configured ratio to the margin (default 0.75) times its margin.
+    /// Admission margin of a suite: the admission share times its margin.
     #[must_use]
     pub fn delta_in(&self, suite: &SuiteName) -> f64 {
-        let ratio = self.admission_margin.map_or(0.75, |d| d / self.margin);
-        ratio * self.delta(suite)
+        self.admission_share() * self.delta(suite)
+    }
+
+    /// The admission margin as a share of the margin: the configured ratio, else [`ADMISSION_SHARE`].
+    #[must_use]
+    pub fn admission_share(&self) -> f64 {
+        self.admission_margin.map_or(ADMISSION_SHARE, |d| d / self.margin)
     }
 
     /// Unnormalised weight of a suite.

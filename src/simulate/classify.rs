@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::domain::policy::Pool;
 use crate::domain::{IdError, Outcome, Policy, Standing};
 
 use super::bound;
@@ -66,9 +67,10 @@ pub const C: Shape = Shape {
 };
 
 /// Policies that can be compared, the shipped one first.
-pub const POLICIES: [&str; 10] = [
+pub const POLICIES: [&str; 11] = [
     "exactod",
     "exactod-equal-margins",
+    "three-anchors",
     "exactod-pool",
     "exactod-one-reference",
     "fixed-n-paired",
@@ -101,7 +103,7 @@ pub fn run(shape: &Shape, run: &Run<'_>, policy: &str) -> Result<PolicyReport, S
         one(&task, &sizes, &rules, policy, dice)
     })?;
     let results = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(summary(shape, &sizes, policy, &results, run.policy.alpha))
+    Ok(summary(shape, &sizes, policy, &results, &rules))
 }
 
 /// Sample sizes of the fixed designs.
@@ -141,6 +143,7 @@ fn one(
         "exactod-equal-margins" => {
             shipped(task, &Policy { admission_margin: Some(rules.margin), ..rules.clone() }, dice)?
         }
+        "three-anchors" => shipped(task, &three_anchors(rules), dice)?,
         "exactod-pool" => rules::wide_pool(task, dice),
         "exactod-one-reference" => rules::one_reference(task, dice),
         "fixed-n-paired" => rules::fixed_paired(task, sizes.size(sizes.family, sizes.paired), family_z, dice),
@@ -153,22 +156,42 @@ fn one(
     })
 }
 
+/// The default of earlier versions.
+pub fn three_anchors(policy: &Policy) -> Policy {
+    /// Its admission margin, in margins.
+    const ADMISSION_SHARE: f64 = 0.75;
+    Policy {
+        pool: Pool::Anchors,
+        anchors: 3,
+        admission_margin: Some(ADMISSION_SHARE * policy.margin),
+        ..policy.clone()
+    }
+}
+
 /// The shipped rule by the code that ships: everybody Unknown, in random order of configuration, sweeps back to back
 /// until each endpoint had its first decision.
 fn shipped(task: &Task<'_>, rules: &Policy, dice: &mut Dice) -> Result<Classified, IdError> {
     let n = task.rates.len();
     let mut order: Vec<usize> = (0..n).collect();
     dice.shuffle_front(&mut order, n);
-    let mut fleet = Fleet::new(rules.clone(), n, &[("suite", task.rates[0].len())], None, Pace::BackToBack)?;
+    // The comparison rules have no cap either; who would have met it is told by `beyond_cap`.
+    let mut rules = rules.clone();
+    rules.cases.cap = u32::MAX;
+    let mut fleet = Fleet::new(rules, n, &[("suite", task.rates[0].len())], None, Pace::BackToBack)?;
     let mut out = Classified { requests: 0, needed: 0, cases: vec![0; n], calls: vec![Call::Open; n] };
     while out.calls.contains(&Call::Open) && fleet.sweeps < SWEEPS_MAX {
         let end = fleet.sweep(dice, |ask, dice| {
             Outcome::Scored(if dice.chance(task.rates[order[ask.endpoint]][ask.case]) { 1.0 } else { 0.0 })
         });
+        // Whom an open endpoint is compared with: anchors that are asked as much as it.
+        let open_at = |place: usize| out.calls[order[place]] == Call::Open;
+        let least = (0..n).filter(|place| open_at(*place)).map(|place| end.asked[place]).min().unwrap_or(0);
+        let compared: Vec<bool> =
+            (0..n).map(|place| end.anchors.contains(&place) && end.asked[place] >= least).collect();
         for (place, asked) in end.asked.iter().enumerate() {
             out.requests += u64::from(*asked);
             let open = out.calls[order[place]] == Call::Open;
-            if open || end.anchors.contains(&place) {
+            if open || compared[place] {
                 out.needed += u64::from(*asked);
             }
             if open {
@@ -187,8 +210,9 @@ fn shipped(task: &Task<'_>, rules: &Policy, dice: &mut Dice) -> Result<Classifie
     Ok(out)
 }
 
-fn summary(shape: &Shape, sizes: &Sizes, policy: &str, results: &[Classified], alpha: f64) -> PolicyReport {
+fn summary(shape: &Shape, sizes: &Sizes, policy: &str, results: &[Classified], rules: &Policy) -> PolicyReport {
     let fixed = policy.starts_with("fixed-n");
+    let (alpha, cap) = (rules.alpha, rules.cases.cap);
     let (mut any, mut out_wrong, mut in_wrong, mut open, mut good, mut bad) = (0u64, 0u64, 0u64, 0u64, 0u64, 0u64);
     let mut cases: BTreeMap<u32, Sample> = BTreeMap::new();
     for result in results {
@@ -206,21 +230,23 @@ fn summary(shape: &Shape, sizes: &Sizes, policy: &str, results: &[Classified], a
         }
         any += u64::from(wrong);
     }
-    let requests: Sample = results.iter().map(|r| r.requests as f64).collect();
+    let requests: Sample = results.iter().map(|r| (if r.needed > 0 { r.needed } else { r.requests }) as f64).collect();
+    let all: Sample = results.iter().map(|r| r.requests as f64).collect();
+    let beyond = results.iter().flat_map(|r| &r.cases).filter(|n| **n > u64::from(cap)).count() as u64;
     let runs = results.len() as u64;
     let bound = bound::requests(shape.base, SPREAD, sizes.delta, &shape.drops[1..], alpha);
     let fixed_n = (sizes.size(sizes.family, sizes.paired) * shape.drops.len()) as f64;
     let by_drop: Figures =
         cases.iter().map(|(drop, n)| (format!("{}", f64::from(*drop) / 10.0), number(n.mean().round()))).collect();
-    let needed: Sample = results.iter().map(|r| (if r.needed > 0 { r.needed } else { r.requests }) as f64).collect();
     PolicyReport::new(policy)
         .with("requests_mean", number(requests.mean()))
         .with("requests_error", number(requests.error()))
-        .with("requests_to_open_mean", number(needed.mean()))
+        .with("requests_all_mean", number(all.mean()))
         .with("any_error", share(any, runs))
         .with("false_exclude", share(out_wrong, good))
         .with("false_include", share(in_wrong, bad))
         .with("undecided", share(open, runs * shape.drops.len() as u64))
+        .with("beyond_cap", share(beyond, runs * shape.drops.len() as u64))
         .with("ratio_to_bound", number(requests.mean() / bound))
         .with("ratio_to_fixed_n", number(requests.mean() / fixed_n))
         .with("bound", number(bound.round()))

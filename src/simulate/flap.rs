@@ -71,7 +71,7 @@ fn criterion(policy: &Policy, name: &str) -> Result<Option<Criterion>, SimulateE
             exclude: policy.exclude_after_sweeps,
             admit: policy.readmit_after_sweeps,
             delta,
-            delta_in: policy.admission_margin.unwrap_or(0.75 * delta),
+            delta_in: policy.admission_share() * delta,
         },
         _ => return Err(SimulateError::UnknownPolicy(name.to_owned())),
     }))

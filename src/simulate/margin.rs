@@ -93,7 +93,7 @@ fn wrong(
 ) -> Result<bool, SimulateError> {
     let delta = run.policy.margin;
     let shipped = policy == "exactod";
-    let ratio = run.policy.admission_margin.map_or(0.75, |d| d / delta);
+    let ratio = run.policy.admission_share();
     let gap = if shipped && side == Call::In { ratio * delta } else { delta };
     let cases = Cases::draw(CASES, BASE, SPREAD, dice);
     let reference = cases.rates(0.0, 0.0, dice);
@@ -188,8 +188,7 @@ fn ships(
     if side == Call::Out {
         policy.admission_margin = Some(policy.margin * 1e-3);
     } else {
-        let ratio = policy.admission_margin.map_or(0.75, |d| d / policy.margin);
-        policy.admission_margin = Some(policy.margin * ratio);
+        policy.admission_margin = Some(policy.margin * policy.admission_share());
     }
     let mut fleet = Fleet::new(policy, 2, &[("suite", CASES)], Some(0), Pace::BackToBack)?;
     let wanted = if side == Call::Out { Standing::Excluded } else { Standing::Admitted };

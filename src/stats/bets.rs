@@ -1,6 +1,6 @@
 //! Bets on the mean of a paired difference: payoffs, increments, the e-process (statistics, 3.1).
 
-use super::num::{ln_1p, log_mean_exp};
+use super::num::{exp, ln, ln_1p, log_mean_exp};
 
 /// Number of constant bets in the mixture.
 pub const K: usize = 6;
@@ -8,6 +8,16 @@ pub const K: usize = 6;
 /// Bet fractions, largest first: `0.98 * (0.08 / 0.98)^(i / 5)`.
 pub const FRACS: [f64; K] =
     [0.98, 0.593_743_485_955_569_7, 0.359_725_843_994_563_03, 0.217_943_751_634_327_83, 0.132_043_553_915_919_04, 0.08];
+
+/// Weights of the bets in the first decision against an endpoint, in parts of their sum.
+///
+/// Most of the stake lies where endpoints worse by two to ten margins are found at pass rates of 70 to 99 %. Constants
+/// of the program, never chosen from data: a mixture with fixed weights is as exact as the even one.
+pub const WEIGHTS_EXCLUDE: [u32; K] = [1, 4, 4, 2, 1, 1];
+
+/// Weights of the bets in the first decision for an endpoint, in parts of their sum. The boldest bet loses nearly all
+/// of its stake with every single failure: it never helps to admit.
+pub const WEIGHTS_ADMIT: [u32; K] = [0, 2, 4, 3, 2, 1];
 
 /// One logarithm per bet.
 pub type Logs = [f64; K];
@@ -132,6 +142,25 @@ impl EProcess {
     pub fn components(&self) -> &Logs {
         &self.acc
     }
+}
+
+/// Log e-value of the weighted mixture of the first decision, from the logarithm of each bet: 0 before the first outcome.
+///
+/// Tests the same claim as the even mixture ([`EProcess::log_e`]) with the same guarantee.
+#[must_use]
+pub fn log_e_weighted(acc: &Logs, side: Side) -> f64 {
+    let weights = match side {
+        Side::Exclude => &WEIGHTS_EXCLUDE,
+        Side::Admit => &WEIGHTS_ADMIT,
+    };
+    // A bet without stake is left out: its logarithm may be anything.
+    let staked = || weights.iter().zip(acc).filter(|(w, _)| **w > 0);
+    let top = staked().map(|(_, log)| *log).fold(f64::NEG_INFINITY, f64::max);
+    if top == f64::NEG_INFINITY {
+        return top;
+    }
+    let parts: f64 = staked().map(|(w, log)| f64::from(*w) * exp(log - top)).sum();
+    top + ln(parts) - ln(f64::from(weights.iter().sum::<u32>()))
 }
 
 /// Log e-value of a histogram of paired differences.

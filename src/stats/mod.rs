@@ -34,7 +34,7 @@ pub mod paired;
 #[cfg(test)]
 mod tests;
 
-pub use bets::{Bets, EProcess, K, Logs, Side, log_e_counts, log_e_hist};
+pub use bets::{Bets, EProcess, K, Logs, Side, log_e_counts, log_e_hist, log_e_weighted};
 pub use clustered::{Clustered, clustered, wilson_clustered};
 pub use detector::{Detector, close_batch};
 pub use intervals::{Bounds, Z95, clopper_pearson, diff_cs, rate_cs, wilson};

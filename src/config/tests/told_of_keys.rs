@@ -98,7 +98,7 @@ anchors = 2.5"#), @r#"
       |
     6 | anchors = 2.5
       |           ^^^
-      hint: Number of anchors that the others are compared with.
+      hint: With `pool = "anchors"`: how many. With `wide`: at least so many are asked as much as a decided endpoint that evidence gathers about.
 
     4 errors
     "#);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::world::*;
 use crate::curation::budgets::tokens_left;
 use crate::curation::{Occasion, budgets, participants};
+use crate::domain::policy::Pool;
 use crate::domain::{Override, Standing};
 
 const LATER: Occasion = Occasion { now_us: START_US, first_of_utc_day: false, back_to_back: false };
@@ -59,8 +60,24 @@ fn an_undecided_endpoint_beyond_the_cap_gets_the_standard_budget() {
 
 #[test]
 fn no_endpoint_is_asked_more_cases_than_the_suite_has() {
-    let world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    let mut world = World::new(&["x", "y"], &[("tool-use", 200)]);
+    assert_eq!(cases(&world, &["x"], 15, LATER).values().copied().collect::<Vec<_>>(), [15, 15]);
+    world.state.sweeps_folded = 1;
     assert_eq!(cases(&world, &["x"], 40, LATER).values().copied().collect::<Vec<_>>(), [40, 40]);
+}
+
+#[test]
+fn the_first_sweep_of_a_model_is_small() {
+    let mut world = World::new(&["a", "b", "c", "x"], &[("tool-use", 200)]);
+    let first = |world: &World| cases(world, &["a"], 200, LATER).into_values().collect::<Vec<_>>();
+    assert_eq!(first(&world), [25; 4]);
+    world.policy.pool = Pool::Anchors;
+    assert_eq!(first(&world), [100; 4], "the rule of earlier versions");
+    world.policy.pool = Pool::Wide;
+    for id in ["a", "b", "c"] {
+        world.state.endpoints.get_mut(&endpoint(id)).unwrap().standing = Standing::Admitted;
+    }
+    assert_eq!(cases(&world, &["a", "b", "c"], 200, LATER)["x"], 100, "three Admitted: it is known who is good");
 }
 
 #[test]
@@ -70,6 +87,48 @@ fn anchors_get_the_largest_budget_of_the_sweep() {
     world.stand("b", Standing::Admitted);
     let shares = cases(&world, &["a"], 200, LATER);
     assert_eq!((shares["a"], shares["b"], shares["c"]), (100, 25, 100));
+    let shares = cases(&world, &["b", "a"], 200, LATER);
+    assert_eq!((shares["a"], shares["b"], shares["c"]), (25, 100, 100), "one open endpoint needs one of the pool");
+    world.policy.pool = Pool::Anchors;
+    let shares = cases(&world, &["b", "a"], 200, LATER);
+    assert_eq!((shares["a"], shares["b"], shares["c"]), (100, 100, 100));
+}
+
+#[test]
+fn the_pool_gives_about_the_square_root_of_the_open_endpoints_and_three_to_a_burst() {
+    let ids = ["a", "b", "c", "d", "e", "u", "v", "w", "x"];
+    let mut world = World::new(&ids, &[("tool-use", 200)]);
+    let pool = &ids[..5];
+    pool.iter().for_each(|id| world.stand(id, Standing::Admitted));
+    let full = |world: &World, anchors: &[&str]| {
+        let shares = cases(world, anchors, 200, LATER);
+        ids.iter().filter(|id| shares.get(**id) == Some(&100)).copied().collect::<String>()
+    };
+    assert_eq!(full(&world, pool), "abuvwx", "four open ones: the two best");
+    let everybody = ["x", "a", "b", "c", "d", "e"];
+    assert_eq!(full(&world, &everybody), "abuvwx", "one more where an open one is of the pool, and it counts itself");
+    ["u", "v", "w", "x"].iter().for_each(|id| world.stand(id, Standing::Admitted));
+    assert_eq!(full(&world, pool), "", "nobody is open: everybody is asked alike");
+    score(&mut world, "c", Some(31.0), None);
+    assert_eq!(full(&world, pool), "abc", "a burst: three, itself included");
+    score(&mut world, "c", Some(1.0), None);
+    world.stand("x", Standing::Excluded);
+    score(&mut world, "x", None, Some(5.0));
+    assert_eq!(full(&world, pool), "abcx", "one that recovers is compared with three");
+}
+
+#[test]
+fn a_reference_in_a_burst_is_given_others_to_be_compared_with() {
+    let mut world = World::new(&["a", "b", "c", "ref"], &[("tool-use", 200)]);
+    ["a", "b", "c", "ref"].iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.sync(Some("ref"));
+    assert_eq!(cases(&world, &["ref"], 200, LATER).into_values().collect::<Vec<_>>(), [25; 4]);
+    score(&mut world, "ref", Some(31.0), None);
+    assert_eq!(cases(&world, &["ref"], 200, LATER).into_values().collect::<Vec<_>>(), [100; 4]);
+    score(&mut world, "ref", Some(1.0), None);
+    world.stand("a", Standing::Unknown);
+    let shares = cases(&world, &["ref"], 200, LATER).into_values().collect::<Vec<_>>();
+    assert_eq!(shares, [100, 25, 25, 100], "the others need the reference alone");
 }
 
 #[test]

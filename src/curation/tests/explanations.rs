@@ -47,9 +47,13 @@ fn the_sentence_of_a_later_exclusion_carries_the_check_values() {
 #[test]
 fn the_sentence_of_a_first_exclusion_speaks_of_the_e_value() {
     let (_, decision) = disagree(85, 19, 1000, Standing::Unknown);
-    assert!(decision.reason.contains("evidence E=1.4e4 (threshold 100)"), "{}", decision.reason);
+    assert!(decision.reason.contains("evidence E=2.5e4 (threshold 100)"), "{}", decision.reason);
     assert!(decision.reason.contains("wrong-exclusion guarantee <= 0.01 at the first decision"));
     assert_eq!(decision.evidence["rule"], "T1");
+    // The weighted mixture of the bets, by a calculation apart.
+    let log_value = decision.evidence["log_value"].as_f64().unwrap();
+    assert!((log_value - 10.131_582_776_179_236).abs() < 1e-9, "{log_value}");
+    assert_eq!(decision.evidence["suites"]["tool-use"]["log_e_exclude"].as_f64(), Some(log_value));
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn an_admission_names_its_weakest_suite_and_its_own_margin() {
     let decision = folded.decisions.iter().find(|d| d.endpoint.as_str() == "a").unwrap();
     assert_eq!(decision.suite, Some(suite("two")));
     assert!(decision.reason.starts_with("admitted: two success 9"), "{}", decision.reason);
-    assert!(decision.reason.contains("] < 1.5, evidence E="), "{}", decision.reason);
+    assert!(decision.reason.contains("] < 1.7, evidence E="), "{}", decision.reason);
     assert!(decision.reason.contains("wrong-admission guarantee <= 0.01"), "{}", decision.reason);
 }
 
@@ -113,7 +117,7 @@ fn an_undecided_endpoint_tells_what_it_lacks() {
     world.sweep(|_, _| PASS);
     let text = explain_now(&world.state, &world.policy, &endpoint("a")).unwrap();
     assert!(text.starts_with("unknown: tool-use success 100.0% ["), "{text}");
-    assert!(text.ends_with("either decides at 100; 200 of 2500 cases asked per suite"), "{text}");
+    assert!(text.ends_with("either decides at 100; 125 of 2500 cases asked per suite"), "{text}");
     assert!(explain_now(&world.state, &world.policy, &endpoint("nobody")).is_none());
 }
 

@@ -1,8 +1,11 @@
 //! Cold start, reference, common alarm, provenance.
 
 use super::world::*;
-use crate::curation::{AlarmKind, Refused, SweepRecord, anchors, fold_sweep, operate};
-use crate::domain::{DecisionKind, Order, Outcome, Standing, Verb};
+use crate::curation::anchors::comparison;
+use crate::curation::state::Ranking;
+use crate::curation::{AlarmKind, Refused, SuiteEvidence, SweepRecord, anchors, fold_sweep, operate};
+use crate::domain::policy::{Pool, SuitePolicy};
+use crate::domain::{BudgetedEndpoint, DecisionKind, Order, Outcome, Standing, Verb};
 
 fn admitted(ids: &[&str]) -> World {
     let mut world = World::new(ids, &[("tool-use", 200)]);
@@ -17,7 +20,7 @@ fn the_first_sweep_of_a_model_speaks_for_nobody_but_may_speak_against() {
     world.sweep(tenth);
     let log_e = |world: &World, id: &str| {
         let evidence = &world.state.endpoints[&endpoint(id)].suites[&suite("tool-use")];
-        (evidence.log_e_ex(), evidence.log_e_ad())
+        (evidence.log_e_ex(&world.policy), evidence.log_e_ad(&world.policy))
     };
     assert_eq!(log_e(&world, "a").1, 0.0);
     assert!(log_e(&world, "d").0 > 0.0);
@@ -30,17 +33,18 @@ fn a_sweep_that_nobody_answered_ranks_nobody_and_leaves_the_model_cold() {
     let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
     world.sweep(|_, _| Outcome::Missing);
     world.sweep(|_, _| PASS);
-    assert_eq!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(), 0.0);
+    assert_eq!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(&world.policy), 0.0);
     world.sweep(|_, _| PASS);
-    assert!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad() > 0.0);
+    assert!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(&world.policy) > 0.0);
 }
 
 #[test]
 fn anchors_are_ranked_anew_before_each_sweep() {
     // In configuration order the three worst come first.
-    let mut world = World::new(&["bad1", "bad2", "bad3", "good1", "good2", "good3"], &[("tool-use", 200)]);
+    let ids = ["bad1", "bad2", "bad3", "good1", "good2", "good3"];
+    let mut world = World::new(&ids, &[("tool-use", 200)]);
     let first = world.plan();
-    assert_eq!(first.anchors, ["bad1", "bad2", "bad3"].map(endpoint));
+    assert_eq!(first.anchors, ids.map(endpoint), "nobody is known to be bad yet");
     let rows = world.rows(&first, |ask, dice| scored(!ask.endpoint.starts_with("bad") || dice.unit() < 0.7));
     world.fold(&first, &rows);
     assert_eq!(world.plan().anchors, ["good1", "good2", "good3"].map(endpoint));
@@ -49,6 +53,7 @@ fn anchors_are_ranked_anew_before_each_sweep() {
 #[test]
 fn anchors_are_the_best_admitted_then_the_undecided_then_the_rest() {
     let mut world = World::new(&["a", "b", "c", "d", "e"], &[("tool-use", 200)]);
+    world.policy.pool = Pool::Anchors;
     world.sweep(|ask, _| scored(ask.endpoint != "b" || ask.case > 40));
     for (id, standing) in [("b", Standing::Admitted), ("c", Standing::Suspect), ("d", Standing::Excluded)] {
         world.stand(id, standing);
@@ -65,6 +70,55 @@ fn anchors_are_the_best_admitted_then_the_undecided_then_the_rest() {
     world.sync(Some("e"));
     assert_eq!(chosen(&world, &["a", "b", "e"]), "e", "a designated reference replaces the pool");
     assert_eq!(chosen(&world, &["a", "b"]), "b a", "unless it takes no part");
+}
+
+#[test]
+fn the_wide_pool_is_everybody_trusted_within_a_margin_of_the_best() {
+    let mut world = World::new(&["a", "b", "c", "d", "e"], &[("tool-use", 200)]);
+    world.stand("a", Standing::Admitted);
+    let rank = |world: &mut World, id: &str, sum: f64| {
+        let id = endpoint(id);
+        let fresh = SuiteEvidence::new(&suite("tool-use"), &world.policy);
+        let suites = &mut world.state.endpoints.get_mut(&id).unwrap().suites;
+        suites.entry(suite("tool-use")).or_insert(fresh).ranking = Ranking { sum, count: 995.0 };
+    };
+    for (id, sum) in [("a", 972.0), ("b", 975.0), ("c", 965.0), ("d", 950.0), ("e", 990.0)] {
+        rank(&mut world, id, sum);
+    }
+    let chosen = |world: &World| {
+        let chosen = anchors(&world.state, &world.policy, &world.endpoints, &world.endpoints);
+        chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(chosen(&world), "e b a", "c lies 2.5 points below the best");
+    world.stand("e", Standing::Suspect);
+    assert_eq!(chosen(&world), "b a c", "no Suspect among them, and the best is another then");
+    world.policy.margin = 0.006;
+    assert_eq!(chosen(&world), "b a");
+    world.policy.suites.insert(suite("tool-use"), SuitePolicy { margin: Some(0.03), weight: None });
+    assert_eq!(chosen(&world), "b a c d", "the window is the smallest margin of the suites");
+    ["a", "b", "c", "d"].iter().for_each(|id| world.stand(id, Standing::Excluded));
+    assert_eq!(chosen(&world), "e", "better a Suspect than nobody");
+}
+
+#[test]
+fn an_endpoint_is_compared_with_those_who_are_asked_as_much() {
+    let mut world = World::new(&["a", "b", "c", "x"], &[("tool-use", 200)]);
+    ["a", "b", "c"].iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.stand("c", Standing::Excluded);
+    let share = |(id, cases): (&str, u32)| BudgetedEndpoint { id: endpoint(id), cases };
+    let of = |world: &World, asked: &[(&str, u32)], id: &str| {
+        let asked: Vec<_> = asked.iter().copied().map(share).collect();
+        let chosen = comparison(&world.state, &world.policy, &["a", "b"].map(endpoint), &asked, &endpoint(id));
+        chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let asked = [("a", 100), ("b", 25), ("c", 25), ("x", 100)];
+    assert_eq!(of(&world, &asked, "x"), "a", "b has answered a part of its cases only");
+    assert_eq!(of(&world, &asked, "c"), "a b");
+    assert_eq!(of(&world, &asked, "a"), "x", "nobody of the pool is asked as much");
+    assert_eq!(of(&world, &[("b", 25), ("c", 100), ("x", 100)], "x"), "c", "an Excluded one before nobody");
+    assert_eq!(of(&world, &[("b", 25), ("x", 100)], "x"), "", "no evidence without a comparison");
+    world.policy.pool = Pool::Anchors;
+    assert_eq!(of(&world, &asked, "x"), "a b");
 }
 
 #[test]

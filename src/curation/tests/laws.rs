@@ -6,10 +6,13 @@ use proptest::prelude::*;
 
 use super::lists::configured;
 use super::world::*;
+use crate::curation::anchors::comparison;
+use crate::curation::outcomes::tally;
 use crate::curation::{
     DecodeError, ModelState, SuiteEvidence, SweepRecord, allowlist, decode, encode, fold_sweep, sync_endpoints,
 };
-use crate::domain::{Allowlist, Outcome, OutcomeRow, Override, Standing, SweepPlan};
+use crate::domain::policy::CaseBudgets;
+use crate::domain::{Allowlist, EndpointId, Outcome, OutcomeRow, Override, Standing, SweepPlan};
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
@@ -35,6 +38,8 @@ fn situation() -> impl Strategy<Value = (World, SweepPlan, Vec<OutcomeRow>)> {
             let mut world = World::new(&IDS, &[("one", 20), ("two", 12)]);
             world.dice = Dice(seed);
             world.back_to_back = true;
+            // Prefixes of several lengths.
+            world.policy.cases = CaseBudgets { standard: 6, unknown: 10, burst: 16, ..CaseBudgets::default() };
             if easy {
                 world.policy.alpha = 0.3;
                 world.policy.exclude_after_sweeps = 20.0;
@@ -90,6 +95,24 @@ proptest! {
     }
 
     #[test]
+    fn everybody_is_compared_with_one_set_over_all_cases_and_never_with_nobody((world, plan, rows) in situation()) {
+        for suite in &plan.suites {
+            let cases = |id: &EndpointId| suite.endpoints.iter().find(|e| e.id == *id).map(|e| e.cases);
+            for share in &suite.endpoints {
+                let chosen = comparison(&world.state, &world.policy, &plan.anchors, &suite.endpoints, &share.id);
+                prop_assert_eq!(chosen.is_empty(), suite.endpoints.len() < 2, "{} {:?}", share.id, suite);
+                for id in &chosen {
+                    prop_assert!(*id != share.id && cases(id) >= Some(share.cases), "{} with {id}: {suite:?}", share.id);
+                }
+            }
+        }
+        // Known before the first call: whatever is answered, the comparison is the same.
+        let with_whom = |rows: &[OutcomeRow]| tally(&world.state, &world.policy, &plan, rows)
+            .into_iter().map(|(id, tally)| (id, tally.anchors)).collect::<Vec<_>>();
+        prop_assert_eq!(with_whom(&rows), with_whom(&[]));
+    }
+
+    #[test]
     fn a_failure_in_place_of_a_pass_never_helps_the_endpoint(
         (mut world, plan, mut rows) in situation(),
         which in any::<prop::sample::Index>(),
@@ -107,10 +130,10 @@ proptest! {
         let (id, name) = (rows[i].endpoint.to_string(), rows[i].suite.to_string());
         let (with_pass, with_fail) = (evidence(&passed, &id, &name), evidence(&failed, &id, &name));
         if becomes == FAIL {
-            prop_assert!(with_fail.log_e_ex() >= with_pass.log_e_ex() - 1e-12);
+            prop_assert!(with_fail.log_e_ex(&world.policy) >= with_pass.log_e_ex(&world.policy) - 1e-12);
             prop_assert!(with_fail.log_r_ex() >= with_pass.log_r_ex() - 1e-12);
         }
-        prop_assert!(with_fail.log_e_ad() <= with_pass.log_e_ad() + 1e-12);
+        prop_assert!(with_fail.log_e_ad(&world.policy) <= with_pass.log_e_ad(&world.policy) + 1e-12);
         prop_assert!(with_fail.log_r_ad() <= with_pass.log_r_ad() + 1e-12);
         prop_assert!(with_fail.ranking.estimate() <= with_pass.ranking.estimate());
     }

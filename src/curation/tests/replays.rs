@@ -319,7 +319,7 @@ fn scores_out_of_range_are_skipped_and_told() {
     insta::assert_snapshot!(made.decisions[0].reason, @"irregular: 4 score(s) of suite one in sweep 1 are not in [0, 1] (grader error): skipped; look at the suite's scorers");
     let evidence = &made.state.endpoints[&endpoint("b")];
     assert_eq!((evidence.suites[&suite("one")].cases, evidence.usable.asked), (16, 28));
-    assert!(encode(&made.state).len() > 100 && evidence.suites[&suite("one")].log_e_ad().is_finite());
+    assert!(encode(&made.state).len() > 100 && evidence.suites[&suite("one")].log_e_ad(&Policy::default()).is_finite());
     c.check_replay();
 }
 

@@ -60,7 +60,7 @@ fn t1_an_unknown_endpoint_that_fails_is_excluded_and_its_evidence_forgotten() {
     assert_eq!(decision.suite, Some(suite("tool-use")));
     let state = &world.state.endpoints[&endpoint("d")];
     let evidence = &state.suites[&suite("tool-use")];
-    assert_eq!((evidence.cases, evidence.log_e_ex(), evidence.log_r_ad()), (0, 0.0, f64::NEG_INFINITY));
+    assert_eq!((evidence.cases, evidence.log_e_ex(&world.policy), evidence.log_r_ad()), (0, 0.0, f64::NEG_INFINITY));
     assert!(evidence.ranking.count > 0.0, "the ranking survives a reset");
     assert_eq!(state.last_reason, decision.reason);
 }
@@ -247,7 +247,7 @@ fn several_suites_speak_against_an_endpoint_by_the_weighted_mean_of_their_scores
     world.sweep(fails("d", 0.3));
     let alone = |world: &World, name: &str| {
         let evidence = &world.state.endpoints[&endpoint("d")].suites[&suite(name)];
-        (evidence.log_e_ex().exp(), evidence.log_e_ad())
+        (evidence.log_e_ex(&world.policy).exp(), evidence.log_e_ad(&world.policy))
     };
     let together = |world: &World| read(&world.state, &world.policy, &world.state.endpoints[&endpoint("d")]);
     let (one, two) = (alone(&world, "one"), alone(&world, "two"));
@@ -311,7 +311,11 @@ fn missing_counts_as_a_failure_for_admission_and_as_nothing_for_exclusion() {
     );
     let log = |world: &World| {
         let evidence = &world.state.endpoints[&endpoint("d")].suites[&suite("tool-use")];
-        (evidence.log_e_ex(), evidence.log_e_ad(), world.state.endpoints[&endpoint("d")].usable.asked)
+        (
+            evidence.log_e_ex(&world.policy),
+            evidence.log_e_ad(&world.policy),
+            world.state.endpoints[&endpoint("d")].usable.asked,
+        )
     };
     let ((fail_ex, fail_ad, fail_asked), (lost_ex, lost_ad, lost_asked)) = (log(&answered), log(&lost));
     let (skip_ex, skip_ad, skip_asked) = log(&skipped);
@@ -331,7 +335,7 @@ fn a_score_that_is_no_score_is_skipped() {
         world.sweep(|ask, _| if ask.endpoint == "d" { Outcome::Scored(bad) } else { PASS });
         let state = &world.state.endpoints[&endpoint("d")];
         assert_eq!((state.usable.asked, state.suites[&suite("tool-use")].cases), (0, 0));
-        assert!(state.suites[&suite("tool-use")].log_e_ad() == 0.0);
+        assert!(state.suites[&suite("tool-use")].log_e_ad(&world.policy) == 0.0);
     }
 }
 
@@ -377,8 +381,8 @@ fn a_sweep_without_evidence_moves_the_ranking_only() {
     assert!(folded.decisions.is_empty());
     assert_eq!(world.state.sweeps_folded, 0);
     let evidence = &world.state.endpoints[&endpoint("d")].suites[&suite("tool-use")];
-    assert_eq!((evidence.cases, evidence.batches, evidence.log_e_ex()), (0, 0, 0.0));
-    assert!(world.state.ranking(&world.policy, &endpoint("d")) < 0.1);
+    assert_eq!((evidence.cases, evidence.batches, evidence.log_e_ex(&world.policy)), (0, 0, 0.0));
+    assert!(world.state.ranking(&world.policy, &endpoint("d")) < 0.2);
 }
 
 #[test]

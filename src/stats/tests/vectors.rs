@@ -14,7 +14,8 @@ use crate::stats::mcnemar::mcnemar;
 use crate::stats::mmd::mmd2_hamming;
 use crate::stats::paired::paired_diff;
 use crate::stats::{
-    Detector, EProcess, Side, Z95, clopper_pearson, clustered, diff_cs, log_e_counts, rate_cs, wilson, wilson_clustered,
+    Detector, EProcess, Side, Z95, clopper_pearson, clustered, diff_cs, log_e_counts, log_e_weighted, rate_cs, wilson,
+    wilson_clustered,
 };
 
 const TOLERANCE: f64 = 1e-9;
@@ -115,6 +116,27 @@ fn comparisons(name: &str, v: &Value) {
             same(name, &[got.a, got.b], &pick(v, &["a", "b"]));
             same(name, &got.means, &nums(&v["post_mean"]));
         }
+    }
+}
+
+/// The weighted mixture of the first decision, which the shared vectors do not know: worked out apart, in Python.
+#[test]
+fn the_weighted_mixture_of_the_first_decision() {
+    for ((plus, zero, minus), margin, side, log_e) in [
+        ((20, 280, 0), 0.02, Side::Exclude, 5.737_017_220_326_257),
+        ((85, 896, 19), 0.02, Side::Exclude, 10.131_582_776_179_236),
+        ((34, 358, 8), 0.02, Side::Exclude, 3.595_816_221_407_825),
+        ((20, 280, 0), 0.02, Side::Admit, -2.949_486_167_186_707),
+        ((10, 1980, 10), 0.017, Side::Admit, 14.230_056_811_225_277),
+        ((0, 400, 0), 0.017, Side::Admit, 2.746_585_168_552_915),
+    ] {
+        let mut process = EProcess::new(side, margin);
+        for (d, count) in [(1.0, plus), (0.0, zero), (-1.0, minus)] {
+            (0..count).for_each(|_| process.add(d));
+        }
+        let got = log_e_weighted(process.components(), side);
+        assert!((got - log_e).abs() < 1e-9, "{side:?} {plus} {zero} {minus}: {got}");
+        assert_eq!(log_e_weighted(EProcess::new(side, margin).components(), side), 0.0, "before the first outcome");
     }
 }
 
