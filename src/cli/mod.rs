@@ -4,6 +4,7 @@
 mod args;
 mod bars;
 mod demo;
+mod explain;
 mod files;
 mod order;
 mod output;
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
+        Command::Explain(args) => setup::block_on(explain::run(cli, args)),
         Command::Pin(args) => setup::block_on(order::endpoint(cli, Verb::Pin, args)),
         Command::Unpin(args) => setup::block_on(order::endpoint(cli, Verb::Unpin, args)),
         Command::Ban(args) => setup::block_on(order::endpoint(cli, Verb::Ban, args)),

@@ -7,6 +7,7 @@ mod follow;
 mod gauges;
 mod mark;
 mod operate;
+mod outlook;
 mod owner;
 mod reload;
 mod replay;
@@ -27,6 +28,7 @@ mod workers;
 pub use conclude::{standings, stored_standings};
 pub use follow::FOLLOW_EVERY;
 pub use operate::operate;
+pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
