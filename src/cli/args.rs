@@ -41,6 +41,8 @@ pub enum Command {
     Decisions(DecisionsArgs),
     /// Say why an endpoint stands where it stands, the counts behind it, what would change it, and what is promised.
     Explain(ExplainArgs),
+    /// Say how long it takes and how much it costs until all are decided, and whether the budget suffices.
+    Plan(PlanArgs),
     /// List an endpoint whatever its standing; its evidence goes on.
     Pin(OrderArgs),
     /// Let the standing of a pinned endpoint rule again.
@@ -220,6 +222,14 @@ pub struct ExplainArgs {
     pub model: String,
     /// Only this endpoint; all of them without it.
     pub endpoint: Option<String>,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Only this model, by id or alias; all models without it.
+    #[arg(long)]
+    pub model: Option<String>,
 }
 
 /// `pin`, `unpin`, `ban`, `unban`, `reset`, `note`.

@@ -8,6 +8,7 @@ mod explain;
 mod files;
 mod order;
 mod output;
+mod plan;
 mod read;
 mod replay;
 mod scorecard;
@@ -56,6 +57,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
         Command::Explain(args) => setup::block_on(explain::run(cli, args)),
+        Command::Plan(args) => setup::block_on(plan::run(cli, args)),
         Command::Pin(args) => setup::block_on(order::endpoint(cli, Verb::Pin, args)),
         Command::Unpin(args) => setup::block_on(order::endpoint(cli, Verb::Unpin, args)),
         Command::Ban(args) => setup::block_on(order::endpoint(cli, Verb::Ban, args)),

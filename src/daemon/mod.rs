@@ -9,6 +9,7 @@ mod mark;
 mod operate;
 mod outlook;
 mod owner;
+mod plan;
 mod reload;
 mod replay;
 mod runtime;
@@ -30,6 +31,7 @@ pub use follow::FOLLOW_EVERY;
 pub use operate::operate;
 pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
+pub use plan::{BudgetRow, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };

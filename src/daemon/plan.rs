@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::budget;
 use super::outlook::{Ahead, stored};
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::SweepError;
-use super::budget;
 use crate::config::Budget;
-use crate::curation::forecast::{self, Cases, FAILING_TYPICAL};
 use crate::curation::Scene;
+use crate::curation::forecast::{self, Cases, FAILING_TYPICAL};
 use crate::domain::{
     Allowlist, BudgetedEndpoint, EndpointId, Micros, ModelId, Price, Standing, SuiteName, SweepId, SweepKind,
 };
@@ -338,11 +338,9 @@ fn unit(worst_usd: f64, price: Option<Price>, own: Option<&Trail>, others: &Trai
     let per = |sum: f64, trail: &Trail| sum / trail.attempts as f64;
     let tokens = |t: &Trail| per((t.tokens_in + t.tokens_out) as f64, t);
     match own {
-        Some(t) => Unit {
-            worst_usd,
-            tokens: Some(tokens(t)),
-            expected_usd: Some(per(t.cost_nanousd as f64, t) / NANO),
-        },
+        Some(t) => {
+            Unit { worst_usd, tokens: Some(tokens(t)), expected_usd: Some(per(t.cost_nanousd as f64, t) / NANO) }
+        }
         None if others.attempts > 0 => {
             let cost = |p: Price| p.cost_nanousd(others.tokens_in, others.tokens_out) as f64;
             let expected_usd = Some(price.map_or(0.0, |p| per(cost(p), others) / NANO));
@@ -508,8 +506,7 @@ fn routing(model: &ModelRuntime, list: &Allowlist) -> Option<Routing> {
 
 fn budget_row(budget: &Budget, models: &[ModelPlan], today_usd: f64) -> BudgetRow {
     let mut advice = Vec::new();
-    let free: Vec<&str> =
-        models.iter().flat_map(|m| &m.endpoints).filter(|e| e.free).map(|e| e.id.as_str()).collect();
+    let free: Vec<&str> = models.iter().flat_map(|m| &m.endpoints).filter(|e| e.free).map(|e| e.id.as_str()).collect();
     if let Some(cap) = budget.usd_per_sweep {
         for model in models.iter().filter(|m| m.next_sweep.worst_usd > cap) {
             let share = cap / model.next_sweep.worst_usd * 100.0;

@@ -96,7 +96,8 @@ async fn decided_and_undecided_endpoints_are_explained_alike_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_money_is_short() {
     let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
-    let every_six_hours = || Settings { schedule: "cron = \"17 */6 * * *\"\nspread = \"0s\"".to_owned(), ..fast_settings() };
+    let every_six_hours =
+        || Settings { schedule: "cron = \"17 */6 * * *\"\nspread = \"0s\"".to_owned(), ..fast_settings() };
     world.configure(&every_six_hours());
     let swept = world.json(&["sweep", "--json"]).await;
     let plan = world.json(&["plan", "--model", "kimi", "--json"]).await;

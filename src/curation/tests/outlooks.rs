@@ -95,7 +95,10 @@ fn without_comparisons_nothing_is_told_of_the_gap_so_far() {
 
 #[test]
 fn a_bad_endpoint_goes_at_the_gap_it_has_shown_and_a_good_one_does_not() {
-    let world = measured(3, 0.05);
+    let mut world = World::new(&["a", "b", "x"], &[("one", 300), ("two", 300)]);
+    // So that nobody is decided yet.
+    world.policy.alpha = 1e-9;
+    (0..3).for_each(|_| drop(world.sweep(fails("x", 0.05))));
     let sizes = sizes(&world);
     let scene = scene(&world, &sizes);
     let told = |id: &str, goal| outlook(&scene, &endpoint(id), Further::AsSoFar, goal).unwrap().cases;
