@@ -16,6 +16,7 @@ mod base64;
 mod body;
 mod curl;
 mod decisions;
+mod endpoints;
 mod guard;
 mod health;
 mod impatient;

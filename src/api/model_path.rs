@@ -14,6 +14,11 @@ pub enum Resource {
     Decisions,
     /// `/scorecards`
     Scorecards,
+    /// `/endpoints/{id}`
+    Endpoint {
+        /// The endpoint, as written by the client, decoded.
+        endpoint: String,
+    },
     /// `/endpoints/{id}/series`
     Series {
         /// The endpoint, as written by the client, decoded.
@@ -62,19 +67,20 @@ pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, Path
             return Ok(Target { model: decode(model)?, resource });
         }
     }
-    let (rest, last) = rest.rsplit_once('/').ok_or(PathError::Unknown)?;
+    let (before, last) = rest.rsplit_once('/').ok_or(PathError::Unknown)?;
     let verb = Verb::ALL.into_iter().find(|verb| verb.name() == last && verb.takes_endpoint());
-    if verb.is_none() && last != "series" {
-        return Err(PathError::Unknown);
-    }
+    // What is neither a verb nor `series` is the end of the endpoint itself.
+    let is_itself = verb.is_none() && last != "series";
     let of = |endpoint: String| match verb {
-        None => Resource::Series { endpoint },
         Some(verb) => Resource::Order { verb, endpoint: Some(endpoint) },
+        None if is_itself => Resource::Endpoint { endpoint },
+        None => Resource::Series { endpoint },
     };
+    let rest = if is_itself { rest } else { before };
     let mut first = None;
     for (at, _) in rest.match_indices(ENDPOINTS) {
         let (model, endpoint) = (decode(&rest[..at])?, decode(&rest[at + ENDPOINTS.len()..])?);
-        if model.is_empty() || endpoint.is_empty() {
+        if model.is_empty() || endpoint.is_empty() || (is_itself && endpoint.ends_with('/')) {
             continue;
         }
         let known = is_model(&model);
@@ -135,6 +141,18 @@ mod tests {
         assert_eq!(parse("odd/endpoints/m/endpoints/e/series", known), series("odd/endpoints/m", "e"));
         assert_eq!(parse("kimi/endpoints/a/endpoints/b/series", known), series("kimi", "a/endpoints/b"));
         assert_eq!(parse("who/endpoints/e/series", known), series("who", "e"));
+    }
+
+    #[test]
+    fn an_endpoint_stands_by_itself() {
+        let endpoint = |model: &str, endpoint: &str| {
+            Ok(Target { model: model.to_owned(), resource: Resource::Endpoint { endpoint: endpoint.to_owned() } })
+        };
+        assert_eq!(parse("lab/m:free/endpoints/groq/fp8", known), endpoint("lab/m:free", "groq/fp8"));
+        assert_eq!(parse("lab%2Fm%3Afree/endpoints/groq%2Ffp8", known), endpoint("lab/m:free", "groq/fp8"));
+        assert_eq!(parse("odd/endpoints/m/endpoints/e", known), endpoint("odd/endpoints/m", "e"));
+        assert_eq!(parse("kimi/endpoints/", known), Err(PathError::Unknown));
+        assert_eq!(parse("kimi/endpoints/groq/", known), Err(PathError::Unknown));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::model_path::{self, PathError, Resource, Target};
 use super::params::Params;
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, ApiState};
-use super::{allowlist, decisions, orders, scorecards, series};
+use super::{allowlist, decisions, endpoints, orders, scorecards, series};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::diagnostics::nearest;
@@ -122,6 +122,7 @@ fn route_name(resource: &Resource) -> &'static str {
         Resource::Allowlist => "/v1/models/{model}/allowlist",
         Resource::Decisions => "/v1/models/{model}/decisions",
         Resource::Scorecards => "/v1/models/{model}/scorecards",
+        Resource::Endpoint { .. } => "/v1/models/{model}/endpoints/{endpoint}",
         Resource::Series { .. } => "/v1/models/{model}/endpoints/{endpoint}/series",
         Resource::Order { endpoint: None, .. } => "/v1/models/{model}/ack",
         Resource::Order { .. } => "/v1/models/{model}/endpoints/{endpoint}/{verb}",
@@ -141,7 +142,7 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
         PathError::Unknown => {
             let path = parts.uri.path();
             Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
-                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}/series, and \
+                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}, its /series, and \
                      for commands /ack and /endpoints/{endpoint}/pin, unpin, ban, unban, reset, note",
             )
         }
@@ -176,6 +177,7 @@ async fn below(app: &App, parts: &Parts, body: Body, target: &Target) -> Result<
         }
         Resource::Decisions => decisions::list(app, &model, query).await,
         Resource::Scorecards => scorecards::list(app, &model, query).await,
+        Resource::Endpoint { endpoint } => endpoints::get(app, &setup, &model, endpoint, query).await,
         Resource::Series { endpoint } => series::get(app, &setup, &model, endpoint, query).await,
         Resource::Order { verb, endpoint } => {
             orders::act(app, &setup, &model, (*verb, endpoint.as_deref()), parts, body).await

@@ -198,6 +198,23 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
             ),
         ),
         (
+            "Endpoint",
+            object(
+                "Where an endpoint stands, why, and what would change it",
+                &[
+                    ("id", String),
+                    ("model", String),
+                    ("standing", String),
+                    ("since", String),
+                    ("rank", Integer),
+                    ("weight", Integer),
+                    ("reason", String),
+                    ("explanation", String),
+                    ("evidence", Object),
+                ],
+            ),
+        ),
+        (
             "Series",
             object(
                 "Buckets per suite, oldest first; empty ones are left out",

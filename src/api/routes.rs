@@ -11,7 +11,9 @@ use super::access::Need;
 use super::guard::{App, Gate, Shared, guard};
 use super::params::Param;
 use super::state::ApiState;
-use super::{alarms, allowlist, attempts, decisions, health, models, openapi, page, scorecards, series, sweeps};
+use super::{
+    alarms, allowlist, attempts, decisions, endpoints, health, models, openapi, page, scorecards, series, sweeps,
+};
 
 /// One place in the router.
 pub struct Route {
@@ -92,6 +94,12 @@ pub const TABLE: &[Route] = &[
             },
             read("/v1/models/{model}/decisions", "Decisions, newest first", decisions::PARAMS, Answer::List),
             read("/v1/models/{model}/scorecards", "Scorecards over a window", scorecards::PARAMS, Answer::List),
+            read(
+                "/v1/models/{model}/endpoints/{endpoint}",
+                "Where an endpoint stands, why, and what would change it",
+                endpoints::PARAMS,
+                Answer::Object("Endpoint"),
+            ),
             read(
                 "/v1/models/{model}/endpoints/{endpoint}/series",
                 "Success rates over time",

@@ -130,7 +130,11 @@ async fn make(app: &App, model: &ModelRef, spec: &Spec, (from_us, now_us): (Micr
               "to": rfc3339(now_us), "to_us": now_us, "step_us": step_us, "suites": suites}))
 }
 
-fn known_endpoint(setup: &ApiSetup, model: &ModelRef, endpoint: &str) -> Result<EndpointId, Problem> {
+/// The endpoint that a client named.
+///
+/// # Errors
+/// `unknown-endpoint`, with the known ones.
+pub(super) fn known_endpoint(setup: &ApiSetup, model: &ModelRef, endpoint: &str) -> Result<EndpointId, Problem> {
     let unknown = |known: String| {
         Problem::not_found("unknown-endpoint", "unknown endpoint", format!("{} has no endpoint {endpoint:?}", model.id))
             .hint(format!("its endpoints: {known}"))

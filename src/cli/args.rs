@@ -39,6 +39,10 @@ pub enum Command {
     Allowlist(ModelArgs),
     /// Show decisions, newest first.
     Decisions(DecisionsArgs),
+    /// Say why an endpoint stands where it stands, the counts behind it, what would change it, and what is promised.
+    Explain(ExplainArgs),
+    /// Say how long it takes and how much it costs until all are decided, and whether the budget suffices.
+    Plan(PlanArgs),
     /// List an endpoint whatever its standing; its evidence goes on.
     Pin(OrderArgs),
     /// Let the standing of a pinned endpoint rule again.
@@ -209,6 +213,23 @@ pub struct DecisionsArgs {
     /// How many.
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The model, by id or alias.
+    pub model: String,
+    /// Only this endpoint; all of them without it.
+    pub endpoint: Option<String>,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Only this model, by id or alias; all models without it.
+    #[arg(long)]
+    pub model: Option<String>,
 }
 
 /// `pin`, `unpin`, `ban`, `unban`, `reset`, `note`.

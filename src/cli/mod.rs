@@ -4,9 +4,11 @@
 mod args;
 mod bars;
 mod demo;
+mod explain;
 mod files;
 mod order;
 mod output;
+mod plan;
 mod read;
 mod replay;
 mod scorecard;
@@ -54,6 +56,8 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
+        Command::Explain(args) => setup::block_on(explain::run(cli, args)),
+        Command::Plan(args) => setup::block_on(plan::run(cli, args)),
         Command::Pin(args) => setup::block_on(order::endpoint(cli, Verb::Pin, args)),
         Command::Unpin(args) => setup::block_on(order::endpoint(cli, Verb::Unpin, args)),
         Command::Ban(args) => setup::block_on(order::endpoint(cli, Verb::Ban, args)),

@@ -14,11 +14,7 @@ use crate::domain::{AllowlistMode, EndpointId, Order, Verb};
 pub async fn endpoint(cli: &Cli, verb: Verb, args: &OrderArgs) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let model = setup::model(&config, Some(&args.model))?.clone();
-    let known = || model.endpoints.iter().map(|e| e.id.as_str()).collect::<Vec<_>>().join(", ");
-    let id = model.endpoints.iter().find(|e| e.id.as_str() == args.endpoint).map(|e| e.id.clone());
-    let id = id.ok_or_else(|| {
-        CliError::Usage(format!("{} has no endpoint {:?} (known: {})", model.id, args.endpoint, known()))
-    })?;
+    let id = setup::endpoint(&model, &args.endpoint)?;
     give(cli, config, &model, order(verb, Some(id), &args.why)?).await
 }
 

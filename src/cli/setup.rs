@@ -12,9 +12,11 @@ use super::args::{Cli, Command};
 use super::output::{self, CliError, is_watched};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ModelConfig};
-use crate::daemon::{self, Service, ServiceError, ServiceOptions, Signals};
+use crate::daemon::{self, Runtime, Service, ServiceError, ServiceOptions, Signals};
+use crate::diagnostics::nearest;
+use crate::domain::EndpointId;
 use crate::runner::Ids;
-use crate::store::{Store, StoreOptions};
+use crate::store::{Store, StoreError, StoreOptions};
 
 /// Logs to stderr: `EXACTOD_LOG` chooses what (default: info for the daemon, warnings for other commands), and
 /// `EXACTOD_LOG_FORMAT=json` how.
@@ -151,14 +153,57 @@ pub async fn existing_store(config: &Config) -> Result<Store, CliError> {
     Store::open_existing(config.store.url.expose(), &StoreOptions::default()).await.map_err(CliError::failed)
 }
 
+/// Opens the store for a command that has something to say without one as well.
+pub async fn store_if_any(config: &Config) -> Result<Option<Store>, CliError> {
+    match Store::open_existing(config.store.url.expose(), &StoreOptions::default()).await {
+        Ok(store) => {
+            if let Err(error) = store.migrate().await {
+                store.close().await;
+                return Err(CliError::failed(error));
+            }
+            Ok(Some(store))
+        }
+        Err(StoreError::Missing { .. }) => Ok(None),
+        Err(error) => Err(CliError::failed(error)),
+    }
+}
+
+/// Suites, models and timetables of a config, without a store.
+pub fn runtime(config: Config, clock: &Arc<dyn Clock>) -> Result<Runtime, CliError> {
+    Runtime::build(config, clock).map_err(|error| service_error(ServiceError::Runtime(error)))
+}
+
 /// The model that an option names, or the only one.
 pub fn model<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a ModelConfig, CliError> {
-    let known = || config.models.iter().map(|m| m.id.as_str()).collect::<Vec<_>>().join(", ");
+    let known = || config.models.iter().map(|m| m.id.as_str());
+    let names = || known().chain(config.models.iter().flat_map(|m| m.aliases.iter().map(|a| a.as_str())));
     match (name, config.models.as_slice()) {
         (Some(name), _) => config.model(name).ok_or_else(|| {
-            CliError::Usage(format!("no model {name:?} in {} (known: {})", config.path.display(), known()))
+            let hint = did_you_mean(name, names(), known());
+            CliError::Usage(format!("no model {name:?} in {} ({hint})", config.path.display()))
         }),
         (None, [only]) => Ok(only),
-        (None, _) => Err(CliError::Usage(format!("say which model with --model (known: {})", known()))),
+        (None, _) => Err(CliError::Usage(format!(
+            "say which model with --model (known: {})",
+            known().collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
+/// The endpoint of a model that an argument names.
+pub fn endpoint(model: &ModelConfig, name: &str) -> Result<EndpointId, CliError> {
+    let known = || model.endpoints.iter().map(|e| e.id.as_str());
+    let found = model.endpoints.iter().find(|e| e.id.as_str() == name).map(|e| e.id.clone());
+    found.ok_or_else(|| {
+        CliError::Usage(format!("{} has no endpoint {name:?} ({})", model.id, did_you_mean(name, known(), known())))
+    })
+}
+
+/// The nearest name, and all known ones.
+fn did_you_mean<'a>(name: &str, near: impl Iterator<Item = &'a str>, known: impl Iterator<Item = &'a str>) -> String {
+    let known = format!("known: {}", known.collect::<Vec<_>>().join(", "));
+    match nearest(name, near) {
+        Some(near) => format!("did you mean {near:?}? {known}"),
+        None => known,
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn decision_sentence(context: &Context<'_>, endpoint: &EndpointState,
 }
 
 /// The UTC day of a time: `2026-01-31`.
-fn day(at_us: Micros) -> String {
+pub(super) fn day(at_us: Micros) -> String {
     rfc3339(at_us).split('T').next().unwrap_or_default().to_owned()
 }
 
@@ -93,7 +93,7 @@ fn headline(step: &Move, from: Standing) -> &'static str {
     }
 }
 
-fn has_peer(state: &ModelState) -> bool {
+pub(super) fn has_peer(state: &ModelState) -> bool {
     state.endpoints.values().filter(|e| e.is_in_service()).count() > 1
 }
 
@@ -212,14 +212,14 @@ pub fn explain_now(state: &ModelState, policy: &Policy, id: &EndpointId) -> Opti
 // ---------------------------------------------------------------------------------------------------------- figures
 
 /// What people read of one suite's evidence.
-struct Figures {
-    rate: Option<(f64, Bounds)>,
-    anchors: Option<f64>,
-    gap: Option<(f64, Bounds)>,
+pub(super) struct Figures {
+    pub(super) rate: Option<(f64, Bounds)>,
+    pub(super) anchors: Option<f64>,
+    pub(super) gap: Option<(f64, Bounds)>,
 }
 
 impl Figures {
-    fn of(evidence: &SuiteEvidence) -> Figures {
+    pub(super) fn of(evidence: &SuiteEvidence) -> Figures {
         let summary: Option<Clustered> = from_clusters(evidence.clusters.iter());
         let histogram = histogram_values(&evidence.histogram);
         let compared: f64 = histogram.iter().map(|(_, n)| n).sum();
@@ -302,19 +302,19 @@ pub(super) fn decision_evidence(context: &Context<'_>, endpoint: &EndpointState,
 // ---------------------------------------------------------------------------------------------------------- numbers
 
 /// A share as a percentage with one decimal, without a negative zero.
-fn percent(x: f64) -> String {
+pub(super) fn percent(x: f64) -> String {
     let text = format!("{:.1}", x * 100.0);
     if text == "-0.0" { "0.0".to_owned() } else { text }
 }
 
 /// A number without needless digits: `2`, `1.5`, `0.01`.
-fn trimmed(x: f64) -> String {
+pub(super) fn trimmed(x: f64) -> String {
     let text = format!("{x:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A bound with two significant digits, rounded up so that it still holds.
-fn rounded(x: f64) -> String {
+pub(super) fn rounded(x: f64) -> String {
     if x <= 0.0 || !x.is_finite() {
         return trimmed(x);
     }
@@ -324,7 +324,7 @@ fn rounded(x: f64) -> String {
 }
 
 /// `exp(log)` for people: `0.03`, `138`, `1.4e4`; never overflows.
-fn e_number(log: f64) -> String {
+pub(super) fn e_number(log: f64) -> String {
     if log == f64::NEG_INFINITY {
         return "0".to_owned();
     }

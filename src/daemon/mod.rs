@@ -7,7 +7,9 @@ mod follow;
 mod gauges;
 mod mark;
 mod operate;
+mod outlook;
 mod owner;
+mod plan;
 mod reload;
 mod replay;
 mod runtime;
@@ -27,7 +29,9 @@ mod workers;
 pub use conclude::{standings, stored_standings};
 pub use follow::FOLLOW_EVERY;
 pub use operate::operate;
+pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
+pub use plan::{BudgetRow, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::conclude;
 use super::operate::Desk;
+use super::outlook;
 use super::runtime::Runtime;
 use super::steps;
 use super::sweeper::Sweeper;
@@ -29,17 +31,27 @@ impl StandingsView for Views {
             let Some(configured) = runtime.models.get(&model) else { return Ok(Vec::new()) };
             let state = steps::state(&self.sweeper.store, &model).await.map_err(|e| e.to_string())?;
             let policy = &configured.config.policy;
+            let ahead = outlook::Ahead::of(&runtime, configured, &state, self.sweeper.clock.now_us());
             let view = |(id, endpoint): (&crate::domain::EndpointId, &curation::EndpointState)| EndpointView {
                 id: id.clone(),
                 standing: endpoint.standing,
                 override_: endpoint.override_,
                 since_us: endpoint.since_us,
                 reason: reason(&state, policy, id, endpoint),
-                evidence: curation::evidence(&state, policy, endpoint),
+                evidence: with_explanation(curation::evidence(&state, policy, endpoint), &ahead, id),
             };
             Ok(state.endpoints.iter().filter(|(_, e)| e.configured).map(view).collect())
         })
     }
+}
+
+/// The evidence with what `exactod explain` says about it.
+fn with_explanation(mut evidence: Value, ahead: &outlook::Ahead, id: &crate::domain::EndpointId) -> Value {
+    if let (Some(explanation), Value::Object(map)) = (curation::explain(&ahead.scene(), id), &mut evidence) {
+        map.insert("explanation".to_owned(), json!(explanation.sentence()));
+        map.insert("explained".to_owned(), json!(explanation));
+    }
+    evidence
 }
 
 /// Why it stands where it stands: the sentence of its decision, or how far an undecided one is.

@@ -20,6 +20,7 @@ mod budget;
 mod decisions;
 mod demo;
 mod eval_suites;
+mod explain;
 mod history;
 mod interrupted;
 mod odd_answers;

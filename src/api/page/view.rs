@@ -167,6 +167,8 @@ pub struct EndpointRow {
     pub faults: Vec<(String, String)>,
     /// The sentence of the decision.
     pub reason: String,
+    /// What would change it.
+    pub change: String,
 }
 
 /// One endpoint on one suite.
@@ -410,6 +412,7 @@ impl EndpointRow {
             cells: columns.iter().map(cell).collect(),
             faults: top_faults(suites),
             reason: view.map(|v| v.reason.clone()).unwrap_or_default(),
+            change: view.and_then(|v| v.evidence["explained"]["change"].as_str()).unwrap_or_default().to_owned(),
         }
     }
 }

@@ -58,6 +58,7 @@ async fn every_documented_path_is_routed_and_every_route_is_documented() {
     GET /v1/models
     GET /v1/models/{model}/allowlist
     GET /v1/models/{model}/decisions
+    GET /v1/models/{model}/endpoints/{endpoint}
     GET /v1/models/{model}/endpoints/{endpoint}/series
     GET /v1/models/{model}/scorecards
     GET /v1/sweeps

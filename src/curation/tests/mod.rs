@@ -7,6 +7,7 @@ mod guards;
 mod laws;
 mod lists;
 mod orders;
+mod outlooks;
 mod replays;
 mod state_machine;
 mod world;

@@ -1,0 +1,140 @@
+//! `plan`: how long and how much, before any money is spent.
+
+use std::fmt::Write as _;
+
+use super::args::{Cli, PlanArgs};
+use super::output::{self, CliError, Exit};
+use super::setup;
+use crate::curation::days_text;
+use crate::daemon::{self, Load, ModelPlan, Plan, UntilDecided};
+
+/// Runs it.
+pub async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let only = args.model.as_deref().map(|name| setup::model(&config, Some(name))).transpose()?.map(|m| m.id.clone());
+    let clock = setup::clock();
+    let store = setup::store_if_any(&config).await?;
+    let runtime = setup::runtime(config, &clock)?;
+    let plan = daemon::plan(store.as_ref(), &runtime, only.as_ref(), clock.now_us()).await;
+    if let Some(store) = &store {
+        store.close().await;
+    }
+    let plan = plan.map_err(CliError::failed)?;
+    if cli.json {
+        output::json(&plan)?;
+    } else {
+        output::line(&text(&plan))?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn text(plan: &Plan) -> String {
+    let mut out: Vec<String> = plan.models.iter().map(model_text).collect();
+    let budget = &plan.budget;
+    let cap = |cap: Option<f64>| cap.map_or("none".to_owned(), |usd| format!("${usd}"));
+    out.push(format!(
+        "budget: {} a day, {} a sweep; ${:.4} spent and held today\n  {}",
+        cap(budget.usd_per_day),
+        cap(budget.usd_per_sweep),
+        budget.today_usd,
+        budget.advice.join("\n  ")
+    ));
+    out.join("\n\n")
+}
+
+fn model_text(plan: &ModelPlan) -> String {
+    let rhythm = match plan.sweeps_per_day {
+        Some(n) => format!("{} sweeps a day", figure(n)),
+        None => "no schedule: sweeps by hand only".to_owned(),
+    };
+    let schedules: Vec<String> =
+        plan.schedules.iter().map(|s| format!("{} ({} {})", s.name, s.cron, s.timezone)).collect();
+    let mut out = format!("{}: {rhythm}", plan.model);
+    if !schedules.is_empty() {
+        let _ = write!(out, " by {}", schedules.join(", "));
+    }
+    let mut table = output::table(&["endpoint", "standing", "next sweep", "requests", "worst", "expected"]);
+    for row in &plan.endpoints {
+        let cases: Vec<String> = row.cases.iter().map(|(suite, n)| format!("{suite} {n}")).collect();
+        let anchor = if row.anchor { ", anchor" } else { "" };
+        table.add_row([
+            row.id.to_string(),
+            format!("{}{anchor}", row.standing),
+            cases.join(", "),
+            row.load.requests.to_string(),
+            if row.free { "no price".to_owned() } else { usd(row.load.worst_usd) },
+            row.load.expected_usd.map_or("not measured yet".to_owned(), usd),
+        ]);
+    }
+    let _ = write!(out, "\n{table}\n  next sweep  {}", load_text(&plan.next_sweep));
+    if let Some(undecided) = &plan.undecided {
+        let ids: Vec<&str> = undecided.endpoints.iter().map(|id| id.as_str()).collect();
+        let _ = write!(out, "\n  undecided   {}: {}", ids.join(", "), until_text(undecided));
+    }
+    if let Some(onboarding) = &plan.onboarding {
+        let _ = write!(out, "\n  onboarding  a new endpoint: {}", until_text(onboarding));
+    }
+    if let Some(month) = &plan.month {
+        let _ = write!(out, "\n  a month     once all are decided: {}", load_text(month));
+    }
+    if let Some(routing) = &plan.routing {
+        let _ = write!(
+            out,
+            "\n  routing     by the list's weights ${} a million tokens (3 in to 1 out); with even weights ${}, the cheapest \
+             listed ${}",
+            figure(routing.usd_per_mtok),
+            figure(routing.even_usd_per_mtok),
+            figure(routing.cheapest_usd_per_mtok)
+        );
+    }
+    let _ = write!(
+        out,
+        "\n  assumed     endpoints as good as the anchors, each failing {} % of cases by itself; worse ones are decided \
+         sooner, those near the margin later",
+        figure(plan.failing * 100.0)
+    );
+    out
+}
+
+fn load_text(load: &Load) -> String {
+    let mut out = format!("{} requests", load.requests);
+    if let Some(tokens) = load.tokens {
+        let _ = write!(out, ", {tokens} tokens");
+    }
+    let _ = write!(out, ", at most {}", usd(load.worst_usd));
+    match load.expected_usd {
+        Some(expected) => {
+            let _ = write!(out, ", about {}", usd(expected));
+        }
+        None => out.push_str(", nothing measured yet to expect by"),
+    }
+    out
+}
+
+fn until_text(until: &UntilDecided) -> String {
+    let Some(sweeps) = until.sweeps else {
+        return match until.sweeps_at_most {
+            Some(n) => format!("not decided within sight; Provisional after at most {n} sweeps (policy.cases.cap)"),
+            None => "not decided within sight: is there a peer to compare with?".to_owned(),
+        };
+    };
+    let mut out = format!("decided after about {sweeps} sweeps");
+    if let Some(days) = until.days {
+        let _ = write!(out, ", {} by the schedule", days_text(days));
+    }
+    if let Some(hours) = until.hours_back_to_back {
+        let _ = write!(out, ", {} back to back", days_text(hours / 24.0));
+    }
+    let _ = write!(out, "; {}", load_text(&until.load));
+    out
+}
+
+/// Three significant digits at least, no needless zeros.
+fn figure(x: f64) -> String {
+    let text = if x.abs() < 1.0 { format!("{x:.4}") } else { format!("{x:.2}") };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn usd(x: f64) -> String {
+    if x != 0.0 && x < 1.0 { format!("${x:.4}") } else { format!("${x:.2}") }
+}

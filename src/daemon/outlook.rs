@@ -1,0 +1,119 @@
+//! What lies ahead of a model, for people: explanations of its endpoints. Reads; changes nothing.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::runtime::{ModelRuntime, Runtime};
+use super::steps;
+use super::sweeper::SweepError;
+use crate::curation::{self, Explanation, ModelState, Scene};
+use crate::domain::{Allowlist, EndpointId, Micros, ModelId, Policy, SuiteName};
+use crate::store::Store;
+
+/// A model's state in line with the configuration, and the rhythm in which it is swept.
+pub(super) struct Ahead {
+    pub(super) state: ModelState,
+    pub(super) policy: Policy,
+    pub(super) order: Vec<EndpointId>,
+    pub(super) sizes: BTreeMap<SuiteName, u32>,
+    pub(super) now_us: Micros,
+    pub(super) sweeps_per_year: Option<f64>,
+}
+
+impl Ahead {
+    /// Of a stored state. What the configuration has changed since is taken over here only; the next sweep stores it.
+    pub(super) fn of(runtime: &Runtime, model: &ModelRuntime, state: &ModelState, now_us: Micros) -> Ahead {
+        let setting = steps::setting(runtime, model);
+        let order: Vec<EndpointId> = setting.endpoints.iter().map(|e| e.id.clone()).collect();
+        let (state, _) = curation::sync_endpoints(state, &order, setting.reference.as_ref(), now_us);
+        let (state, _) = curation::sync_suites(&state, &setting.suites, now_us);
+        let size = |name: &SuiteName| runtime.drawers.get(name).map(|d| d.suite().cases.len());
+        let sizes = setting.suites.keys().filter_map(|n| Some((n.clone(), u32::try_from(size(n)?).ok()?))).collect();
+        let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, now_us)).filter(|n| *n > 0.0);
+        Ahead { state, policy: setting.policy, order, sizes, now_us, sweeps_per_year }
+    }
+
+    pub(super) fn scene(&self) -> Scene<'_> {
+        Scene {
+            state: &self.state,
+            policy: &self.policy,
+            order: &self.order,
+            sizes: &self.sizes,
+            now_us: self.now_us,
+            sweeps_per_year: self.sweeps_per_year,
+        }
+    }
+}
+
+/// A model's endpoints, explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explained {
+    /// The model.
+    pub model: ModelId,
+    /// Sweeps a day by its schedules; `null` without one.
+    pub sweeps_per_day: Option<f64>,
+    /// Revision of the list in force.
+    pub revision: Option<u64>,
+    /// The endpoints: listed ones in routing order, then the others in configuration order.
+    pub endpoints: Vec<ExplainedEndpoint>,
+}
+
+/// One endpoint: its place on the list, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExplainedEndpoint {
+    /// Its place in routing order; `null`: not listed.
+    pub rank: Option<u32>,
+    /// Its weight.
+    pub weight: Option<u32>,
+    /// All of it in one line.
+    pub explanation: String,
+    /// The same in parts.
+    #[serde(flatten)]
+    pub parts: Explanation,
+}
+
+/// Explains a model's endpoints, or one of them. Without a store nothing has been measured yet.
+///
+/// # Errors
+/// [`SweepError`] when the stored state cannot be read.
+pub async fn explained(
+    store: Option<&Store>,
+    runtime: &Runtime,
+    model: &ModelRuntime,
+    only: Option<&EndpointId>,
+    now_us: Micros,
+) -> Result<Explained, SweepError> {
+    let (state, list) = stored(store, &model.config.id).await?;
+    let ahead = Ahead::of(runtime, model, &state, now_us);
+    let scene = ahead.scene();
+    let entry = |id: &EndpointId| list.as_ref().and_then(|l| l.providers.iter().find(|p| p.id == *id));
+    let mut endpoints: Vec<ExplainedEndpoint> = ahead
+        .order
+        .iter()
+        .filter(|id| only.is_none_or(|only| only == *id))
+        .filter_map(|id| {
+            let parts = curation::explain(&scene, id)?;
+            let entry = entry(id);
+            let (rank, weight) = (entry.map(|e| e.rank), entry.map(|e| e.weight));
+            Some(ExplainedEndpoint { rank, weight, explanation: parts.sentence(), parts })
+        })
+        .collect();
+    endpoints.sort_by_key(|e| e.rank.unwrap_or(u32::MAX));
+    Ok(Explained {
+        model: model.config.id.clone(),
+        sweeps_per_day: scene.sweeps_per_day(),
+        revision: list.map(|l| l.version),
+        endpoints,
+    })
+}
+
+/// A model's state and list, as far as there is a store.
+pub(super) async fn stored(
+    store: Option<&Store>,
+    model: &ModelId,
+) -> Result<(ModelState, Option<Allowlist>), SweepError> {
+    let Some(store) = store else { return Ok((ModelState::default(), None)) };
+    let base = steps::base(store, model).await?;
+    Ok((base.state, base.list))
+}

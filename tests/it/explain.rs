@@ -1,0 +1,129 @@
+//! `explain` and `plan` at the front door: before any store, with undecided endpoints and with decided ones.
+
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::history::fast;
+use crate::world::{MODEL, Settings, World, broken, good};
+
+fn aliased() -> Settings {
+    Settings { model: "aliases = [\"kimi\"]".to_owned(), ..Settings::default() }
+}
+
+fn fast_settings() -> Settings {
+    Settings { model: "aliases = [\"kimi\"]".to_owned(), ..fast() }
+}
+
+fn row<'a>(said: &'a Value, id: &str) -> &'a Value {
+    said["endpoints"].as_array().unwrap().iter().find(|e| e["endpoint"] == id || e["id"] == id).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_have_something_to_say_before_there_is_a_store() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    world.configure(&aliased());
+    let plan = world.json(&["plan", "--json"]).await;
+    let model = &plan["models"][0];
+    assert_eq!(model["model"], json!(MODEL));
+    assert_eq!(model["next_sweep"]["requests"], json!(3 * crate::suites::CASES));
+    assert!(model["next_sweep"]["worst_usd"].as_f64().unwrap() > 0.0, "{model}");
+    assert_eq!(model["next_sweep"]["expected_usd"], Value::Null, "nothing was measured");
+    assert!(model["undecided"]["sweeps"].as_u64().unwrap() > 1, "{model}");
+    let said = world.json(&["explain", "kimi", "--json"]).await;
+    assert_eq!(said["endpoints"].as_array().unwrap().len(), 3);
+    assert_eq!(row(&said, "birch")["standing"], json!("Unknown"));
+    assert!(!world.path("store.db").exists(), "neither makes a store");
+    assert_eq!(world.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_nearly_right_is_told_the_right_one() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    world.configure(&aliased());
+    for (args, near) in [
+        (vec!["explain", "lab/n"], "did you mean \"lab/m\"?"),
+        (vec!["explain", "kimmi"], "did you mean \"kimi\"?"),
+        (vec!["explain", "kimi", "adler"], "did you mean \"alder\"?"),
+        (vec!["plan", "--model", "lab/n"], "did you mean \"lab/m\"?"),
+    ] {
+        let ran = world.run(&args).await;
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.stderr.contains(near) && ran.stdout.is_empty(), "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decided_and_undecided_endpoints_are_explained_alike_everywhere() {
+    let world = World::new(vec![good("alder"), good("birch"), broken("cedar", &[("reasoning_only", 0.9)])]).await;
+    world.configure(&fast_settings());
+    // One sweep is the cold start: nobody is admitted.
+    world.json(&["sweep", "--json"]).await;
+    let early = world.json(&["explain", MODEL, "alder", "--json"]).await;
+    let alder = row(&early, "alder");
+    assert_eq!(alder["standing"], json!("Unknown"), "{alder}");
+    let clean = &alder["outlooks"][0];
+    assert_eq!((&clean["goal"], &clean["further"]), (&json!("admit"), &json!("clean")));
+    assert!(clean["cases"].as_u64().unwrap() > 0 && clean["sweeps"].as_u64().unwrap() > 0, "{clean}");
+    assert!(alder["change"].as_str().unwrap().contains("more clean case"), "{alder}");
+
+    world.json(&["sweep", "--until-decided", "--json"]).await;
+    let said = world.json(&["explain", "kimi", "--json"]).await;
+    let cedar = row(&said, "cedar");
+    assert_eq!((&cedar["standing"], &cedar["rank"]), (&json!("Excluded"), &Value::Null));
+    assert!(cedar["reason"].as_str().unwrap().starts_with("excluded"), "{cedar}");
+    assert!(cedar["guarantee"].as_str().unwrap().contains("false re-admissions"), "{cedar}");
+    for part in ["attempts", "missing", "worse", "equal", "better", "rate", "gap", "tests"] {
+        assert!(row(&said, "alder")["suites"][0].get(part).is_some(), "{part}: {said}");
+    }
+    let text = world.run(&["explain", "kimi"]).await;
+    assert_eq!(text.code, 0, "{text:?}");
+    for part in ["why ", "change ", "guarantee ", "n+ ", "anchors ", cedar["reason"].as_str().unwrap()] {
+        assert!(text.stdout.contains(part), "{part}: {}", text.stdout);
+    }
+
+    // The same words over HTTP, in the allowlist's detail and on the page.
+    let daemon = Daemon::start(&world).await;
+    let one = daemon.get("/v1/models/kimi/endpoints/cedar", None).await.json();
+    assert_eq!(one["explanation"], cedar["explanation"]);
+    let detail = daemon.get("/v1/models/kimi/allowlist?detail=1", None).await.json();
+    let listed = detail["excluded"].as_array().unwrap().iter().find(|e| e["id"] == "cedar").unwrap();
+    assert_eq!(listed["evidence"]["explanation"], cedar["explanation"]);
+    let page = daemon.get("/page/fragment", None).await.body;
+    assert!(page.contains("What would change it: "), "{page}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_money_is_short() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    let every_six_hours =
+        || Settings { schedule: "cron = \"17 */6 * * *\"\nspread = \"0s\"".to_owned(), ..fast_settings() };
+    world.configure(&every_six_hours());
+    let swept = world.json(&["sweep", "--json"]).await;
+    let plan = world.json(&["plan", "--model", "kimi", "--json"]).await;
+    let model = &plan["models"][0];
+    assert!((model["sweeps_per_day"].as_f64().unwrap() - 4.0).abs() < 0.2, "{model}");
+    let next = &model["next_sweep"];
+    let (worst, expected) = (next["worst_usd"].as_f64().unwrap(), next["expected_usd"].as_f64().unwrap());
+    assert!(expected > 0.0 && expected <= worst, "{next}");
+    let cost: f64 = swept["endpoints"].as_array().unwrap().iter().map(|e| e["cost_usd"].as_f64().unwrap()).sum();
+    assert!((expected / cost - 1.0).abs() < 0.2, "as much as the sweep before: {expected} {cost}");
+    assert!(model["month"]["requests"].as_u64().unwrap() > 1000, "{model}");
+    assert!(model["onboarding"]["requests"].as_u64().unwrap() > 0, "{model}");
+
+    for (budget, key) in [
+        (format!("usd_per_sweep = {}", worst / 2.0), "usd_per_sweep"),
+        (format!("usd_per_day = {}", expected), "usd_per_day"),
+    ] {
+        world.configure(&Settings { budget, ..every_six_hours() });
+        let plan = world.json(&["plan", "--json"]).await;
+        assert_eq!(plan["budget"]["suffices"], json!(false), "{plan}");
+        assert!(plan["budget"]["advice"][0].as_str().unwrap().contains(&format!("set {key} = ")), "{plan}");
+    }
+    world.configure(&Settings { budget: "usd_per_day = 1000.0".to_owned(), ..every_six_hours() });
+    let ran = world.run(&["plan"]).await;
+    assert!(ran.stdout.contains("the budget suffices: no sweep is shrunk"), "{}", ran.stdout);
+    for part in ["4 sweeps a day", "next sweep", "undecided", "onboarding", "a month"] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+}
