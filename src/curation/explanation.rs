@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::domain::{EndpointId, Override, Standing, SuiteName};
+use crate::domain::{EndpointId, Override, Policy, Standing, SuiteName};
 use crate::stats::Bounds;
 
 use super::anchors::anchors;
@@ -130,7 +130,7 @@ pub fn explain(scene: &Scene<'_>, id: &EndpointId) -> Option<Explanation> {
     let asked = participants(scene.state, scene.policy, scene.order, scene.occasion(0));
     let suites = scene.state.suites.keys().filter_map(|suite| {
         let evidence = endpoint.suites.get(suite)?;
-        Some(SuiteCounts::of(suite, evidence, share(scene.state, scene.policy, suite)))
+        Some(SuiteCounts::of(suite, evidence, share(scene.state, scene.policy, suite), scene.policy))
     });
     let usable = &endpoint.usable;
     Some(Explanation {
@@ -165,7 +165,7 @@ fn reason(scene: &Scene<'_>, id: &EndpointId) -> Option<String> {
 }
 
 impl SuiteCounts {
-    fn of(suite: &SuiteName, evidence: &SuiteEvidence, weight: f64) -> SuiteCounts {
+    fn of(suite: &SuiteName, evidence: &SuiteEvidence, weight: f64, policy: &Policy) -> SuiteCounts {
         let figures = Figures::of(evidence);
         let estimate = |(mean, (lo, hi)): (f64, Bounds)| Estimate { mean, lo, hi };
         let count = |of: fn(i32) -> bool| evidence.histogram.iter().filter(|(d, _)| of(**d)).map(|(_, n)| n).sum();
@@ -183,8 +183,8 @@ impl SuiteCounts {
             anchors_rate: figures.anchors,
             gap: figures.gap.map(estimate),
             tests: Tests {
-                log_e_exclude: evidence.log_e_ex(),
-                log_e_admit: evidence.log_e_ad(),
+                log_e_exclude: evidence.log_e_ex(policy),
+                log_e_admit: evidence.log_e_ad(policy),
                 log_r_exclude: evidence.log_r_ex(),
                 log_r_admit: evidence.log_r_ad(),
             },
