@@ -136,7 +136,7 @@ fn on_duty<'a>(
         let open = || shares.iter().filter(|share| share.cases == full && share.need != Need::None);
         let own = usize::from(open().any(|share| anchors.contains(share.id)));
         let wanted = ((open().count() as f64).sqrt().round() as usize).max(1) + own;
-        if shares.iter().any(bursts) { wanted.max(policy.anchors as usize) } else { wanted }
+        if shares.iter().any(bursts) { wanted.max(policy.anchors as usize + own) } else { wanted }
     };
     if by_reference || policy.pool == Pool::Anchors {
         for share in shares.iter_mut().filter(|share| anchors.contains(share.id)) {

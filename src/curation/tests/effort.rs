@@ -110,7 +110,7 @@ fn the_pool_gives_about_the_square_root_of_the_open_endpoints_and_three_to_a_bur
     ["u", "v", "w", "x"].iter().for_each(|id| world.stand(id, Standing::Admitted));
     assert_eq!(full(&world, pool), "", "nobody is open: everybody is asked alike");
     score(&mut world, "c", Some(31.0), None);
-    assert_eq!(full(&world, pool), "abc", "a burst: three, itself included");
+    assert_eq!(full(&world, pool), "abcd", "a burst: three beside itself");
     score(&mut world, "c", Some(1.0), None);
     world.stand("x", Standing::Excluded);
     score(&mut world, "x", None, Some(5.0));
