@@ -33,10 +33,10 @@ fn text(plan: &Plan) -> String {
     let budget = &plan.budget;
     let cap = |cap: Option<f64>| cap.map_or("none".to_owned(), |usd| format!("${usd}"));
     out.push(format!(
-        "budget: {} a day, {} a sweep; ${:.4} spent and held today\n  {}",
+        "budget: {} a day, {} a sweep; {} spent and held today\n  {}",
         cap(budget.usd_per_day),
         cap(budget.usd_per_sweep),
-        budget.today_usd,
+        usd(budget.today_usd),
         budget.advice.join("\n  ")
     ));
     out.join("\n\n")

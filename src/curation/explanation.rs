@@ -277,18 +277,16 @@ fn sweeps(n: u64) -> String {
     format!("{n} sweep{}", if n == 1 { "" } else { "s" })
 }
 
-/// `6 hours`, `2.5 days`, `40 days`.
+/// `6 hours`, `2.5 days`, `40 days`: rounded up, but for what a schedule's rate is off by itself.
 #[must_use]
 pub fn days_text(days: f64) -> String {
-    if days < 2.0 {
-        let hours = (days * 24.0).ceil().max(1.0);
+    const SLACK: f64 = 0.1;
+    let up = |x: f64| (x - SLACK).ceil();
+    if days < 1.9 {
+        let hours = up(days * 24.0).max(1.0);
         return format!("{hours:.0} hour{}", if hours > 1.0 { "s" } else { "" });
     }
-    if days < 10.0 {
-        format!("{} days", trimmed((days * 2.0).ceil() / 2.0))
-    } else {
-        format!("{:.0} days", days.ceil())
-    }
+    if days < 10.0 { format!("{} days", trimmed(up(days * 2.0) / 2.0)) } else { format!("{:.0} days", up(days)) }
 }
 
 /// A count with two significant digits, rounded up: so many do suffice.

@@ -168,12 +168,15 @@ impl Drift {
     }
 }
 
+/// Values of D with their shares.
+type Shares = Vec<(f64, f64)>;
+
 /// `None` when nothing is known of what the cases are like.
 pub(super) fn drift(evidence: &SuiteEvidence, further: Further) -> Option<Drift> {
     let against = Bets::new(Side::Exclude, evidence.delta);
     let favour = Bets::new(Side::Admit, evidence.delta_in);
     // Shares of values of D, and of missing answers: those are failures to admission and nothing to exclusion.
-    let (values, missing): (Vec<(f64, f64)>, Vec<(f64, f64)>) = match further {
+    let (values, missing): (Shares, Shares) = match further {
         Further::Clean => (vec![(0.0, 1.0)], Vec::new()),
         Further::Lost => (vec![(1.0, 1.0)], Vec::new()),
         Further::AsSoFar => shares_so_far(evidence)?,
@@ -191,8 +194,6 @@ pub(super) fn drift(evidence: &SuiteEvidence, further: Further) -> Option<Drift>
     }
     Some(out)
 }
-
-type Shares = Vec<(f64, f64)>;
 
 fn shares_so_far(evidence: &SuiteEvidence) -> Option<(Shares, Shares)> {
     let compared = evidence.compared();

@@ -509,11 +509,14 @@ fn budget_row(budget: &Budget, models: &[ModelPlan], today_usd: f64) -> BudgetRo
     let free: Vec<&str> = models.iter().flat_map(|m| &m.endpoints).filter(|e| e.free).map(|e| e.id.as_str()).collect();
     if let Some(cap) = budget.usd_per_sweep {
         for model in models.iter().filter(|m| m.next_sweep.worst_usd > cap) {
-            let share = cap / model.next_sweep.worst_usd * 100.0;
+            let worst = model.next_sweep.worst_usd;
             advice.push(format!(
-                "sweeps of {} are shrunk to about {share:.0} % of their cases: one may cost ${:.2}, usd_per_sweep is {cap}; \
-                 set usd_per_sweep = {:.2}, or lower policy.cases",
-                model.model, model.next_sweep.worst_usd, round_up(model.next_sweep.worst_usd)
+                "sweeps of {} are shrunk to about {:.0} % of their cases: one may cost ${worst:.2}, usd_per_sweep is {cap}; \
+                 what is told above takes about {} times as long then; set usd_per_sweep = {:.2}, or lower policy.cases",
+                model.model,
+                cap / worst * 100.0,
+                times(worst / cap),
+                round_up(worst)
             ));
         }
     }
@@ -522,7 +525,9 @@ fn budget_row(budget: &Budget, models: &[ModelPlan], today_usd: f64) -> BudgetRo
         if day > cap {
             advice.push(format!(
                 "usd_per_day = {cap} does not suffice for a day's sweeps, which need ${day:.2}: the later ones are shrunk or \
-                 not started; set usd_per_day = {:.2}, sweep less often, or lower policy.cases",
+                 not started, and all takes about {} times as long; set usd_per_day = {:.2}, sweep less often, or lower \
+                 policy.cases",
+                times(day / cap),
                 round_up(day)
             ));
         }
@@ -549,6 +554,11 @@ fn day_need(budget: &Budget, models: &[ModelPlan]) -> f64 {
     let spent: f64 = models.iter().map(|m| of_sweep(m).1 * m.sweeps_per_day.unwrap_or(1.0).max(1.0)).sum();
     let held = models.iter().map(|m| of_sweep(m).0 - of_sweep(m).1).fold(0.0, f64::max);
     spent + held
+}
+
+/// How many times as long, for people.
+fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
 }
 
 /// A cap to write into a config: up to the next two significant digits.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::curation::{Further, Goal, Scene, cases_until, explain, fold_sweep, outlook, read, reading_after};
+use crate::curation::forecast::{FAILING_TYPICAL, asked, course, total};
+use crate::curation::{
+    Further, Goal, Scene, cases_until, days_text, explain, fold_sweep, outlook, read, reading_after,
+};
 use crate::domain::{Outcome, Standing, SuiteName};
 
 fn sizes(world: &World) -> BTreeMap<SuiteName, u32> {
@@ -134,6 +137,38 @@ proptest! {
             prop_assert!(at(needed) && at(needed + cases) && (needed == 1 || !at(needed - 1)), "{}", needed);
         }
     }
+}
+
+#[test]
+fn a_new_model_is_forecast_to_be_decided_before_the_cap_ends_its_effort() {
+    let world = World::new(&["a", "b", "c"], &[("one", 300), ("two", 300)]);
+    let sizes = sizes(&world);
+    let scene = scene(&world, &sizes);
+    assert_eq!(asked(&scene, 0).requests(), 3 * 2 * 100);
+    let usual = course(&scene, FAILING_TYPICAL);
+    let sweeps = usual.decided_after.unwrap();
+    assert!((5..25).contains(&sweeps), "{sweeps}");
+    assert_eq!(total(&usual.cases), sweeps * 600, "every sweep asks all of them");
+    assert!(usual.state.endpoints.values().all(|e| e.standing == Standing::Admitted));
+    // Fewer failures make it shorter; very many, and it is not decided until the cap.
+    assert!(course(&scene, 0.0).decided_after.unwrap() < sweeps);
+    let noisy = course(&scene, 0.15);
+    assert_eq!((noisy.none_unknown_after, noisy.decided_after.is_none_or(|n| n >= 25)), (Some(25), true));
+}
+
+#[test]
+fn times_are_rounded_up_to_what_people_say() {
+    let told: Vec<String> = [0.01, 0.2502, 1.0, 2.002, 2.3, 9.8, 40.2].into_iter().map(days_text).collect();
+    assert_eq!(told, ["1 hour", "6 hours", "24 hours", "2 days", "2.5 days", "10 days", "41 days"]);
+}
+
+#[test]
+fn alone_nothing_is_ever_decided() {
+    let world = World::new(&["a"], &[("one", 300)]);
+    let sizes = sizes(&world);
+    let told = course(&scene(&world, &sizes), FAILING_TYPICAL);
+    assert_eq!((told.decided_after, told.none_unknown_after), (None, None));
+    assert!(explain(&scene(&world, &sizes), &endpoint("a")).unwrap().change.contains("no peer to compare with"));
 }
 
 #[test]
