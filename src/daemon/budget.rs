@@ -90,8 +90,7 @@ pub fn allowance(budget: &Budget, day_left_nanousd: Option<i64>) -> Option<i64> 
 #[must_use]
 pub fn tariffs(model: &ModelRuntime) -> BTreeMap<EndpointId, Tariff> {
     let tariff = |(endpoint, provider): (&crate::domain::Endpoint, &Arc<crate::domain::Provider>)| {
-        let tries = provider.retry.attempts.saturating_add(1);
-        let tariff = Tariff { price: endpoint.price?, tries, extra_body: Arc::clone(&provider.extra_body) };
+        let tariff = Tariff { price: endpoint.price?, extra_body: Arc::clone(&provider.extra_body) };
         Some((endpoint.id.clone(), tariff))
     };
     model.config.endpoints.iter().zip(&model.config.providers).filter_map(tariff).collect()
@@ -139,9 +138,9 @@ mod tests {
         EndpointId::new(id).unwrap()
     }
 
-    fn tariffs(price: Price, tries: u32, extra_body: serde_json::Value) -> BTreeMap<EndpointId, Tariff> {
+    fn tariffs(price: Price, extra_body: serde_json::Value) -> BTreeMap<EndpointId, Tariff> {
         let extra_body: Arc<JsonObject> = Arc::new(serde_json::from_value(extra_body).unwrap());
-        let tariff = || Tariff { price, tries, extra_body: Arc::clone(&extra_body) };
+        let tariff = || Tariff { price, extra_body: Arc::clone(&extra_body) };
         ENDPOINTS.iter().map(|id| (endpoint(id), tariff())).collect()
     }
 
@@ -153,7 +152,7 @@ mod tests {
         // Its cases cost about the same; a single one of the other's long texts may cost more than all the rest.
         drawers.retain(|name, _| name.as_str() == "tool-use");
         let plan = plan(&drawers, [100, 100, 25]);
-        let worst = WorstCase::of(&plan, &drawers, &tariffs(INPUT, 4, json!({})));
+        let worst = WorstCase::of(&plan, &drawers, &tariffs(INPUT, json!({})));
         let whole = fit(plan.clone(), &worst, None).unwrap();
         assert_eq!((whole.plan.attempts(), whole.note()), (225, String::new()));
         for share in [0.4, 0.6, 0.9] {
@@ -173,7 +172,7 @@ mod tests {
     fn no_larger_share_would_fit_however_much_single_cases_cost() {
         let drawers = drawers();
         let plan = plan(&drawers, [100, 60, 25]);
-        let worst = WorstCase::of(&plan, &drawers, &tariffs(INPUT, 1, json!({})));
+        let worst = WorstCase::of(&plan, &drawers, &tariffs(INPUT, json!({})));
         let shares: Vec<SweepPlan> = (1..=1000).filter_map(|share| shrink_to(&plan, share, 1000)).collect();
         for cap in [0.2, 0.5, 1.0, 1.5].map(|usd| (usd * NANO) as i64) {
             let fitted = fit(plan.clone(), &worst, Some(cap)).unwrap();
@@ -196,14 +195,14 @@ mod tests {
         let sent: i64 = plan.suites[0].cases.iter().map(bytes).sum();
         let only = SweepPlan { suites: vec![part.clone()], ..plan.clone() };
         let input = Price { input_per_mtok: 1.0, output_per_mtok: 0.0 };
-        let once = WorstCase::of(&only, &drawers, &tariffs(input, 1, json!({}))).of_shorter(&only);
+        let worst = WorstCase::of(&only, &drawers, &tariffs(input, json!({})));
+        let once = worst.of_shorter(&only);
         assert!(once >= sent * 500 && once <= (sent + 100) * 500, "two bytes a token: {once} for {sent} bytes");
-        let four = WorstCase::of(&only, &drawers, &tariffs(input, 4, json!({})));
-        assert_eq!((four.of_shorter(&only), four.unlimited), (4 * once, 0), "the shipped cases limit their answers");
+        assert_eq!(worst.unlimited, 0, "the shipped cases limit their answers");
         let output = Price { input_per_mtok: 0.0, output_per_mtok: 1.0 };
         let limits: u64 =
             part.cases.iter().map(|id| drawer.suite().case(id).unwrap().request["max_tokens"].as_u64().unwrap()).sum();
-        let answers = WorstCase::of(&only, &drawers, &tariffs(output, 1, json!({"max_tokens": 9}))).of_shorter(&only);
+        let answers = WorstCase::of(&only, &drawers, &tariffs(output, json!({"max_tokens": 9}))).of_shorter(&only);
         assert_eq!(answers, limits as i64 * 1000, "a case's own limit goes before the provider's");
     }
 }

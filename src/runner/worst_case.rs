@@ -27,8 +27,6 @@ const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 pub struct Tariff {
     /// Its price.
     pub price: Price,
-    /// Tries of one attempt, the first included: each may be billed.
-    pub tries: u32,
     /// Sent with every request, under the case's own keys.
     pub extra_body: Arc<JsonObject>,
 }
@@ -113,7 +111,7 @@ fn sums(cases: &[Vec<Size>], tariff: Option<&Tariff>) -> Vec<i64> {
     let cost = |size: &Size| {
         let tokens_in = (size.request_bytes + extra_bytes).div_ceil(BYTES_PER_TOKEN_MIN);
         let tokens_out = size.answer_tokens.unwrap_or(default).saturating_mul(size.choices);
-        tariff.price.cost_nanousd(tokens_in, tokens_out).saturating_mul(i64::from(tariff.tries))
+        tariff.price.cost_nanousd(tokens_in, tokens_out)
     };
     let mut sum = 0i64;
     let mut out = vec![0];
