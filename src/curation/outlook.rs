@@ -281,7 +281,10 @@ fn sweeps_until(scene: &Scene<'_>, id: &EndpointId, further: Further, goal: Goal
     let mut state = alone(scene, id)?;
     let drifts = drifts(scene.state, state.endpoints.get(id)?, further)?;
     let before = state.endpoints.get(id)?.effort(scene.state.suites.keys());
+    // Only the very first sweep of a model is small; the endpoint alone does not show whether it has been.
+    let folded = u64::from(!scene.state.is_cold());
     for n in 0..SWEEPS_AHEAD_MAX {
+        state.sweeps_folded = folded + n;
         let shares = budgets(&state, scene.policy, &[], scene.sizes, scene.occasion(n));
         let endpoint = state.endpoints.get_mut(id)?;
         for (suite, drift) in &drifts {
