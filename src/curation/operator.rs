@@ -84,13 +84,7 @@ fn apply(endpoint: &mut EndpointState, id: &EndpointId, verb: Verb, now_us: Micr
 
 fn reset(endpoint: &mut EndpointState, now_us: Micros) -> String {
     let from = endpoint.standing;
-    let to = match from {
-        Standing::Admitted if endpoint.designated => Standing::Admitted,
-        Standing::Admitted | Standing::Suspect | Standing::Provisional => Standing::Provisional,
-        Standing::Unknown | Standing::Excluded => Standing::Unknown,
-    };
-    endpoint.listed_through_change |= matches!(from, Standing::Admitted | Standing::Suspect) && to != from;
-    endpoint.reset(now_us);
+    let to = endpoint.restart(now_us);
     if to == from {
         return format!("reset: its evidence is forgotten, it is measured afresh as {to}");
     }

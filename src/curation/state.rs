@@ -300,6 +300,20 @@ impl EndpointState {
         self.evidence_since_us = now_us;
     }
 
+    /// Forgets all evidence and tells the standing from which it is gathered afresh (statistics, T13): nothing changes on
+    /// the list by that alone. The standing itself is the caller's to set, with its reason.
+    pub(super) fn restart(&mut self, now_us: Micros) -> Standing {
+        let from = self.standing;
+        let to = match from {
+            Standing::Admitted if self.designated => Standing::Admitted,
+            Standing::Admitted | Standing::Suspect | Standing::Provisional => Standing::Provisional,
+            Standing::Unknown | Standing::Excluded => Standing::Unknown,
+        };
+        self.listed_through_change |= matches!(from, Standing::Admitted | Standing::Suspect) && to != from;
+        self.reset(now_us);
+        to
+    }
+
     /// Cases asked since the reset in the suite that has fewest: the effort that the cap counts.
     #[must_use]
     pub fn effort<'a>(&self, suites: impl Iterator<Item = &'a SuiteName>) -> u64 {

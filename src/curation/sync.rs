@@ -145,13 +145,7 @@ fn version_change(
     let mut decisions = Vec::new();
     for (id, endpoint) in &mut state.endpoints {
         let from = endpoint.standing;
-        let to = match from {
-            Standing::Admitted if endpoint.designated => Standing::Admitted,
-            Standing::Admitted | Standing::Suspect | Standing::Provisional => Standing::Provisional,
-            Standing::Unknown | Standing::Excluded => Standing::Unknown,
-        };
-        endpoint.listed_through_change |= matches!(from, Standing::Admitted | Standing::Suspect) && to != from;
-        endpoint.reset(now_us);
+        let to = endpoint.restart(now_us);
         let reason = format!("version change: suite {what}; evidence restarts, {from} becomes {to}");
         if to != from {
             endpoint.standing = to;
