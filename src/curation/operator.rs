@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use crate::domain::{DecisionKind, EndpointId, Micros, Order, Override, Standing, Verb};
+use crate::domain::{DecisionKind, EndpointId, Micros, Order, Override, Verb};
 
 use super::decision::NewDecision;
 use super::state::{EndpointState, ModelState};
