@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
+use super::plain_schema::PlainSchema;
 use super::schema::{Formats, Validators, breach};
 use crate::diagnostics::nearest;
 use crate::domain::{Completion, Fault, Json, ToolCall};
@@ -76,7 +77,8 @@ pub(super) fn parse_calls(completion: &Completion) -> Vec<Call<'_>> {
     completion.tool_calls.iter().map(Call::new).collect()
 }
 
-/// The offered tools. Schemas are compiled when an answer first calls for them: most answers call one of many.
+/// The offered tools. Schemas are compiled when an answer first calls for it: most answers call one of many, and most
+/// calls are right.
 #[derive(Default)]
 pub(super) struct Offered {
     /// In the order of the case.
@@ -89,7 +91,15 @@ struct Tool {
     name: String,
     /// JSON text of its parameters' schema.
     schema: Option<Box<str>>,
+    /// The schema, as far as it can be read without compiling.
+    plain: OnceLock<Option<PlainSchema>>,
     compiled: OnceLock<Result<Compiled, ScorerError>>,
+}
+
+impl Tool {
+    fn plain(&self) -> Option<&PlainSchema> {
+        self.plain.get_or_init(|| PlainSchema::read(self.schema.as_deref()?)).as_ref()
+    }
 }
 
 /// What is known of a tool's arguments.
@@ -140,17 +150,19 @@ impl Offered {
                 return Err(ScorerError::Tool { tool: name, message: "it is offered twice".to_owned() });
             }
             let schema = function.and_then(|f| f.parameters).map(RawValue::get).filter(|text| *text != "null");
-            offered.tools.push(Tool { name, schema: schema.map(Box::from), compiled: OnceLock::new() });
+            let (plain, compiled) = (OnceLock::new(), OnceLock::new());
+            offered.tools.push(Tool { name, schema: schema.map(Box::from), plain, compiled });
         }
         Ok(offered)
     }
 
-    /// Compiles every schema now.
+    /// Makes sure now that every schema compiles. Those that can be read without compiling do.
     ///
     /// # Errors
     /// The first that does not compile.
-    pub fn compile_all(&self) -> Result<(), ScorerError> {
-        self.tools.iter().try_for_each(|tool| self.compiled(tool).map(|_| ()).map_err(Clone::clone))
+    pub fn check_all(&self) -> Result<(), ScorerError> {
+        let doubtful = self.tools.iter().filter(|tool| tool.plain().is_none());
+        doubtful.map(|tool| self.compiled(tool)).try_for_each(|found| found.map(|_| ()).map_err(Clone::clone))
     }
 
     /// The schema that did not compile when an answer called for it: the case is broken, not the answer.
@@ -170,10 +182,14 @@ impl Offered {
         tool.compiled.get_or_init(compile).as_ref()
     }
 
-    /// The validator of an offered tool's arguments; `None` also when its schema does not compile.
-    fn validator(&self, name: &str) -> Option<&Validator> {
+    /// What is wrong with a call's arguments by the schema of the offered tool; `None` also when that does not compile.
+    /// A right answer to a common schema costs no compilation.
+    fn breach(&self, name: &str, arguments: &Value) -> Option<String> {
         let tool = self.tools.iter().find(|tool| tool.name == name)?;
-        self.compiled(tool).ok()?.validator.as_deref()
+        if tool.plain().is_some_and(|plain| plain.surely_accepts(arguments)) {
+            return None;
+        }
+        breach(self.compiled(tool).ok()?.validator.as_deref()?, arguments)
     }
 
     /// Nothing is offered.
@@ -298,9 +314,7 @@ fn check_schema(offered: &Offered, call: &Call<'_>, out: &mut Vec<Finding>) {
         out.push(Finding::fails(Fault::SchemaMismatch, error_type, text));
         return;
     }
-    if let Some(validator) = offered.validator(&call.sent.name)
-        && let Some(why) = breach(validator, value)
-    {
+    if let Some(why) = offered.breach(&call.sent.name, value) {
         let text = format!("the arguments of {name} break its schema: {why}");
         out.push(Finding::fails(Fault::SchemaMismatch, "arguments:schema", text));
     }

@@ -84,8 +84,8 @@ impl Judge {
     pub fn prepare(&self, instance: &CaseInstance) -> Result<PreparedCase, ScorerError> {
         let offered = Offered::new(instance.tools.as_ref(), &self.validators)?;
         if instance.tools.as_ref().zip(instance.case.tools.as_ref()).is_some_and(|(drawn, raw)| !drawn.is_same(raw)) {
-            // What was filled in is known only now; other schemas were compiled when the suite was loaded.
-            offered.compile_all()?;
+            // What was filled in is known only now; other schemas were checked when the suite was loaded.
+            offered.check_all()?;
         }
         let tool_choice = ToolChoice::new(instance.tool_choice(), &offered)?;
         let expected = match instance.expected.as_ref().map(Json::value) {

@@ -3,6 +3,7 @@
 mod benign;
 mod catalogue;
 mod laws;
+mod plain_schema;
 mod scorers;
 
 use std::sync::Arc;
