@@ -156,6 +156,26 @@ spread = "2h""#), @r#"
 }
 
 #[test]
+fn onboarding_that_would_be_no_use() {
+    assert_snapshot!(with(r#"[[schedule]]
+name = "onboarding"
+cron = "0 */6 * * *"
+onboarding = "5h30m""#), @"");
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 */6 * * *"
+onboarding = "30s""#), @"");
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 */6 * * *"
+onboarding = "0s""#), @"");
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 */6 * * *"
+onboarding = "on""#), @"");
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 */6 * * *"
+onboarding = true"#), @"");
+}
+
+#[test]
 fn a_schedule_of_unknown_models() {
     assert_snapshot!(with(r#"[[schedule]]
 cron = "0 * * * *"
