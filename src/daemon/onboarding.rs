@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::budget::next_day;
 use super::outlook::Ahead;
 use super::runtime::{ModelRuntime, Runtime, ScheduleRuntime};
+use super::scheduler::next_tick;
 use super::sweeper::{Signals, SweepError, SweepRequest, Sweeper};
 use super::workers::Workers;
 use super::{conclude, steps, waits};
@@ -28,6 +29,8 @@ pub(super) const ALARM: &str = "onboarding";
 pub const FRUITLESS_SWEEPS_MAX: u32 = 3;
 /// Newest sweeps among which those are looked for.
 const SWEEPS_LOOKED_AT: usize = 20;
+/// A tick that was due so long ago, in microseconds of the clock, is not waited for: no sweep has come of it.
+const TICK_GRACE_US: i64 = 60_000_000;
 /// How often the store is looked at when nothing was heard: a sweep that failed or was left behind is taken up then.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -211,11 +214,34 @@ impl Onboarding {
         if due_us > now_us {
             return Ok(Some(due_us));
         }
+        if self.tick_is_near(runtime, model, &pace, now_us).await? {
+            return Ok(None);
+        }
         let fire = Fire { schedule: ONBOARDING_NAME.to_owned(), fire_at_us: due_us, model: id.clone() };
         if self.hand(id, request(&pace, Some(fire))) {
             info!(model = %id, waiting = hopeful, "onboarding: a sweep between the ticks");
         }
         Ok(None)
+    }
+
+    /// Whether a tick that nobody has taken yet comes before an onboarding sweep would be over: its sweep serves as well.
+    async fn tick_is_near(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        pace: &Pace<'_>,
+        now_us: Micros,
+    ) -> Result<bool, StoreError> {
+        let spread_us = i64::try_from(pace.schedule.config.spread.as_micros()).unwrap_or(i64::MAX);
+        for schedule in runtime.schedules.iter().filter(|s| s.config.covers_model(&model.config)) {
+            let tick = next_tick(schedule, now_us.saturating_sub(TICK_GRACE_US));
+            let Some(tick) = tick.filter(|t| t.due_us <= now_us.saturating_add(spread_us)) else { continue };
+            let taken = self.sweeper.store.last_fire(schedule.timetable.name(), &model.config.id).await?;
+            if taken.is_none_or(|taken| taken < tick.nominal_us) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn due(&self, model: &ModelId, pace: &Pace<'_>, now_us: Micros) -> Result<Option<Micros>, StoreError> {

@@ -153,7 +153,7 @@ impl Scheduler {
 }
 
 /// The first tick whose due time is after a time.
-fn next_tick(schedule: &ScheduleRuntime, after_us: Micros) -> Option<Tick> {
+pub(super) fn next_tick(schedule: &ScheduleRuntime, after_us: Micros) -> Option<Tick> {
     // Jitter moves a tick by up to its window: begin that much earlier.
     let window_us = i64::try_from(schedule.config.jitter.as_micros()).unwrap_or(0);
     let mut at = after_us - window_us;
