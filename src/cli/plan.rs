@@ -139,7 +139,9 @@ fn pace_text(until: Option<&UntilDecided>) -> String {
     let pause = durations::show(Duration::from_secs(pace.pause_s));
     let how = match (pace.sweeps, pace.hours) {
         (Some(sweeps), Some(hours)) => {
-            format!("first standings after about {sweeps} sweeps, {}", days_text(hours / 24.0))
+            // While nothing was measured, every sweep is taken to cost its worst case.
+            let about = if pace.load.expected_usd.is_some() { "about" } else { "at most" };
+            format!("first standings after {about} {sweeps} sweeps, {}", days_text(hours / 24.0))
         }
         _ => "first standings are not within sight".to_owned(),
     };

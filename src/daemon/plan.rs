@@ -119,6 +119,8 @@ pub struct ModelPlan {
     pub endpoints: Vec<EndpointRow>,
     /// The next sweep in all.
     pub next_sweep: Load,
+    /// The dearest sweep in the worst case until the undecided have a standing; the next one when there are none.
+    pub dearest_sweep: Load,
     /// The undecided; `null`: there are none.
     pub undecided: Option<UntilDecided>,
     /// A new endpoint, from its first sweep until it is decided, its anchors' further cases included.
@@ -263,6 +265,10 @@ fn model_plan(
             free: model.config.endpoint(id).is_none_or(|(e, _)| e.price.is_none()),
         }
     };
+    let next_sweep = load(&next.cases, &units);
+    // The first sweep of a model is small: those after it are what the caps must hold.
+    let course = forecast::course(&scene, failing);
+    let dearer = |a: Load, b: Load| if b.worst_usd > a.worst_usd { b } else { a };
     let covering = runtime.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(&model.config));
     ModelPlan {
         model: model.config.id.clone(),
@@ -277,8 +283,9 @@ fn model_plan(
         sweeps_per_day: scene.sweeps_per_day(),
         failing,
         endpoints: ahead.order.iter().map(row).collect(),
-        next_sweep: load(&next.cases, &units),
-        undecided: undecided(&rhythm, &scene, &costs),
+        next_sweep,
+        dearest_sweep: course.each.iter().map(|cases| load(cases, &units)).fold(next_sweep, dearer),
+        undecided: undecided(&rhythm, &scene, &course, &costs),
         onboarding: onboarding(&rhythm, &scene, &costs),
         month: month(&scene, &units),
         routing: list.and_then(|list| routing(model, list)),
@@ -404,7 +411,12 @@ struct Costs<'a> {
     trails: &'a Trails,
 }
 
-fn undecided(rhythm: &Rhythm<'_>, scene: &Scene<'_>, costs: &Costs<'_>) -> Option<UntilDecided> {
+fn undecided(
+    rhythm: &Rhythm<'_>,
+    scene: &Scene<'_>,
+    course: &forecast::Course,
+    costs: &Costs<'_>,
+) -> Option<UntilDecided> {
     let open = |id: &&EndpointId| {
         scene.state.endpoints.get(*id).is_some_and(|e| e.is_in_service() && !e.standing.is_decided())
     };
@@ -412,10 +424,9 @@ fn undecided(rhythm: &Rhythm<'_>, scene: &Scene<'_>, costs: &Costs<'_>) -> Optio
     if endpoints.is_empty() {
         return None;
     }
-    let course = forecast::course(scene, rhythm.failing);
     let at_pace = pace::at_pace(rhythm, scene, costs);
     let load = load(&course.cases, costs.units);
-    Some(UntilDecided { at_pace, ..until(rhythm, scene, endpoints, &course, load, costs) })
+    Some(UntilDecided { at_pace, ..until(rhythm, scene, endpoints, course, load, costs) })
 }
 
 /// A newcomer among endpoints that are all decided: by the schedule what it takes beyond what they would take without it,

@@ -162,16 +162,16 @@ name = "onboarding"
 cron = "0 */6 * * *"
 onboarding = "5h30m""#), @r#"
     error: no schedule may be named `onboarding`
-      --> exactod.toml:3:8
+      --> exactod.toml:2:8
       |
-    3 | name = "onboarding"
+    2 | name = "onboarding"
       |        ^^^^^^^^^^^^
       hint: onboarding sweeps go by it in the store: choose another
 
     error: onboarding is no quicker than the schedule: 30m of `spread` and this pause fill the 6h between two ticks
-      --> exactod.toml:5:14
+      --> exactod.toml:4:14
       |
-    5 | onboarding = "5h30m"
+    4 | onboarding = "5h30m"
       |              ^^^^^^^
       hint: choose a shorter one, or "off" to leave new endpoints to the schedule
 
@@ -181,9 +181,9 @@ onboarding = "5h30m""#), @r#"
 cron = "0 */6 * * *"
 onboarding = "30s""#), @r#"
     error: the pause between onboarding sweeps is too short
-      --> exactod.toml:4:14
+      --> exactod.toml:3:14
       |
-    4 | onboarding = "30s"
+    3 | onboarding = "30s"
       |              ^^^^^
       hint: write at least "1m", or "off": sweeps without a pause all meet the same bad minutes of a provider
 
@@ -193,9 +193,9 @@ onboarding = "30s""#), @r#"
 cron = "0 */6 * * *"
 onboarding = "on""#), @r#"
     error: `onboarding` is not a duration: a number is due before `on`
-      --> exactod.toml:4:14
+      --> exactod.toml:3:14
       |
-    4 | onboarding = "on"
+    3 | onboarding = "on"
       |              ^^^^
       hint: write an integer with a unit, such as "500ms", "10s", "5m", "2h", "30d" or "1h30m"
 

@@ -9,8 +9,8 @@ pub(super) fn budget_row(budget: &Budget, models: &[ModelPlan], today_usd: f64) 
     let mut advice = Vec::new();
     let free: Vec<&str> = models.iter().flat_map(|m| &m.endpoints).filter(|e| e.free).map(|e| e.id.as_str()).collect();
     if let Some(cap) = budget.usd_per_sweep {
-        for model in models.iter().filter(|m| m.next_sweep.worst_usd > cap) {
-            let worst = model.next_sweep.worst_usd;
+        for model in models.iter().filter(|m| m.dearest_sweep.worst_usd > cap) {
+            let worst = model.dearest_sweep.worst_usd;
             advice.push(format!(
                 "sweeps of {} are shrunk to about {:.0} % of their cases: one may cost ${worst:.2}, usd_per_sweep is {cap}; \
                  what is told above takes about {} times as long then; set usd_per_sweep = {:.2}, or lower policy.cases",
@@ -50,8 +50,8 @@ pub(super) fn budget_row(budget: &Budget, models: &[ModelPlan], today_usd: f64) 
 /// reservation of the dearest one, since what is reserved counts until a sweep has ended.
 fn day_need(budget: &Budget, models: &[ModelPlan]) -> f64 {
     let of_sweep = |m: &ModelPlan| {
-        let worst = budget.usd_per_sweep.map_or(m.next_sweep.worst_usd, |cap| cap.min(m.next_sweep.worst_usd));
-        (worst, m.next_sweep.expected_usd.unwrap_or(worst).min(worst))
+        let worst = budget.usd_per_sweep.map_or(m.dearest_sweep.worst_usd, |cap| cap.min(m.dearest_sweep.worst_usd));
+        (worst, m.dearest_sweep.expected_usd.unwrap_or(worst).min(worst))
     };
     let spent: f64 = models.iter().map(|m| of_sweep(m).1 * m.sweeps_per_day.unwrap_or(1.0).max(1.0)).sum();
     let held = models.iter().map(|m| of_sweep(m).0 - of_sweep(m).1).fold(0.0, f64::max);
@@ -75,20 +75,19 @@ pub(super) fn round_up(usd: f64) -> f64 {
 /// Where the budget, not the pause, says how long the first standings take.
 fn onboarding_advice(budget: &Budget, model: &ModelPlan) -> Option<String> {
     let pace = model.undecided.as_ref()?.at_pace.as_ref()?;
-    let key = match pace.limited_by {
+    let (key, cap, enough) = match pace.limited_by {
         Limit::Pause => return None,
-        Limit::UsdPerSweep => "usd_per_sweep",
-        Limit::UsdPerDay => "usd_per_day",
+        Limit::UsdPerSweep => ("usd_per_sweep", budget.usd_per_sweep?, model.dearest_sweep.worst_usd),
+        Limit::UsdPerDay => ("usd_per_day", budget.usd_per_day?, pace.load.worst_usd),
     };
-    let cap = if pace.limited_by == Limit::UsdPerDay { budget.usd_per_day? } else { budget.usd_per_sweep? };
+    let about = if pace.load.expected_usd.is_some() { "about" } else { "at most" };
     let ends = match pace.hours {
-        Some(hours) => format!("it takes {} then", days_text(hours / 24.0)),
+        Some(hours) => format!("it takes {about} {} then", days_text(hours / 24.0)),
         None => "it does not come to an end so".to_owned(),
     };
     Some(format!(
-        "{key} = {cap} holds up the onboarding of {}: {ends}; with usd_per_sweep and usd_per_day of at least {:.2} only \
-         the pause counts",
+        "{key} = {cap} holds up the onboarding of {}: {ends}; {key} = {:.2} never would",
         model.model,
-        round_up(pace.load.worst_usd)
+        round_up(enough)
     ))
 }
