@@ -55,12 +55,12 @@ pub struct StandingLabels {
     pub standing: String,
 }
 
-/// A model and a word: a sweep state or an alarm kind.
+/// A model and a word: a sweep's state or kind, or an alarm kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ModelWordLabels {
     /// The model.
     pub model: String,
-    /// Sweep state or alarm kind.
+    /// Sweep state, sweep kind or alarm kind.
     pub kind: String,
 }
 
@@ -95,6 +95,9 @@ pub struct Metrics {
     spend: Family<SuiteLabels, Counter<f64, AtomicU64>>,
     /// Sweeps ended, by state.
     pub sweeps: Family<ModelWordLabels, Counter>,
+    /// Sweeps begun, by who asked.
+    pub sweeps_begun: Family<ModelWordLabels, Counter>,
+    onboarding: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     sweep_attempts_done: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     sweep_attempts_planned: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     /// Current revision.
@@ -154,6 +157,9 @@ impl Metrics {
         let tokens_out = family!("answer_tokens", "Answer tokens as reported");
         let spend = family!("spend_usd", "Money spent, US dollars");
         let sweeps = family!("sweeps", "Sweeps ended, by state");
+        let sweeps_begun = family!("sweeps_begun", "Sweeps begun, by kind");
+        let onboarding =
+            family!("onboarding_endpoints", "Endpoints swept between the ticks until their first standing");
         let sweep_attempts_done = family!("sweep_done_attempts", "Attempts of the sweep in flight that ended");
         let sweep_attempts_planned = family!("sweep_planned_attempts", "Attempts of the sweep in flight");
         let allowlist_version = family!("allowlist_version", "Current revision of the allowlist");
@@ -180,6 +186,8 @@ impl Metrics {
             tokens_out,
             spend,
             sweeps,
+            sweeps_begun,
+            onboarding,
             sweep_attempts_done,
             sweep_attempts_planned,
             allowlist_version,
@@ -260,6 +268,12 @@ impl Metrics {
         self.store_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         // Read at the source whenever metrics are asked for: two readers at once must not count a failure twice.
         self.store_write_failures.inner().fetch_max(failures, Ordering::Relaxed);
+    }
+
+    /// Sets how many endpoints of a model are onboarded.
+    pub fn set_onboarding(&self, model: &ModelId, endpoints: usize) {
+        let labels = ModelLabels { model: model.to_string() };
+        self.onboarding.get_or_create(&labels).set(i64::try_from(endpoints).unwrap_or(i64::MAX));
     }
 
     /// Sets how far a model's sweep in flight is; zeros without one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::{EndpointId, Micros, ModelId, SweepId, Verdict};
+use crate::domain::{EndpointId, Micros, ModelId, SweepId, SweepKind, Verdict};
 
 /// Counts of one endpoint.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub struct SweepProgress {
     pub sweep: SweepId,
     /// The model.
     pub model: ModelId,
+    /// Who asked for it.
+    pub kind: SweepKind,
     /// When it was planned.
     pub planned_at_us: Micros,
     /// Attempts planned.

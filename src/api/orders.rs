@@ -54,6 +54,7 @@ pub async fn act(
             Problem::not_found("unknown-endpoint", "unknown endpoint", refusal.to_string())
                 .hint("the configuration has just changed: GET /v1/models shows what is there")
         }
+        Refusal::NotNow(why) => Problem::store_unavailable(&why),
         Refusal::Failed(why) => Problem::internal("carrying out the order", &why),
     })?;
     Ok(models::json(&views::ruling(&ruling)))

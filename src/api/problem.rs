@@ -75,6 +75,15 @@ impl Problem {
             .header(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S))
     }
 
+    /// The store does not answer, which may pass: the cause is logged here, not shown.
+    #[must_use]
+    pub fn store_unavailable(cause: &dyn std::fmt::Display) -> Self {
+        error!(%cause, "the store does not answer");
+        let detail = "the store does not answer at the moment";
+        Problem::unavailable("store-unavailable", "store unavailable", detail)
+            .hint("nothing was changed: try again; the cause is in the daemon's log")
+    }
+
     /// Our own failure: logged here, not shown.
     #[must_use]
     pub fn internal(what: &str, cause: &dyn std::fmt::Display) -> Self {
@@ -121,15 +130,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::BadCursor(_) => Problem::bad_request("bad-cursor", "bad cursor", error.to_string())
                 .hint("pass the `next` of the page before, unchanged, or no cursor for the first page"),
-            StoreError::Locked(_) | StoreError::Unreachable(_) | StoreError::DiskFull(_) => {
-                error!(%error, "the store does not answer");
-                Problem::unavailable(
-                    "store-unavailable",
-                    "store unavailable",
-                    "the store does not answer at the moment",
-                )
-                .hint("try again; the cause is in the daemon's log")
-            }
+            error if error.is_passing() => Problem::store_unavailable(&error),
             error => Problem::internal("reading the store", &error),
         }
     }

@@ -156,6 +156,9 @@ pub enum Refusal {
     /// An acknowledgement without a common alarm.
     #[error("{0}")]
     NothingHeld(String),
+    /// The store does not answer, or is kept busy by others: a later try may succeed.
+    #[error("{0}")]
+    NotNow(String),
     /// It failed.
     #[error("{0}")]
     Failed(String),

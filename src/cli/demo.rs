@@ -130,6 +130,7 @@ name = "demo"
 cron = "0 */6 * * *"
 jitter = "0s"
 spread = "0s"
+onboarding = "off"
 models = ["*"]
 suites = ["tool-use", "output-quality"]
 

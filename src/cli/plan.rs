@@ -1,12 +1,14 @@
 //! `plan`: how long and how much, before any money is spent.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::args::{Cli, PlanArgs};
 use super::output::{self, CliError, Exit};
 use super::setup;
+use crate::config::durations;
 use crate::curation::days_text;
-use crate::daemon::{self, Load, ModelPlan, Plan, UntilDecided};
+use crate::daemon::{self, Limit, Load, ModelPlan, Plan, UntilDecided};
 
 /// Runs it.
 pub async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, CliError> {
@@ -70,9 +72,11 @@ fn model_text(plan: &ModelPlan) -> String {
     if let Some(undecided) = &plan.undecided {
         let ids: Vec<&str> = undecided.endpoints.iter().map(|id| id.as_str()).collect();
         let _ = write!(out, "\n  undecided   {}: {}", ids.join(", "), until_text(undecided));
+        out.push_str(&pace_text(plan.undecided.as_ref()));
     }
     if let Some(onboarding) = &plan.onboarding {
         let _ = write!(out, "\n  onboarding  a new endpoint: {}", until_text(onboarding));
+        out.push_str(&pace_text(plan.onboarding.as_ref()));
     }
     if let Some(month) = &plan.month {
         let _ = write!(out, "\n  a month     once all are decided: {}", load_text(month));
@@ -127,6 +131,26 @@ fn until_text(until: &UntilDecided) -> String {
     }
     let _ = write!(out, "; {}", load_text(&until.load));
     out
+}
+
+/// By onboarding sweeps, on a line of its own.
+fn pace_text(until: Option<&UntilDecided>) -> String {
+    let Some(pace) = until.and_then(|u| u.at_pace.as_ref()) else { return String::new() };
+    let pause = durations::show(Duration::from_secs(pace.pause_s));
+    let how = match (pace.sweeps, pace.hours) {
+        (Some(sweeps), Some(hours)) => {
+            // While nothing was measured, every sweep is taken to cost its worst case.
+            let about = if pace.load.expected_usd.is_some() { "about" } else { "at most" };
+            format!("first standings after {about} {sweeps} sweeps, {}", days_text(hours / 24.0))
+        }
+        _ => "first standings are not within sight".to_owned(),
+    };
+    let by = match pace.limited_by {
+        Limit::Pause => "",
+        Limit::UsdPerSweep => ", limited by usd_per_sweep",
+        Limit::UsdPerDay => ", limited by usd_per_day",
+    };
+    format!("\n              at the onboarding pace ({pause} between sweeps): {how}{by}; {}", load_text(&pace.load))
 }
 
 /// Three significant digits at least, no needless zeros.

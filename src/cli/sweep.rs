@@ -226,7 +226,16 @@ async fn sweep_model(
             break;
         }
         let standings = daemon::standings(&service.sweeper, &model.id).await.map_err(CliError::failed)?;
-        if until_decided && standings.values().all(|s| s.is_decided() || *s == Standing::Provisional) {
+        let open = |s: &Standing| !s.is_decided() && *s != Standing::Provisional;
+        let open: Vec<EndpointId> = standings.iter().filter(|(_, s)| open(s)).map(|(id, _)| id.clone()).collect();
+        if until_decided && open.is_empty() {
+            break;
+        }
+        let given_up = daemon::fruitless(&service.sweeper.store, &model.id, &open).await.map_err(CliError::failed)?;
+        if until_decided && given_up.len() == open.len() {
+            let n = daemon::FRUITLESS_SWEEPS_MAX;
+            ended.note =
+                Some(format!("stopped: {n} sweeps in a row brought no scored answer of the undecided endpoints"));
             break;
         }
     }

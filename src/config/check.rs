@@ -107,6 +107,10 @@ fn check_value(r: &Reader<'_>, key: &Key, value: &Spanned<DeValue<'_>>) {
         (Kind::Secret, DeValue::String(_)) => in_the_clear(r, key.name, &span),
         (Kind::Duration { zero }, DeValue::String(s)) => check_duration(r, key, s, zero, &span),
         (Kind::Duration { .. }, _) => wrong(DURATION_HINT),
+        (Kind::DurationOrOff, DeValue::String(s)) if s == keys::OFF => {}
+        (Kind::DurationOrOff, DeValue::Boolean(false)) => {}
+        (Kind::DurationOrOff, DeValue::String(s)) => check_duration(r, key, s, false, &span),
+        (Kind::DurationOrOff, _) => wrong("write a duration such as \"30m\", or \"off\""),
         (Kind::Count { min, max }, DeValue::Integer(_)) => check_count(r, key, value, min, max),
         (Kind::Number { min, max }, v @ (DeValue::Integer(_) | DeValue::Float(_))) => {
             if !number(v).is_some_and(|n| n >= min && n <= max) {
@@ -278,6 +282,7 @@ fn wrong_type(key: &Key, value: &DeValue<'_>) -> String {
         Kind::Text | Kind::Choice { .. } => "a text in quotes",
         Kind::TextOrSecret => "a text in quotes, or { env = \"NAME\" }",
         Kind::Duration { .. } => "a duration in quotes",
+        Kind::DurationOrOff => "a duration in quotes, or \"off\"",
         Kind::Count { .. } => "an integer",
         Kind::Number { .. } => "a number",
         Kind::Flag => "true or false",

@@ -11,6 +11,8 @@ pub enum Kind {
         /// `"0s"` is allowed.
         zero: bool,
     },
+    /// A text such as `"30m"` that is not zero, or [`OFF`] (or `false`).
+    DurationOrOff,
     /// An integer between two bounds, both included.
     Count {
         /// Smallest value.
@@ -105,8 +107,14 @@ const fn key(name: &'static str, kind: Kind, need: Need, meaning: &'static str) 
     Key { name, kind, need, meaning }
 }
 
-use Kind::{Choice, Count, Flag, Headers, NamedTables, Number, Object, Secret, Table, Tables, Text, TextMap, Texts};
+use Kind::{
+    Choice, Count, DurationOrOff, Flag, Headers, NamedTables, Number, Object, Secret, Table, Tables, Text, TextMap,
+    Texts,
+};
 use Need::{Default, Later, Optional, Required};
+
+/// The word that switches off what has a duration.
+pub const OFF: &str = "off";
 
 const TIME: Kind = Kind::Duration { zero: false };
 const TIME_OR_ZERO: Kind = Kind::Duration { zero: true };
@@ -419,6 +427,12 @@ pub static SCHEDULE: Section = Section {
             TIME_OR_ZERO,
             Default("\"30m\""),
             "The calls of a sweep are spread over this much time, so that a few bad minutes of an endpoint do not fill a sweep: false exclusions stay rare only then. Shorter than `deadline`; when absent at most half of it, and of the time between two ticks; 0: as fast as the limits allow.",
+        ),
+        key(
+            "onboarding",
+            DurationOrOff,
+            Default("\"30m\""),
+            "While an endpoint of the models waits for its first standing, further sweeps follow each other with this pause from the end of one to the start of the next; then the schedule alone holds. At least 1m, and with `spread` shorter than the time between two ticks; when absent at most a quarter of that. `\"off\"` (or `false`): at ticks only. See [Onboarding](#onboarding).",
         ),
     ],
 };

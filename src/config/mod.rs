@@ -36,6 +36,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
 use crate::domain::{Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
 
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
+pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
 pub use secrets::{Env, SecretError, SystemEnv};
 pub use tokens::{NewToken, Role, Token, TokenSet, new_token};
@@ -190,6 +191,9 @@ pub struct ScheduleConfig {
     pub spread: Duration,
     /// An interrupted sweep older than this is closed as it is.
     pub deadline: Duration,
+    /// Pause from the end of a sweep to the start of the next while an endpoint waits for its first standing; `None`: the
+    /// schedule alone holds then as well.
+    pub onboarding: Option<Duration>,
 }
 
 impl ScheduleConfig {

@@ -11,6 +11,8 @@ use croner::parser::{CronParser, Seconds, Year};
 use crate::diagnostics::nearest;
 use crate::domain::SuiteName;
 
+use super::durations::show;
+use super::keys::OFF;
 use super::models::Models;
 use super::reader::{Span, View};
 use super::{ModelConfig, NamedSuite, ScheduleConfig};
@@ -18,7 +20,13 @@ use super::{ModelConfig, NamedSuite, ScheduleConfig};
 /// Long enough that an outage of a few minutes does not fill a sweep (docs/statistics.md).
 const SPREAD: Duration = Duration::from_secs(30 * 60);
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
-/// How many ticks are looked at for the shortest time between two.
+/// Long enough that a provider's bad half hour does not fill several sweeps, short enough for a standing within a day.
+const ONBOARDING: Duration = Duration::from_secs(30 * 60);
+/// Shortest pause between two onboarding sweeps: whoever has a bad minute is asked again in a better one.
+const ONBOARDING_MIN: Duration = Duration::from_secs(60);
+/// The name that onboarding sweeps have among the ticks; no schedule may have it.
+pub const ONBOARDING_NAME: &str = "onboarding";
+/// How many ticks are looked at for the shortest and the longest time between two.
 const TICKS_LOOKED_AT: usize = 24;
 /// Where the look begins (2026-01-01T00:00:00Z): a fixed time, so that a file is valid today if it was yesterday.
 const LOOK_FROM_S: i64 = 1_767_225_600;
@@ -59,10 +67,12 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
         let timezone = view.text("timezone").map_or(Some(Tz::UTC), |(text, span)| time_zone(&view, text, &span));
         let cron = view.text("cron").and_then(|(text, span)| cron(&view, text, &span));
         let jitter = view.duration("jitter").unwrap_or(Duration::ZERO);
-        let gap = cron.as_ref().zip(timezone).and_then(|((_, cron), zone)| shortest_gap(cron, zone));
+        let gaps = cron.as_ref().zip(timezone).and_then(|((_, cron), zone)| gaps(cron, zone));
+        let gap = gaps.map(|(shortest, _)| shortest);
         check_jitter(&view, gap, jitter);
         let deadline = view.duration("deadline").unwrap_or(DEADLINE);
         let spread = spread(&view, deadline, gap);
+        let onboarding = onboarding(&view, spread, gaps);
         let patterns = view.texts("models").unwrap_or_else(|| vec![("*", view.span())]);
         check_patterns(&view, &patterns, models);
         let suites = suites(&view, named_suites);
@@ -76,6 +86,7 @@ pub(super) fn read(root: &View<'_>, models: &Models, named_suites: &mut Vec<Name
                 suites,
                 spread,
                 deadline,
+                onboarding,
             });
         }
     }
@@ -91,6 +102,10 @@ fn name(view: &View<'_>, n: usize, lines: &mut BTreeMap<String, usize>) -> Strin
         let message = format!("duplicate schedule name `{name}`");
         view.reader.problem(&span, message, format!("the first stands in line {line}"));
     }
+    if name == ONBOARDING_NAME {
+        let hint = "onboarding sweeps go by it in the store: choose another";
+        view.reader.problem(&span, format!("no schedule may be named `{name}`"), hint);
+    }
     name
 }
 
@@ -104,6 +119,32 @@ fn spread(view: &View<'_>, deadline: Duration, gap: Option<Duration>) -> Duratio
         view.reader.problem(&view.span_of("spread"), "the sweep is spread over no less than its deadline", hint);
     }
     spread
+}
+
+/// The pause between onboarding sweeps. The default is never more than a quarter of the time between two ticks, so that it
+/// is quicker than a schedule whose sweeps are spread over half of that.
+fn onboarding(view: &View<'_>, spread: Duration, gaps: Option<(Duration, Duration)>) -> Option<Duration> {
+    if view.flag("onboarding") == Some(false) || view.text("onboarding").is_some_and(|(text, _)| text == OFF) {
+        return None;
+    }
+    let Some(pause) = view.duration("onboarding") else {
+        return Some(ONBOARDING.min(gaps.map_or(ONBOARDING, |(gap, _)| gap / 4)).max(ONBOARDING_MIN));
+    };
+    if pause < ONBOARDING_MIN {
+        let hint =
+            "write at least \"1m\", or \"off\": sweeps without a pause all meet the same bad minutes of a provider";
+        view.reader.problem(&view.span_of("onboarding"), "the pause between onboarding sweeps is too short", hint);
+    }
+    if let Some((_, gap)) = gaps.filter(|(_, gap)| pause + spread >= *gap) {
+        let message = format!(
+            "onboarding is no quicker than the schedule: {} of `spread` and this pause fill the {} between two ticks",
+            show(spread),
+            show(gap)
+        );
+        let hint = "choose a shorter one, or \"off\" to leave new endpoints to the schedule";
+        view.reader.problem(&view.span_of("onboarding"), message, hint);
+    }
+    Some(pause)
 }
 
 fn time_zone(view: &View<'_>, text: &str, span: &Span) -> Option<Tz> {
@@ -182,19 +223,20 @@ fn field_span(view: &View<'_>, text: &str, field: &str, nth: usize, span: &Span)
     inside + at..inside + at + field.len()
 }
 
-/// With a jitter as long as the time between two ticks the later one could come first.
-/// The shortest time between two of the coming ticks.
-fn shortest_gap(cron: &Cron, zone: Tz) -> Option<Duration> {
+/// The shortest and the longest time between two of the coming ticks.
+fn gaps(cron: &Cron, zone: Tz) -> Option<(Duration, Duration)> {
     let start = DateTime::<Utc>::from_timestamp(LOOK_FROM_S, 0).unwrap_or_default().with_timezone(&zone);
     let ticks: Vec<DateTime<Tz>> = cron.iter_from(start, croner::Direction::Forward).take(TICKS_LOOKED_AT).collect();
-    ticks.windows(2).filter_map(|w| (w[1] - w[0]).to_std().ok()).min()
+    let gaps = || ticks.windows(2).filter_map(|w| (w[1] - w[0]).to_std().ok());
+    gaps().min().zip(gaps().max())
 }
 
+/// With a jitter as long as the time between two ticks the later one could come first.
 fn check_jitter(view: &View<'_>, gap: Option<Duration>, jitter: Duration) {
     if let Some(gap) = gap.filter(|gap| jitter >= *gap && !jitter.is_zero()) {
         view.reader.problem(
             &view.span_of("jitter"),
-            format!("the jitter is not shorter than the {} between two ticks", super::durations::show(gap)),
+            format!("the jitter is not shorter than the {} between two ticks", show(gap)),
             "choose a shorter one, or sweep less often",
         );
     }

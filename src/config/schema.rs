@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
-use super::keys::{Key, Kind, Need, ROOT, SECRET_KEYS, Section};
+use super::keys::{Key, Kind, Need, OFF, ROOT, SECRET_KEYS, Section};
 use super::providers::json as json_of;
 
 /// The JSON Schema of `exactod.toml` (draft 2020-12), for editors and `exactod config schema`.
@@ -53,6 +53,9 @@ fn kind_schema(kind: Kind, required: bool) -> Value {
     match kind {
         Kind::Text => text(),
         Kind::Duration { .. } => json!({ "type": "string", "pattern": "^([0-9]+(d|h|ms|m|s))+$" }),
+        Kind::DurationOrOff => {
+            json!({ "anyOf": [kind_schema(Kind::Duration { zero: false }, false), { "enum": [OFF, false] }] })
+        }
         Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Flag => json!({ "type": "boolean" }),
@@ -131,6 +134,7 @@ fn kind_words(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Duration { zero: true } => "duration, may be 0".to_owned(),
         Kind::Duration { zero: false } => "duration".to_owned(),
+        Kind::DurationOrOff => format!("duration, or `\"{OFF}\"`"),
         Kind::Count { min, max: u32::MAX } => format!("integer from {min}"),
         Kind::Count { min, max } => format!("integer, {min} to {max}"),
         Kind::Number { min, max } => format!("number, {min} to {max}"),

@@ -33,6 +33,8 @@ pub struct Course {
     pub sweeps: u64,
     /// Cases asked in all of them.
     pub cases: Cases,
+    /// Cases asked in each.
+    pub each: Vec<Cases>,
     /// The state after it.
     pub state: ModelState,
 }
@@ -79,6 +81,7 @@ pub fn course(scene: &Scene<'_>, failing: f64) -> Course {
         none_unknown_after: None,
         sweeps: 0,
         cases: Cases::new(),
+        each: Vec::new(),
         state: prepared(scene),
     };
     let warm = scene.state.sweeps_folded > 0 || scene.state.count(Standing::Admitted) >= ADMITTED_WHEN_WARM;
@@ -104,6 +107,7 @@ pub fn course(scene: &Scene<'_>, failing: f64) -> Course {
         out.state = state;
         out.sweeps = n + 1;
         add(&mut out.cases, &sweep.cases);
+        out.each.push(sweep.cases);
     }
     out
 }

@@ -21,6 +21,12 @@ pub fn day_start(now_us: Micros) -> Micros {
     now_us.div_euclid(DAY_US) * DAY_US
 }
 
+/// Start of the UTC day after a time.
+#[must_use]
+pub fn next_day(at_us: Micros) -> Micros {
+    day_start(at_us).saturating_add(DAY_US)
+}
+
 /// The cap of the day, for the store's transaction that reserves.
 #[must_use]
 pub fn day_budget(budget: &Budget, now_us: Micros) -> Option<DayBudget> {
@@ -35,6 +41,8 @@ pub struct Fitted {
     pub plan: SweepPlan,
     /// Attempts before it was shrunk, when it was.
     pub shrunk_from: Option<u64>,
+    /// The reservation that the whole plan would have taken.
+    pub whole_nanousd: i64,
 }
 
 impl Fitted {
@@ -53,7 +61,7 @@ pub fn fit(mut plan: SweepPlan, worst_case: &WorstCase, left_nanousd: Option<i64
     plan.reserved_nanousd = worst_case.of_shorter(&plan);
     let left = left_nanousd.unwrap_or(i64::MAX);
     if plan.reserved_nanousd <= left {
-        return Some(Fitted { plan, shrunk_from: None });
+        return Some(Fitted { whole_nanousd: plan.reserved_nanousd, plan, shrunk_from: None });
     }
     // The cost grows with the share: halve the interval between one that fits and one that does not.
     let (mut fits, mut too_much) = (None, SHARES);
@@ -73,7 +81,17 @@ pub fn fit(mut plan: SweepPlan, worst_case: &WorstCase, left_nanousd: Option<i64
             None => at_most = share,
         }
     }
-    fits.map(|shrunk| Fitted { shrunk_from: Some(plan.attempts()), plan: shrunk })
+    let (from, whole_nanousd) = (plan.attempts(), plan.reserved_nanousd);
+    fits.map(|shrunk| Fitted { shrunk_from: Some(from), whole_nanousd, plan: shrunk })
+}
+
+/// Whether an onboarding sweep is worth beginning: at least half as large as on a fresh day. What is left beyond that is
+/// the schedule's; ever smaller sweeps would use it up for little.
+#[must_use]
+pub fn is_worth_it(fitted: &Fitted, budget: &Budget, day_left_nanousd: Option<i64>) -> bool {
+    let fresh = allowance(budget, budget.usd_per_day.map(|usd| (usd * NANO) as i64)).unwrap_or(i64::MAX);
+    let left = allowance(budget, day_left_nanousd).unwrap_or(i64::MAX);
+    fitted.shrunk_from.is_none() || left.saturating_mul(2) >= fresh.min(fitted.whole_nanousd)
 }
 
 /// What one sweep may cost: the smaller of its own cap and what the day has left.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::mark::{Mark, Seen};
@@ -27,6 +28,8 @@ pub struct Follower {
     pub runtime: Arc<ArcSwap<Runtime>>,
     /// Ends the loop.
     pub signals: Signals,
+    /// Told whenever there was news.
+    pub news: Arc<watch::Sender<u64>>,
 }
 
 impl Follower {
@@ -41,6 +44,7 @@ impl Follower {
                     told = false;
                     if news {
                         mark.write(&seen);
+                        self.news.send_modify(|n| *n += 1);
                     }
                 }
                 // Once is enough, until it has worked again.

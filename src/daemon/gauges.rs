@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::info;
+
 use super::runtime::Runtime;
 use super::steps;
 use super::sweeper::{SweepError, Sweeper};
 use crate::curation::{AlarmKind, ModelState};
 use crate::domain::ModelId;
 use crate::metrics::Metrics;
-use crate::store::StoreError;
+use crate::store::{AlarmKey, StoreError};
 
 /// Sets the standings of a model's configured endpoints; the others have none any more.
 pub(super) fn show_standings(metrics: &Metrics, model: &ModelId, state: &ModelState) {
@@ -38,6 +40,24 @@ pub(super) fn forget_removed(sweeper: &Sweeper, runtime: &Runtime) {
             sweeper.metrics.forget_list(&list.model);
         }
     }
+}
+
+/// Closes the alarms of models that are not configured any more: nobody looks after them.
+pub(super) async fn close_alarms_of_removed(sweeper: &Sweeper, runtime: &Runtime) -> Result<(), StoreError> {
+    let removed = |key: &AlarmKey| key.model.as_ref().is_some_and(|model| !runtime.models.contains_key(model));
+    let open = sweeper.store.open_alarms().await?.into_iter().map(|alarm| alarm.key);
+    let keys: Vec<AlarmKey> = open.filter(removed).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    sweeper.store.set_alarms(&[], &keys, sweeper.clock.now_us()).await?;
+    for key in &keys {
+        if let Some(model) = &key.model {
+            info!(%model, kind = key.kind, "alarm closed: the model is not configured any more");
+            sweeper.metrics.set_alarms(model, &key.kind, 0);
+        }
+    }
+    Ok(())
 }
 
 /// Sets all of it as the store has it: a process that begins knows of nothing else.

@@ -6,6 +6,7 @@ mod conclude;
 mod follow;
 mod gauges;
 mod mark;
+mod onboarding;
 mod operate;
 mod outlook;
 mod owner;
@@ -28,10 +29,11 @@ mod workers;
 
 pub use conclude::{standings, stored_standings};
 pub use follow::FOLLOW_EVERY;
+pub use onboarding::{FRUITLESS_SWEEPS_MAX, fruitless};
 pub use operate::operate;
 pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
-pub use plan::{BudgetRow, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
+pub use plan::{AtPace, BudgetRow, Limit, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };

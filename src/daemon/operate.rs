@@ -22,10 +22,11 @@ pub async fn operate(sweeper: &Sweeper, runtime: &Runtime, model: &ModelId, orde
         match once(sweeper, runtime, model, order).await {
             Ok(ruling) => return ruling,
             overtaken if steps::was_overtaken(&overtaken) => {}
+            Err(SweepError::Store(error)) if error.is_passing() => return Err(Refusal::NotNow(error.to_string())),
             Err(error) => return Err(Refusal::Failed(error.to_string())),
         }
     }
-    Err(Refusal::Failed("other processes kept changing the model's state: try again".to_owned()))
+    Err(Refusal::NotNow("other processes kept changing the model's state: try again".to_owned()))
 }
 
 async fn once(

@@ -3,11 +3,18 @@
 //! The sweeps come from the code that plans them (`curation::forecast`); the worst case from the one that reserves it
 //! (`runner::WorstCase`); what is expected from the attempts of the last seven days.
 
+mod money;
+mod pace;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use money::budget_row;
+pub use pace::{AtPace, Limit};
+
 use super::budget;
+use super::onboarding::Pace;
 use super::outlook::{Ahead, stored};
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::SweepError;
@@ -90,7 +97,9 @@ pub struct UntilDecided {
     pub days: Option<f64>,
     /// Hours when sweeps follow each other (`exactod sweep --until-decided`), as the providers' limits allow.
     pub hours_back_to_back: Option<f64>,
-    /// What it takes.
+    /// By onboarding sweeps, from now on; `null`: `onboarding = "off"`, or nobody is Unknown.
+    pub at_pace: Option<AtPace>,
+    /// What it takes by the schedules.
     #[serde(flatten)]
     pub load: Load,
 }
@@ -110,6 +119,8 @@ pub struct ModelPlan {
     pub endpoints: Vec<EndpointRow>,
     /// The next sweep in all.
     pub next_sweep: Load,
+    /// The dearest sweep in the worst case until the undecided have a standing; the next one when there are none.
+    pub dearest_sweep: Load,
     /// The undecided; `null`: there are none.
     pub undecided: Option<UntilDecided>,
     /// A new endpoint, from its first sweep until it is decided, its anchors' further cases included.
@@ -188,6 +199,11 @@ pub async fn plan(
     only: Option<&ModelId>,
     now_us: Micros,
 ) -> Result<Plan, SweepError> {
+    let today = match store {
+        Some(store) => store.spend_since(budget::day_start(now_us)).await?,
+        None => crate::store::Spend::default(),
+    };
+    let today_usd = (today.spent_nanousd + today.reserved_nanousd) as f64 / NANO;
     let mut models = Vec::new();
     for config in &runtime.config.models {
         let Some(model) = runtime.models.get(&config.id).filter(|_| only.is_none_or(|only| *only == config.id)) else {
@@ -199,13 +215,8 @@ pub async fn plan(
             None => Trails::new(),
         };
         let ahead = Ahead::of(runtime, model, &state, now_us);
-        models.push(model_plan(runtime, model, &ahead, list.as_ref(), &trails));
+        models.push(model_plan(runtime, model, &ahead, list.as_ref(), (&trails, today_usd)));
     }
-    let today = match store {
-        Some(store) => store.spend_since(budget::day_start(now_us)).await?,
-        None => crate::store::Spend::default(),
-    };
-    let today_usd = (today.spent_nanousd + today.reserved_nanousd) as f64 / NANO;
     let budget = budget_row(&runtime.config.budget, &models, today_usd);
     Ok(Plan { models, budget })
 }
@@ -233,11 +244,13 @@ fn model_plan(
     model: &ModelRuntime,
     ahead: &Ahead,
     list: Option<&Allowlist>,
-    trails: &Trails,
+    (trails, today_usd): (&Trails, f64),
 ) -> ModelPlan {
     let scene = ahead.scene();
     let units = units(runtime, model, &scene, trails);
     let failing = failing(&scene);
+    let rhythm = Rhythm { model, pace: Pace::of(runtime, model), budget: &runtime.config.budget, today_usd, failing };
+    let costs = Costs { units: &units, trails };
     let next = forecast::asked(&scene, 0);
     let row = |id: &EndpointId| {
         let cases: BTreeMap<SuiteName, u64> =
@@ -252,6 +265,10 @@ fn model_plan(
             free: model.config.endpoint(id).is_none_or(|(e, _)| e.price.is_none()),
         }
     };
+    let next_sweep = load(&next.cases, &units);
+    // The first sweep of a model is small: those after it are what the caps must hold.
+    let course = forecast::course(&scene, failing);
+    let dearer = |a: Load, b: Load| if b.worst_usd > a.worst_usd { b } else { a };
     let covering = runtime.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(&model.config));
     ModelPlan {
         model: model.config.id.clone(),
@@ -266,9 +283,10 @@ fn model_plan(
         sweeps_per_day: scene.sweeps_per_day(),
         failing,
         endpoints: ahead.order.iter().map(row).collect(),
-        next_sweep: load(&next.cases, &units),
-        undecided: undecided(model, &scene, failing, &units, trails),
-        onboarding: onboarding(model, &scene, failing, &units, trails),
+        next_sweep,
+        dearest_sweep: course.each.iter().map(|cases| load(cases, &units)).fold(next_sweep, dearer),
+        undecided: undecided(&rhythm, &scene, &course, &costs),
+        onboarding: onboarding(&rhythm, &scene, &costs),
         month: month(&scene, &units),
         routing: list.and_then(|list| routing(model, list)),
     }
@@ -378,12 +396,26 @@ fn mean(suite: &SuiteName, units: &Units) -> Unit {
     }
 }
 
-fn undecided(
-    model: &ModelRuntime,
-    scene: &Scene<'_>,
+/// How a model is swept, and for how much.
+struct Rhythm<'a> {
+    model: &'a ModelRuntime,
+    pace: Option<Pace<'a>>,
+    budget: &'a Budget,
+    today_usd: f64,
     failing: f64,
-    units: &Units,
-    trails: &Trails,
+}
+
+/// What cases cost and how long they take.
+struct Costs<'a> {
+    units: &'a Units,
+    trails: &'a Trails,
+}
+
+fn undecided(
+    rhythm: &Rhythm<'_>,
+    scene: &Scene<'_>,
+    course: &forecast::Course,
+    costs: &Costs<'_>,
 ) -> Option<UntilDecided> {
     let open = |id: &&EndpointId| {
         scene.state.endpoints.get(*id).is_some_and(|e| e.is_in_service() && !e.standing.is_decided())
@@ -392,23 +424,20 @@ fn undecided(
     if endpoints.is_empty() {
         return None;
     }
-    let course = forecast::course(scene, failing);
-    Some(until(model, scene, endpoints, &course, load(&course.cases, units), trails))
+    let at_pace = pace::at_pace(rhythm, scene, costs);
+    let load = load(&course.cases, costs.units);
+    Some(UntilDecided { at_pace, ..until(rhythm, scene, endpoints, course, load, costs) })
 }
 
-/// A newcomer among endpoints that are all decided: what it takes beyond what they would take without it.
-fn onboarding(
-    model: &ModelRuntime,
-    scene: &Scene<'_>,
-    failing: f64,
-    units: &Units,
-    trails: &Trails,
-) -> Option<UntilDecided> {
+/// A newcomer among endpoints that are all decided: by the schedule what it takes beyond what they would take without it,
+/// at the onboarding pace all of the further sweeps.
+fn onboarding(rhythm: &Rhythm<'_>, scene: &Scene<'_>, costs: &Costs<'_>) -> Option<UntilDecided> {
     let newcomer = EndpointId::new("new-endpoint").ok()?;
     let settled = forecast::settled(scene);
     let joined = forecast::with_newcomer(&settled, &newcomer, scene.now_us);
     let order: Vec<EndpointId> = scene.order.iter().cloned().chain([newcomer.clone()]).collect();
-    let course = forecast::course(&Scene { state: &joined, order: &order, ..*scene }, failing);
+    let with = Scene { state: &joined, order: &order, ..*scene };
+    let course = forecast::course(&with, rhythm.failing);
     let without = Scene { state: &settled, ..*scene };
     let mut usual = Cases::new();
     for n in 0..course.sweeps {
@@ -420,16 +449,18 @@ fn onboarding(
             *n = n.saturating_sub(usual.get(suite).and_then(|of| of.get(id)).copied().unwrap_or(0));
         }
     }
-    Some(until(model, scene, vec![newcomer], &course, load(&more, units), trails))
+    let at_pace = pace::at_pace(rhythm, &with, costs);
+    let load = load(&more, costs.units);
+    Some(UntilDecided { at_pace, ..until(rhythm, scene, vec![newcomer], &course, load, costs) })
 }
 
 fn until(
-    model: &ModelRuntime,
+    rhythm: &Rhythm<'_>,
     scene: &Scene<'_>,
     endpoints: Vec<EndpointId>,
     course: &forecast::Course,
     load: Load,
-    trails: &Trails,
+    costs: &Costs<'_>,
 ) -> UntilDecided {
     let days = |n: u64| scene.sweeps_per_day().map(|per_day| n as f64 / per_day);
     UntilDecided {
@@ -437,7 +468,8 @@ fn until(
         sweeps: course.decided_after,
         sweeps_at_most: course.none_unknown_after,
         days: course.decided_after.and_then(days),
-        hours_back_to_back: course.decided_after.map(|_| hours(model, &course.cases, trails)),
+        hours_back_to_back: course.decided_after.map(|_| hours(rhythm.model, &course.cases, costs.trails)),
+        at_pace: None,
         load,
     }
 }
@@ -500,72 +532,4 @@ fn routing(model: &ModelRuntime, list: &Allowlist) -> Option<Routing> {
         even_usd_per_mtok: priced.iter().map(|(_, p)| p).sum::<f64>() / priced.len() as f64,
         cheapest_usd_per_mtok: priced.iter().map(|(_, p)| *p).fold(f64::INFINITY, f64::min),
     })
-}
-
-// ------------------------------------------------------------------------------------------------------------ money
-
-fn budget_row(budget: &Budget, models: &[ModelPlan], today_usd: f64) -> BudgetRow {
-    let mut advice = Vec::new();
-    let free: Vec<&str> = models.iter().flat_map(|m| &m.endpoints).filter(|e| e.free).map(|e| e.id.as_str()).collect();
-    if let Some(cap) = budget.usd_per_sweep {
-        for model in models.iter().filter(|m| m.next_sweep.worst_usd > cap) {
-            let worst = model.next_sweep.worst_usd;
-            advice.push(format!(
-                "sweeps of {} are shrunk to about {:.0} % of their cases: one may cost ${worst:.2}, usd_per_sweep is {cap}; \
-                 what is told above takes about {} times as long then; set usd_per_sweep = {:.2}, or lower policy.cases",
-                model.model,
-                cap / worst * 100.0,
-                times(worst / cap),
-                round_up(worst)
-            ));
-        }
-    }
-    if let Some(cap) = budget.usd_per_day {
-        let day = day_need(budget, models);
-        if day > cap {
-            advice.push(format!(
-                "usd_per_day = {cap} does not suffice for a day's sweeps, which need ${day:.2}: the later ones are shrunk or \
-                 not started, and all takes about {} times as long; set usd_per_day = {:.2}, sweep less often, or lower \
-                 policy.cases",
-                times(day / cap),
-                round_up(day)
-            ));
-        }
-    }
-    let suffices = advice.is_empty();
-    if budget.usd_per_day.is_none() && budget.usd_per_sweep.is_none() {
-        advice.push("no cap is set: see [budget] usd_per_day and usd_per_sweep".to_owned());
-    } else if suffices {
-        advice.push("the budget suffices: no sweep is shrunk".to_owned());
-    }
-    if !free.is_empty() {
-        advice.push(format!("no price is set for {}: its money is not counted", free.join(", ")));
-    }
-    BudgetRow { usd_per_day: budget.usd_per_day, usd_per_sweep: budget.usd_per_sweep, today_usd, suffices, advice }
-}
-
-/// What the cap of a day must hold: what its sweeps cost (in the worst case while nothing was measured), and the whole
-/// reservation of the dearest one, since what is reserved counts until a sweep has ended.
-fn day_need(budget: &Budget, models: &[ModelPlan]) -> f64 {
-    let of_sweep = |m: &ModelPlan| {
-        let worst = budget.usd_per_sweep.map_or(m.next_sweep.worst_usd, |cap| cap.min(m.next_sweep.worst_usd));
-        (worst, m.next_sweep.expected_usd.unwrap_or(worst).min(worst))
-    };
-    let spent: f64 = models.iter().map(|m| of_sweep(m).1 * m.sweeps_per_day.unwrap_or(1.0).max(1.0)).sum();
-    let held = models.iter().map(|m| of_sweep(m).0 - of_sweep(m).1).fold(0.0, f64::max);
-    spent + held
-}
-
-/// How many times as long, for people.
-fn times(ratio: f64) -> String {
-    if ratio < 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
-}
-
-/// A cap to write into a config: up to the next two significant digits.
-fn round_up(usd: f64) -> f64 {
-    if usd <= 0.0 || !usd.is_finite() {
-        return 0.01;
-    }
-    let unit = 10f64.powi(usd.log10().floor() as i32 - 1).max(0.01);
-    (usd / unit).ceil() * unit
 }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::gauges;
 use super::runtime::{Runtime, read_config};
 use super::service::{ServiceError, register_suites};
 use super::sweeper::{Signals, Sweeper};
@@ -81,7 +82,11 @@ impl Reloader {
         {
             warn!("server.listen and store.url change with the next start only");
         }
-        self.runtime.store(Arc::new(runtime));
+        let runtime = Arc::new(runtime);
+        self.runtime.store(Arc::clone(&runtime));
+        if let Err(error) = gauges::close_alarms_of_removed(&self.sweeper, &runtime).await {
+            warn!(%error, "failed to close the alarms of removed models; the next start closes them");
+        }
         self.reloaded.send_modify(|generation| *generation += 1);
         self.count("ok");
         info!(file = %path.display(), "config reloaded");

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::onboarding::Onboarding;
 use super::runtime::{Runtime, ScheduleRuntime};
 use super::schedule::Fire as Tick;
 use super::sweeper::{Signals, SweepRequest, Sweeper};
@@ -37,18 +38,34 @@ pub struct Scheduler {
     pub signals: Signals,
     /// Changes when the configuration was replaced.
     pub reloaded: watch::Receiver<u64>,
+    /// Changes when anybody has written to the store.
+    pub news: watch::Receiver<u64>,
 }
 
 impl Scheduler {
     /// Runs until stopped.
-    pub async fn run(mut self) {
-        let mut cursor = match self.catch_up(Micros::MIN).await {
+    pub async fn run(self) {
+        let cursor = match self.catch_up(Micros::MIN).await {
             Ok(now_us) => now_us,
             Err(error) => {
                 warn!(%error, "failed to look for missed ticks; going on with the coming ones");
                 self.sweeper.clock.now_us()
             }
         };
+        // After the missed ticks were handed over: a model's first sweep is that of a tick.
+        let onboarding = Onboarding {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            workers: Arc::clone(&self.workers),
+            signals: self.signals.clone(),
+            reloaded: self.reloaded.clone(),
+            news: self.news.clone(),
+        };
+        tokio::join!(onboarding.run(), self.ticks(cursor));
+    }
+
+    /// Hands over the ticks after a time as they are due.
+    async fn ticks(mut self, mut cursor: Micros) {
         while !self.signals.stop.is_cancelled() {
             self.reloaded.mark_unchanged();
             let next = self.next_due(cursor);
@@ -136,7 +153,7 @@ impl Scheduler {
 }
 
 /// The first tick whose due time is after a time.
-fn next_tick(schedule: &ScheduleRuntime, after_us: Micros) -> Option<Tick> {
+pub(super) fn next_tick(schedule: &ScheduleRuntime, after_us: Micros) -> Option<Tick> {
     // Jitter moves a tick by up to its window: begin that much earlier.
     let window_us = i64::try_from(schedule.config.jitter.as_micros()).unwrap_or(0);
     let mut at = after_us - window_us;

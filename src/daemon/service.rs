@@ -91,6 +91,8 @@ pub struct Service {
     pub signals: Signals,
     workers: Arc<Workers>,
     reloaded: Arc<watch::Sender<u64>>,
+    /// Changes when anybody has written to the store.
+    news: Arc<watch::Sender<u64>>,
 }
 
 impl Service {
@@ -117,7 +119,8 @@ impl Service {
         let runtime = Arc::new(ArcSwap::from_pointee(runtime));
         let signals = Signals::default();
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
-        let service = Service { sweeper, runtime, signals, workers, reloaded: Arc::new(watch::channel(0).0) };
+        let (reloaded, news) = (Arc::new(watch::channel(0).0), Arc::new(watch::channel(0).0));
+        let service = Service { sweeper, runtime, signals, workers, reloaded, news };
         follow::put_lists_up(&service.sweeper).await?;
         gauges::seed(&service.sweeper, &service.runtime.load()).await?;
         Ok(service)
@@ -139,6 +142,7 @@ impl Service {
     /// [`ServiceError`] when the listener is unusable or the interrupted sweeps cannot be looked up.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
         let listening = listener.local_addr().map_err(ServiceError::Listener)?;
+        gauges::close_alarms_of_removed(&self.sweeper, &self.runtime.load_full()).await?;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let tasks = self.start_tasks(listening, received);
@@ -164,6 +168,7 @@ impl Service {
             sweeper: Arc::clone(&self.sweeper),
             runtime: Arc::clone(&self.runtime),
             signals: self.signals.clone(),
+            news: Arc::clone(&self.news),
         }
     }
 
@@ -176,6 +181,7 @@ impl Service {
             workers: Arc::clone(&self.workers),
             signals: self.signals.clone(),
             reloaded: self.reloaded.subscribe(),
+            news: self.news.subscribe(),
         };
         tasks.keep("scheduler", move || scheduler.clone().run());
         let reloader = Reloader {

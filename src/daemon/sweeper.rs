@@ -16,7 +16,7 @@ use crate::curation;
 use crate::domain::{
     BudgetedEndpoint, CaseId, EndpointId, ModelId, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ModelWordLabels};
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
 use crate::publish::Board;
 use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, WorstCase, build_plan, execute};
@@ -57,7 +57,7 @@ pub struct Sweeper {
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct SweepRequest {
-    /// Scheduled, by hand or full.
+    /// Scheduled, onboarding, by hand or full.
     pub kind: SweepKind,
     /// Only these suites; `None`: all that judge the model.
     pub suites: Option<Vec<SuiteName>>,
@@ -259,9 +259,10 @@ impl Sweeper {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
             let allowance = budget::allowance(&runtime.config.budget, day_left);
-            let Some(fitted) = self.fitted(runtime, model, plan, allowance).await? else {
-                conclude::raise(self, &model.config.id, "budget", "no sweep fits what is left of the budget").await?;
-                return Ok(Err("no sweep fits what is left of the budget".to_owned()));
+            let onboarding = request.kind == SweepKind::Onboarding;
+            let worth_it = |f: &Fitted| !onboarding || budget::is_worth_it(f, &runtime.config.budget, day_left);
+            let Some(fitted) = self.fitted(runtime, model, plan, allowance).await?.filter(worth_it) else {
+                return Ok(Err(self.no_money(&model.config.id, request).await?));
             };
             let (note, plan) = (fitted.note(), fitted.plan);
             match self.store.create_noted_sweep(&plan, &note, request.fire.as_ref(), day_cap.as_ref()).await? {
@@ -270,6 +271,9 @@ impl Sweeper {
                         warn!(model = %model.config.id, sweep = %plan.id, "{note}");
                     }
                     conclude::clear(self, &model.config.id, "budget").await?;
+                    let labels = ModelWordLabels { model: plan.model.to_string(), kind: plan.kind.name().to_owned() };
+                    self.metrics.sweeps_begun.get_or_create(&labels).inc();
+                    info!(model = %plan.model, sweep = %plan.id, kind = plan.kind.name(), attempts = plan.attempts(), "sweep begins");
                     return Ok(Ok(plan));
                 }
                 Created::AlreadyFired => return Ok(Err("this tick was taken by another process".to_owned())),
@@ -278,6 +282,21 @@ impl Sweeper {
             }
         }
         Ok(Err("other processes kept taking the next place; the next tick tries again".to_owned()))
+    }
+
+    /// Says that no sweep is begun for want of money. An onboarding sweep is not tried again before the next UTC day, unless
+    /// the schedule has swept meanwhile; a tick comes again by itself.
+    async fn no_money(&self, model: &ModelId, request: &SweepRequest) -> Result<String, StoreError> {
+        const NONE_FITS: &str = "no sweep fits what is left of the budget";
+        const WAITS: &str = "less than half an onboarding sweep fits what is left of the budget: onboarding goes on \
+                             with the next UTC day, or after the schedule's next sweep";
+        let onboarding = request.kind == SweepKind::Onboarding;
+        let why = if onboarding { WAITS } else { NONE_FITS };
+        conclude::raise(self, model, "budget", why).await?;
+        if let Some(fire) = request.fire.as_ref().filter(|_| onboarding) {
+            self.store.skip_fire(fire, "budget").await?;
+        }
+        Ok(why.to_owned())
     }
 
     /// The plan with its reservation, within what may be spent; `None` when nothing fits.
@@ -415,6 +434,7 @@ impl Sweeper {
         let progress = Arc::new(SweepProgress {
             sweep: plan.id,
             model: plan.model.clone(),
+            kind: plan.kind,
             planned_at_us: plan.planned_at_us,
             planned: plan.attempts(),
             done: done.into(),

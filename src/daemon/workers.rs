@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
@@ -42,6 +42,10 @@ struct Queue {
 }
 
 impl Queue {
+    fn is_idle(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
+    }
+
     /// `None`: the worker is no more.
     fn hand(&self, request: SweepRequest) -> Option<Handed> {
         // Counted before it is seen, so that it is never served before it is counted.
@@ -64,13 +68,42 @@ pub struct Workers {
     signals: Signals,
     queues: Mutex<BTreeMap<ModelId, Queue>>,
     tasks: tokio_util::task::TaskTracker,
+    /// Counts the sweeps that were done.
+    done: Arc<watch::Sender<u64>>,
 }
 
 impl Workers {
     /// No tasks yet; they start with their model's first request.
     #[must_use]
     pub fn new(sweeper: Arc<Sweeper>, runtime: Arc<ArcSwap<Runtime>>, signals: Signals) -> Self {
-        Workers { sweeper, runtime, signals, queues: Mutex::default(), tasks: tokio_util::task::TaskTracker::new() }
+        Workers {
+            sweeper,
+            runtime,
+            signals,
+            queues: Mutex::default(),
+            tasks: tokio_util::task::TaskTracker::new(),
+            done: Arc::new(watch::channel(0).0),
+        }
+    }
+
+    /// Changes whenever a worker has done a sweep and has nothing more to do for that request. Not when none was begun:
+    /// whoever follows must not try again at once.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.done.subscribe()
+    }
+
+    /// Whether a model's worker has nothing to do.
+    pub fn is_idle(&self, model: &ModelId) -> bool {
+        self.lock().get(model).is_none_or(Queue::is_idle)
+    }
+
+    /// Hands a request to the model's worker if that has nothing to do: it never keeps a tick from waiting.
+    pub fn hand_if_idle(&self, model: &ModelId, request: SweepRequest) -> bool {
+        let queues = self.lock();
+        if !queues.get(model).is_none_or(Queue::is_idle) {
+            return false;
+        }
+        matches!(self.hand_to(queues, model, request), Handed::Started | Handed::Queued)
     }
 
     /// Hands a request to the model's worker, without waiting.
@@ -78,7 +111,19 @@ impl Workers {
         if !self.runtime.load().models.contains_key(model) {
             return Handed::UnknownModel;
         }
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hand_to(self.lock(), model, request)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelId, Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_to(
+        &self,
+        mut queues: MutexGuard<'_, BTreeMap<ModelId, Queue>>,
+        model: &ModelId,
+        request: SweepRequest,
+    ) -> Handed {
         let queue = queues.entry(model.clone()).or_insert_with(|| self.start(model.clone()));
         if let Some(handed) = queue.hand(request.clone()) {
             return handed;
@@ -103,6 +148,7 @@ impl Workers {
             signals: self.signals.clone(),
             model,
             open: Arc::clone(&open),
+            done: Arc::clone(&self.done),
         };
         self.tasks.spawn(async move {
             let model = worker.model.clone();
@@ -121,6 +167,7 @@ struct Worker {
     signals: Signals,
     model: ModelId,
     open: Arc<AtomicUsize>,
+    done: Arc<watch::Sender<u64>>,
 }
 
 impl Worker {
@@ -133,42 +180,47 @@ impl Worker {
                 request = requests.recv() => request,
             };
             let Some(request) = request else { return };
-            self.serve(&request).await;
+            let done = self.serve(&request).await;
             self.open.fetch_sub(1, Ordering::SeqCst);
+            if done {
+                self.done.send_modify(|sweeps| *sweeps += 1);
+            }
         }
     }
 
-    /// One request. An interrupted sweep is finished first; then the request has its turn.
-    async fn serve(&self, request: &SweepRequest) {
+    /// One request. An interrupted sweep is finished first; then the request has its turn. `true`: a sweep was done.
+    async fn serve(&self, request: &SweepRequest) -> bool {
+        let mut done = false;
         loop {
             let runtime = self.runtime.load_full();
-            let Some(model) = runtime.models.get(&self.model) else { return };
+            let Some(model) = runtime.models.get(&self.model) else { return done };
             match Box::pin(self.sweeper.run(&runtime, model, request, &self.signals)).await {
                 Ok(SweepOutcome::Done { sweep, resumed: true }) => {
                     info!(model = %self.model, %sweep, "interrupted sweep finished");
+                    done = true;
                 }
                 Ok(SweepOutcome::Done { sweep, resumed: false }) => {
-                    info!(model = %self.model, %sweep, "sweep done");
-                    return;
+                    info!(model = %self.model, %sweep, kind = request.kind.name(), "sweep done");
+                    return true;
                 }
                 Ok(SweepOutcome::Parked { sweep }) => {
                     info!(model = %self.model, %sweep, "sweep parked: the next start finishes it");
-                    return;
+                    return done;
                 }
                 Ok(SweepOutcome::NotStarted { why }) => {
                     warn!(model = %self.model, why, "no sweep started");
-                    return;
+                    return done;
                 }
                 // It ends, or its lease does: then this request has its turn.
                 Err(SweepError::Busy { .. }) => self.pause(PAUSE_WHILE_BUSY).await,
                 Err(error) => {
                     error!(model = %self.model, %error, "sweep failed; what is stored is kept, the next tick goes on");
                     self.pause(PAUSE_AFTER_FAILURE).await;
-                    return;
+                    return done;
                 }
             }
             if self.signals.stop.is_cancelled() {
-                return;
+                return done;
             }
         }
     }

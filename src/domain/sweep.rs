@@ -10,6 +10,8 @@ use super::{CaseId, EndpointId, Micros, ModelId, SuiteDigest, SuiteName, SweepId
 pub enum SweepKind {
     /// A schedule's tick.
     Scheduled,
+    /// An endpoint that waits for its first standing: between the ticks, by the same budgets.
+    Onboarding,
     /// An operator's `sweep` command or API call, by the same budgets.
     Manual,
     /// `--full`: every case, `--epochs` repeats.
@@ -26,6 +28,22 @@ pub enum SweepState {
     Done,
     /// Closed without evidence (too old, suite gone, cancelled); its attempts remain.
     Closed,
+}
+
+impl SweepKind {
+    /// All of them.
+    pub const ALL: [SweepKind; 4] = [SweepKind::Scheduled, SweepKind::Onboarding, SweepKind::Manual, SweepKind::Full];
+
+    /// As written in the store, the API and the metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SweepKind::Scheduled => "scheduled",
+            SweepKind::Onboarding => "onboarding",
+            SweepKind::Manual => "manual",
+            SweepKind::Full => "full",
+        }
+    }
 }
 
 impl SweepState {

@@ -54,6 +54,11 @@ pub enum StoreError {
     /// Another program holds the database longer than the time limit.
     #[error("the database is locked by another program ({0}); stop it, or wait until it is done")]
     Locked(String),
+    /// A statement took longer than the time limit.
+    #[error(
+        "the database did not finish a statement in time ({0}); it is tried again: look what keeps the server busy"
+    )]
+    TimedOut(String),
     /// No space is left for the database.
     #[error("no space is left for the database ({0}); free some: what is stored is safe, what waits is tried again")]
     DiskFull(String),
@@ -116,6 +121,7 @@ mod sqlstate {
     pub const READ_ONLY: &str = "25006";
     pub const LOCK_NOT_AVAILABLE: &str = "55P03";
     pub const DEADLOCK: &str = "40P01";
+    pub const QUERY_CANCELED: &str = "57014";
     pub const NO_SUCH_DATABASE: &str = "3D000";
 }
 
@@ -173,6 +179,7 @@ fn of_postgres(code: &str, message: String) -> Option<StoreError> {
         sqlstate::DISK_FULL => StoreError::DiskFull(message),
         sqlstate::READ_ONLY => StoreError::ReadOnly(message),
         sqlstate::LOCK_NOT_AVAILABLE | sqlstate::DEADLOCK => StoreError::Locked(message),
+        sqlstate::QUERY_CANCELED => StoreError::TimedOut(message),
         sqlstate::NO_SUCH_DATABASE => {
             StoreError::CannotOpen { place: "database".to_owned(), why: format!("{message}: create it with createdb") }
         }
@@ -191,6 +198,13 @@ impl StoreError {
         matches!(self, StoreError::DiskFull(_))
     }
 
+    /// Whether the same may go well a little later without anybody changing what is asked.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        use StoreError::{DiskFull, Locked, TimedOut, Unreachable};
+        matches!(self, Locked(_) | TimedOut(_) | Unreachable(_) | DiskFull(_))
+    }
+
     /// On a server nobody else's lock keeps a pool from having a connection.
     pub(super) fn on_a_server(self) -> Self {
         match self {
@@ -207,6 +221,7 @@ impl StoreError {
             StoreError::Foreign { why, .. } => StoreError::Foreign { place, why },
             StoreError::Corrupt(why) => StoreError::Corrupt(format!("{place}: {why}")),
             StoreError::Locked(why) => StoreError::Locked(format!("{place}: {why}")),
+            StoreError::TimedOut(why) => StoreError::TimedOut(format!("{place}: {why}")),
             StoreError::DiskFull(why) => StoreError::DiskFull(format!("{place}: {why}")),
             StoreError::ReadOnly(why) => StoreError::ReadOnly(format!("{place}: {why}")),
             StoreError::Denied(why) => StoreError::Denied(format!("{place}: {why}")),
@@ -237,6 +252,8 @@ mod tests {
         assert!(matches!(of_postgres("3D000", String::new()), Some(StoreError::CannotOpen { .. })));
         assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Locked(_)));
         assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut).on_a_server(), StoreError::Unreachable(_)));
+        assert!(of_postgres("57014", String::new()).is_some_and(|e| e.is_passing()));
+        assert!(of_postgres("55P03", String::new()).is_some_and(|e| e.is_passing()));
         assert!(of_postgres("23505", String::new()).is_none());
     }
 }

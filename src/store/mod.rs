@@ -52,7 +52,7 @@ pub use history::{CHECKPOINT_EVERY_STEPS, Checkpoint, Head, NewStep, StoredStep}
 pub use listing::{AttemptFilter, PAGE_ITEMS_MAX, Page, StoredAttempt};
 pub use maintenance::{CheckReport, Pruned, Retention};
 pub use migrate::{SCHEMA_VERSION, Schema};
-pub use pool::{BUSY_TIMEOUT, CONNECTIONS, SQLITE_APPLICATION_ID, StoreOptions};
+pub use pool::{BUSY_TIMEOUT, CONNECTIONS, SQLITE_APPLICATION_ID, STATEMENT_TIMEOUT, StoreOptions};
 pub use rows::FREE_TEXT_BYTES_MAX;
 pub use suites::Registered;
 pub use sweeps::{Created, DayBudget, Fire, Progress, Spend, StoredSweep, SweepRecord};

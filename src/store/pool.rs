@@ -18,7 +18,7 @@ use super::error::{Result, StoreError};
 use super::statements::{self, Placeholders};
 
 pub(super) use open::open;
-pub use open::{BUSY_TIMEOUT, CONNECTIONS, StoreOptions};
+pub use open::{BUSY_TIMEOUT, CONNECTIONS, STATEMENT_TIMEOUT, StoreOptions};
 
 /// Written into the header of every SQLite file of ours (`exac`), so that a foreign file is known before it is touched.
 pub const SQLITE_APPLICATION_ID: i64 = 0x6578_6163;
@@ -321,6 +321,8 @@ impl Pool {
             }
             Pool::Postgres(pool) => {
                 let mut tx = pool.begin().await?;
+                // Another daemon's migration, and this one's, may take their time.
+                sqlx::raw_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
                 sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(POSTGRES_LOCK).execute(&mut *tx).await?;
                 migrator.run_direct(None, &mut *tx, false).await?;
                 tx.commit().await?;

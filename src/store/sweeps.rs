@@ -104,19 +104,10 @@ pub struct Progress {
     pub unscored: u64,
 }
 
-/// A kind as stored.
-fn kind_name(kind: SweepKind) -> &'static str {
-    match kind {
-        SweepKind::Scheduled => "scheduled",
-        SweepKind::Manual => "manual",
-        SweepKind::Full => "full",
-    }
-}
-
 fn kind(text: &str) -> Result<SweepKind> {
-    [SweepKind::Scheduled, SweepKind::Manual, SweepKind::Full]
+    SweepKind::ALL
         .into_iter()
-        .find(|k| kind_name(*k) == text)
+        .find(|k| k.name() == text)
         .ok_or_else(|| StoreError::Corrupt(format!("a sweep of kind {text:?} is stored")))
 }
 
@@ -184,7 +175,7 @@ impl Store {
             Arg::Id(plan.id.0),
             plan.model.as_str().into(),
             ordinal.into(),
-            kind_name(plan.kind).into(),
+            plan.kind.name().into(),
             text.as_str().into(),
             plan.planned_at_us.into(),
             plan.reserved_nanousd.into(),

@@ -110,6 +110,12 @@ async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_mon
     assert!((expected / cost - 1.0).abs() < 0.2, "as much as the sweep before: {expected} {cost}");
     assert!(model["month"]["requests"].as_u64().unwrap() > 1000, "{model}");
     assert!(model["onboarding"]["requests"].as_u64().unwrap() > 0, "{model}");
+    let pace = &model["undecided"]["at_pace"];
+    assert_eq!((&pace["pause_s"], &pace["limited_by"]), (&json!(1800), &json!("pause")), "{pace}");
+    let (sweeps, hours) = (pace["sweeps"].as_u64().unwrap(), pace["hours"].as_f64().unwrap());
+    assert!(hours / 24.0 < model["undecided"]["days"].as_f64().unwrap() / 4.0, "{model}");
+    assert!(hours >= 0.5 * (sweeps - 1) as f64, "a pause between each two: {pace}");
+    assert!(model["onboarding"]["at_pace"]["expected_usd"].as_f64().unwrap() > 0.0, "{model}");
 
     for (budget, key) in [
         (format!("usd_per_sweep = {}", worst / 2.0), "usd_per_sweep"),
@@ -119,11 +125,21 @@ async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_mon
         let plan = world.json(&["plan", "--json"]).await;
         assert_eq!(plan["budget"]["suffices"], json!(false), "{plan}");
         assert!(plan["budget"]["advice"][0].as_str().unwrap().contains(&format!("set {key} = ")), "{plan}");
+        let pace = &plan["models"][0]["undecided"]["at_pace"];
+        assert_eq!(pace["limited_by"], json!(key), "{pace}");
+        assert!(pace["hours"].as_f64().is_none_or(|shrunk| shrunk > hours), "{pace}");
     }
     world.configure(&Settings { budget: "usd_per_day = 1000.0".to_owned(), ..every_six_hours() });
     let ran = world.run(&["plan"]).await;
     assert!(ran.stdout.contains("the budget suffices: no sweep is shrunk"), "{}", ran.stdout);
-    for part in ["4 sweeps a day", "next sweep", "undecided", "onboarding", "a month"] {
+    for part in [
+        "4 sweeps a day",
+        "at the onboarding pace (30m between sweeps)",
+        "next sweep",
+        "undecided",
+        "onboarding",
+        "a month",
+    ] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 }

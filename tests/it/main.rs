@@ -24,6 +24,7 @@ mod explain;
 mod history;
 mod interrupted;
 mod odd_answers;
+mod onboarding;
 mod orders;
 mod printed;
 mod reload;

@@ -16,26 +16,26 @@ use crate::gate::Gate;
 use crate::suites::CASES;
 use crate::world::{Settings, World, eventually, good, model};
 
-const MINUTE: i64 = 60_000_000;
-const HOUR: i64 = 60 * MINUTE;
+pub const MINUTE: i64 = 60_000_000;
+pub const HOUR: i64 = 60 * MINUTE;
 /// 2026-03-02 10:30 UTC: half an hour after a tick.
-const HALF_PAST_TEN: i64 = 1_772_447_400_000_000;
+pub const HALF_PAST_TEN: i64 = 1_772_447_400_000_000;
 
 fn hourly() -> Settings {
     Settings {
-        schedule: "cron = \"0 * * * *\"\nspread = \"0s\"\ndeadline = \"1000h\"".to_owned(),
+        schedule: "cron = \"0 * * * *\"\nspread = \"0s\"\ndeadline = \"1000h\"\nonboarding = \"off\"".to_owned(),
         ..Settings::default()
     }
 }
 
 /// A service that serves, and its end.
-struct Serving {
-    service: Arc<Service>,
+pub struct Serving {
+    pub service: Arc<Service>,
     task: JoinHandle<()>,
 }
 
 impl Serving {
-    async fn start(world: &World, clock: impl Clock, owner: &str) -> Serving {
+    pub async fn start(world: &World, clock: impl Clock, owner: &str) -> Serving {
         let service = world.service(Arc::new(clock), owner).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let task = tokio::spawn({
@@ -45,18 +45,18 @@ impl Serving {
         Serving { service, task }
     }
 
-    fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store {
         &self.service.sweeper.store
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.service.signals.stop.cancel();
         self.task.await.unwrap();
         assert_eq!(self.service.close().await.lost, 0);
     }
 }
 
-async fn sweeps(store: &Store) -> Vec<SweepRecord> {
+pub async fn sweeps(store: &Store) -> Vec<SweepRecord> {
     let page = store.sweeps(None, None, 200, None).await.unwrap();
     assert!(page.next.is_none());
     page.items
@@ -71,10 +71,10 @@ async fn done(store: &Store, n: usize) -> Vec<SweepRecord> {
 }
 
 /// A noted tick: its time, its sweep if it led to one, and what was noted.
-type Fire = (i64, Option<String>, String);
+pub type Fire = (i64, Option<String>, String);
 
 /// Every noted tick, read behind the store's back.
-async fn fires(world: &World) -> Vec<Fire> {
+pub async fn fires(world: &World) -> Vec<Fire> {
     const SQL: &str = "SELECT fire_at_us, sweep, note FROM fires ORDER BY fire_at_us";
     if world.database.starts_with("sqlite") {
         let mut database = SqliteConnection::connect(&world.database).await.unwrap();

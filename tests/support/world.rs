@@ -69,7 +69,7 @@ impl Default for Settings {
         Settings {
             server: "listen = \"127.0.0.1:0\"\ndrain_timeout = \"10s\"".to_owned(),
             // Once a year: whatever happens in a test is asked for by the test.
-            schedule: "cron = \"0 0 1 1 *\"\nspread = \"0s\"".to_owned(),
+            schedule: "cron = \"0 0 1 1 *\"\nspread = \"0s\"\nonboarding = \"off\"".to_owned(),
             policy: String::new(),
             budget: String::new(),
             provider: "limits = { concurrency = 2 }\nretry = { attempts = 2, over = \"20ms\" }".to_owned(),

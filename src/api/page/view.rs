@@ -11,7 +11,7 @@ use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::domain::{
     Allowlist, AllowlistMode, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard, Standing,
-    SuiteCard, SuiteName,
+    SuiteCard, SuiteName, SweepKind,
 };
 use crate::progress::{Progress, SweepProgress};
 use crate::publish::{Board, Published};
@@ -121,6 +121,8 @@ pub struct ListView {
 
 /// The sweep in flight.
 pub struct SweepView {
+    /// What it is.
+    pub title: &'static str,
     /// Attempts ended.
     pub done: u64,
     /// Attempts planned, at least 1.
@@ -362,6 +364,10 @@ impl SweepView {
             done >= planned
         });
         SweepView {
+            title: match sweep.kind {
+                SweepKind::Onboarding => "Onboarding sweep in flight",
+                _ => "Sweep in flight",
+            },
             done: done.min(planned),
             planned,
             text: format!("{} of {}", count(done), count(planned)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::kit::*;
 use crate::api::openapi::path_params;
 use crate::api::routes::TABLE;
-use crate::domain::{Fault, Standing, Verdict};
+use crate::domain::{Fault, Standing, SweepKind, Verdict};
 use crate::progress::SweepProgress;
 
 /// A real path for a documented one.
@@ -153,6 +153,7 @@ async fn gauges_follow_the_sweep_in_flight_and_the_writer() {
     let progress = SweepProgress {
         sweep,
         model: model(),
+        kind: SweepKind::Onboarding,
         planned_at_us: 0,
         planned: 40,
         done: 7.into(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::kit::*;
 use crate::api::views;
-use crate::domain::{Transcript, Verdict};
+use crate::domain::{SweepKind, Transcript, Verdict};
 use crate::progress::{EndpointProgress, SweepProgress};
 use crate::store::{Alarm, AlarmKey, CurationCommit};
 
@@ -139,6 +139,7 @@ async fn sweeps_are_listed_and_shown_with_their_progress() {
     let live = SweepProgress {
         sweep: second,
         model: model(),
+        kind: SweepKind::Onboarding,
         planned_at_us: NOW,
         planned: 2,
         done: AtomicU64::new(0),

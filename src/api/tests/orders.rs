@@ -69,6 +69,11 @@ async fn a_refusal_is_told_as_what_it_is() {
     kit.post("/v1/models/kimi/ack", "{}", &[]).await.is_problem(409, "nothing-held");
     refuse(Refusal::UnknownEndpoint);
     kit.post(&format!("{ENDPOINT}/ban"), "{}", &[]).await.is_problem(404, "unknown-endpoint");
+    refuse(Refusal::NotNow("the database is locked: secret path".to_owned()));
+    let later = kit.post(&format!("{ENDPOINT}/ban"), "{}", &[]).await;
+    assert!(!later.header("retry-after").is_empty());
+    let problem = later.is_problem(503, "store-unavailable");
+    assert!(!problem.to_string().contains("secret path"));
     refuse(Refusal::Failed("the disk says: secret path".to_owned()));
     let problem = kit.post(&format!("{ENDPOINT}/ban"), "{}", &[]).await.is_problem(500, "internal");
     assert!(!problem.to_string().contains("secret path"));

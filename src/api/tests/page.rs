@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::kit::*;
-use crate::domain::Standing;
+use crate::domain::{Standing, SweepKind};
 use crate::progress::SweepProgress;
 use crate::store::{Alarm, AlarmKey, CurationCommit};
 
@@ -47,6 +47,7 @@ async fn the_page_shows_the_list_the_endpoints_and_the_sweep_in_flight() {
     let progress = SweepProgress {
         sweep: kit.sweep(1).await,
         model: model(),
+        kind: SweepKind::Onboarding,
         planned_at_us: NOW,
         planned: 40,
         done: AtomicU64::new(10),

@@ -161,6 +161,7 @@ cron = "30  2 * * MON-FRI"
 timezone = "Europe/Berlin"
 jitter = "10m"
 spread = "30m"
+onboarding = "45m"
 models = ["lab/*"]
 suites = ["one"]
 deadline = "1h"

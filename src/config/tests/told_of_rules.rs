@@ -156,6 +156,54 @@ spread = "2h""#), @r#"
 }
 
 #[test]
+fn onboarding_that_would_be_no_use() {
+    assert_snapshot!(with(r#"[[schedule]]
+name = "onboarding"
+cron = "0 */6 * * *"
+onboarding = "5h30m""#), @r#"
+    error: no schedule may be named `onboarding`
+      --> exactod.toml:2:8
+      |
+    2 | name = "onboarding"
+      |        ^^^^^^^^^^^^
+      hint: onboarding sweeps go by it in the store: choose another
+
+    error: onboarding is no quicker than the schedule: 30m of `spread` and this pause fill the 6h between two ticks
+      --> exactod.toml:4:14
+      |
+    4 | onboarding = "5h30m"
+      |              ^^^^^^^
+      hint: choose a shorter one, or "off" to leave new endpoints to the schedule
+
+    2 errors
+    "#);
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 */6 * * *"
+onboarding = "30s""#), @r#"
+    error: the pause between onboarding sweeps is too short
+      --> exactod.toml:3:14
+      |
+    3 | onboarding = "30s"
+      |              ^^^^^
+      hint: write at least "1m", or "off": sweeps without a pause all meet the same bad minutes of a provider
+
+    1 error
+    "#);
+    assert_snapshot!(with(r#"[[schedule]]
+cron = "0 */6 * * *"
+onboarding = "on""#), @r#"
+    error: `onboarding` is not a duration: a number is due before `on`
+      --> exactod.toml:3:14
+      |
+    3 | onboarding = "on"
+      |              ^^^^
+      hint: write an integer with a unit, such as "500ms", "10s", "5m", "2h", "30d" or "1h30m"
+
+    1 error
+    "#);
+}
+
+#[test]
 fn a_schedule_of_unknown_models() {
     assert_snapshot!(with(r#"[[schedule]]
 cron = "0 * * * *"

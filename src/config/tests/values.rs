@@ -111,6 +111,7 @@ fn a_schedule_arrives_and_covers_what_it_names() {
     assert_eq!((s.name.as_str(), s.cron.as_str()), ("nightly", "30 2 * * MON-FRI"));
     assert_eq!(s.timezone, chrono_tz::Europe::Berlin);
     assert_eq!([s.jitter, s.spread, s.deadline].map(|d| d.as_secs()), [600, 1800, 3600]);
+    assert_eq!(s.onboarding, Some(Duration::from_secs(2700)));
     assert!(s.covers_model(&c.models[0]));
     assert!(s.covers_suite(&SuiteName::new("one").expect("a name")));
     assert!(!s.covers_suite(&SuiteName::new("two").expect("a name")));
@@ -138,6 +139,12 @@ fn a_minimal_config_has_the_documented_defaults() {
     assert_eq!(short.schedules[0].spread, Duration::from_secs(30));
     let often = read(&format!("{MINIMAL}[[schedule]]\ncron = '*/10 * * * *'\n"));
     assert_eq!(often.schedules[0].spread, Duration::from_secs(300));
+    let pause = |c: &Config| c.schedules[0].onboarding.map(|pause| pause.as_secs());
+    assert_eq!([&c, &short, &often].map(pause), [Some(1800), Some(1800), Some(150)]);
+    for off in ["'off'", "false"] {
+        let c = read(&format!("{MINIMAL}[[schedule]]\ncron = '0 0 * * *'\nonboarding = {off}\n"));
+        assert_eq!(pause(&c), None, "{off}");
+    }
 }
 
 #[test]

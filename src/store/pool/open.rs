@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, Sqlite};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, Sqlite};
 
 use super::super::error::{Result, StoreError};
 use super::{Pool, SQLITE_APPLICATION_ID};
@@ -16,6 +16,8 @@ use super::{Pool, SQLITE_APPLICATION_ID};
 pub struct StoreOptions {
     /// How long to wait for another program's lock, or for a free connection.
     pub busy_timeout: Duration,
+    /// How long a PostgreSQL server may work on one statement, waiting for locks included; migrations may take their time.
+    pub statement_timeout: Duration,
     /// Connections that read (SQLite), or connections in all (PostgreSQL). At least 1.
     pub connections: u32,
     /// Largest size of a SQLite file in pages of 4 KiB; `None`: the disk is the limit. Tests fill a disk with it.
@@ -26,12 +28,21 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { busy_timeout: BUSY_TIMEOUT, connections: CONNECTIONS, max_pages: None, create: true }
+        StoreOptions {
+            busy_timeout: BUSY_TIMEOUT,
+            statement_timeout: STATEMENT_TIMEOUT,
+            connections: CONNECTIONS,
+            max_pages: None,
+            create: true,
+        }
     }
 }
 
 /// Default of [`StoreOptions::busy_timeout`].
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of [`StoreOptions::statement_timeout`]: many times what the largest statement takes, and an end to one that a
+/// server in trouble would never answer.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default of [`StoreOptions::connections`].
 pub const CONNECTIONS: u32 = 4;
 /// Rows that a SQLite worker reads ahead.
@@ -156,13 +167,28 @@ async fn open_postgres(url: &str, place: &str, options: &StoreOptions) -> Result
         Ok(connection) => connection?.close().await?,
         Err(_) => return Err(StoreError::Unreachable(format!("no answer within {} s", patience.as_secs()))),
     }
+    // By statements, not by start-up parameters: connection poolers refuse those.
+    let limits = format!(
+        "SET lock_timeout = {}; SET statement_timeout = {}",
+        milliseconds(options.busy_timeout),
+        milliseconds(options.statement_timeout)
+    );
     let pool = PgPoolOptions::new()
+        .after_connect(move |conn, _| {
+            let limits = AssertSqlSafe(limits.clone());
+            Box::pin(async move { sqlx::raw_sql(limits).execute(conn).await.map(drop) })
+        })
         .max_connections(options.connections.max(1))
         .acquire_timeout(patience)
         .connect_with(connect)
         .await
         .map_err(|error| StoreError::from(error).on_a_server())?;
     Ok(Pool::Postgres(pool))
+}
+
+/// For PostgreSQL, to whom 0 is no limit at all.
+fn milliseconds(limit: Duration) -> u32 {
+    u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).clamp(1, i32::MAX as u32)
 }
 
 /// A URL as it may be shown.
