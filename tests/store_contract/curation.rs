@@ -21,7 +21,7 @@ fn list(revision: u64) -> NewAllowlist {
 fn alarm(n: u64, kind: &str) -> Alarm {
     Alarm {
         id: id_at(T0 + n as i64, n),
-        key: AlarmKey { model: Some(model()), endpoint: None, kind: kind.to_owned() },
+        key: AlarmKey { model: Some(model()), endpoint: None, capability: None, kind: kind.to_owned() },
         text: "the list is held".to_owned(),
         opened_at_us: T0,
         closed_at_us: None,
@@ -44,8 +44,9 @@ fn everything(base: u64, n: u64, sweep: SweepId) -> CurationCommit {
         state: Some(NewState { base, bytes: vec![n as u8, 0, 255], step: step(base) }),
         decisions: vec![decision(2 * n, Some(sweep)), decision(2 * n + 1, Some(sweep))],
         open: vec![alarm(n, "frozen")],
-        close: vec![AlarmKey { model: Some(model()), endpoint: None, kind: "budget".to_owned() }],
+        close: vec![AlarmKey { model: Some(model()), endpoint: None, capability: None, kind: "budget".to_owned() }],
         allowlist: Some(list(n)),
+        ..CurationCommit::default()
     }
 }
 

@@ -61,6 +61,7 @@ provider = "good"
 #[derive(Default)]
 pub struct FakeDaemon {
     pub standings: Mutex<Vec<EndpointView>>,
+    pub of_capabilities: Mutex<Vec<EndpointView>>,
     pub cards: Mutex<Vec<Scorecard>>,
     pub broken: Mutex<bool>,
     pub asked: Mutex<Vec<(Micros, Micros)>>,
@@ -79,8 +80,13 @@ impl FakeDaemon {
 }
 
 impl StandingsView for FakeDaemon {
-    fn of(&self, model: ModelId) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
-        Box::pin(async move { self.answer(&self.standings, &model) })
+    fn of(
+        &self,
+        model: ModelId,
+        capability: Option<Capability>,
+    ) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
+        let views = if capability.is_some() { &self.of_capabilities } else { &self.standings };
+        Box::pin(async move { self.answer(views, &model) })
     }
 }
 
@@ -236,6 +242,7 @@ impl Kit {
         let list = Allowlist {
             schema: allowlist::ALLOWLIST_SCHEMA.to_owned(),
             model: MODEL.to_owned(),
+            capability: None,
             version: revision,
             issued_at: rfc3339(NOW - 3600 * SECOND),
             expires_at: rfc3339(NOW + 3600 * SECOND),
@@ -279,6 +286,7 @@ impl Kit {
             }],
             reserved_nanousd: 2_000_000,
             gives_evidence: true,
+            capabilities: Default::default(),
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id
@@ -398,6 +406,7 @@ pub fn decision(n: u64, reason: &str) -> Decision {
         id: id_at(NOW - 500 * SECOND + n as i64 * SECOND, n),
         model: model(),
         endpoint: endpoint(n as usize % 2),
+        capability: None,
         sweep: None,
         at_us: NOW - 500 * SECOND + n as i64 * SECOND,
         kind: DecisionKind::Transition,
