@@ -171,8 +171,7 @@ impl Metrics {
             family!("allowlist_expiry_seconds", "When the allowlist expires, seconds since the epoch");
         let capability_version =
             family!("capability_allowlist_version", "Current revision of a capability's allowlist");
-        let capability_providers =
-            family!("capability_allowlist_providers", "Endpoints on a capability's allowlist");
+        let capability_providers = family!("capability_allowlist_providers", "Endpoints on a capability's allowlist");
         let capability_expiry = family!(
             "capability_allowlist_expiry_seconds",
             "When a capability's allowlist expires, seconds since the epoch"
@@ -270,7 +269,8 @@ impl Metrics {
         listed: usize,
         expires_s: i64,
     ) {
-        let values = [i64::try_from(revision).unwrap_or(i64::MAX), i64::try_from(listed).unwrap_or(i64::MAX), expires_s];
+        let values =
+            [i64::try_from(revision).unwrap_or(i64::MAX), i64::try_from(listed).unwrap_or(i64::MAX), expires_s];
         let model = model.to_string();
         match capability {
             None => {

@@ -67,7 +67,9 @@ pub fn known_capability(setup: &ApiSetup, model: &ModelRef, name: &str) -> Resul
         match (nearest(name, known()), capabilities.is_empty()) {
             (Some(near), _) => problem.hint(format!("did you mean `{near}`? There are: {}", names(known()))),
             (None, false) => problem.hint(format!("there are: {}", names(known()))),
-            (None, true) => problem.hint("name the tag in the policy's `capabilities`; the list without is the model's own"),
+            (None, true) => {
+                problem.hint("name the tag in the policy's `capabilities`; the list without is the model's own")
+            }
         }
     })
 }
@@ -98,7 +100,7 @@ pub fn find(
     };
     found.ok_or_else(|| {
         Problem::not_found("no-allowlist", "no allowlist yet", format!("no allowlist of {whose} was published yet"))
-        .hint("the first sweep publishes it: wait for the schedule, or start one by POST /v1/sweeps")
+            .hint("the first sweep publishes it: wait for the schedule, or start one by POST /v1/sweeps")
     })
 }
 

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::config::{ModelConfig, Server};
 use crate::domain::{
-    Allowlist, Capability, Decision, EndpointId, Micros, ModelId, Order, Override, Scorecard, Standing, SuiteDigest, SuiteName,
-    Verb,
+    Allowlist, Capability, Decision, EndpointId, Micros, ModelId, Order, Override, Scorecard, Standing, SuiteDigest,
+    SuiteName, Verb,
 };
 use crate::metrics::Metrics;
 use crate::progress::Progress;

@@ -16,14 +16,8 @@ pub async fn run(cli: &Cli, args: &ExplainArgs) -> Result<Exit, CliError> {
     let store = setup::store_if_any(&config).await?;
     let runtime = setup::runtime(config, &clock)?;
     let Some(model) = runtime.models.get(&id) else { return Err(CliError::Failed(format!("{id} is not configured"))) };
-    let explained = daemon::explained(
-        store.as_ref(),
-        &runtime,
-        model,
-        (only.as_ref(), capability.as_ref()),
-        clock.now_us(),
-    )
-    .await;
+    let explained =
+        daemon::explained(store.as_ref(), &runtime, model, (only.as_ref(), capability.as_ref()), clock.now_us()).await;
     if let Some(store) = &store {
         store.close().await;
     }

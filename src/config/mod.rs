@@ -264,7 +264,9 @@ impl Config {
             for capability in model.policy.capabilities.iter().filter(|c| !known.contains(c.as_str())) {
                 let named = self.named_capabilities.iter().filter(|n| n.capability == *capability);
                 // The model's own key, if it has one, goes before that of [policy].
-                let place = named.filter(|n| n.model.as_ref().is_none_or(|id| *id == model.id)).max_by_key(|n| n.model.is_some());
+                let place = named
+                    .filter(|n| n.model.as_ref().is_none_or(|id| *id == model.id))
+                    .max_by_key(|n| n.model.is_some());
                 let hint = match nearest(capability.as_str(), known.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None if known.is_empty() => "its suites have no tags: see `tags` in docs/suites.md".to_owned(),

@@ -78,10 +78,8 @@ pub fn capability_state(
 
 /// Makes a step for every capability whose list it concerns. `own`: the model's state after its own step.
 pub(super) fn step_all(base: &Base, input: &Input<'_>, own: &ModelState) -> BTreeMap<Capability, Made> {
-    let syncs = matches!(
-        input.record.act,
-        Act::Configured | Act::Operator { .. } | Act::Sweep { .. } | Act::Restored { .. }
-    );
+    let syncs =
+        matches!(input.record.act, Act::Configured | Act::Operator { .. } | Act::Sweep { .. } | Act::Restored { .. });
     let wanted = input.setting.capabilities.iter();
     // Acts that do not look at the configuration leave a new capability to one that does.
     let concerned = wanted.filter(|(capability, _)| syncs || base.state.capabilities.contains_key(*capability));
@@ -97,11 +95,8 @@ fn step_one(
 ) -> Made {
     let Input { at_us, setting, record, sweep } = *input;
     let before = base.state.capabilities.get(capability).cloned().unwrap_or_default();
-    let (mut state, mut decisions) = if syncs {
-        synced(&before, setting, (capability, tagged), own, at_us)
-    } else {
-        (before.clone(), Vec::new())
-    };
+    let (mut state, mut decisions) =
+        if syncs { synced(&before, setting, (capability, tagged), own, at_us) } else { (before.clone(), Vec::new()) };
     let mut alarms = None;
     match &record.act {
         Act::Operator { order } => {
@@ -220,8 +215,7 @@ fn draft(base: &Base, input: &Input<'_>, state: &ModelState, capability: &Capabi
         _ => None,
     };
     let in_force = base.lists.get(capability);
-    let mut draft =
-        issue(state, &setting.policy, &setting.endpoints, in_force, at_us, &record.figures, above)?;
+    let mut draft = issue(state, &setting.policy, &setting.endpoints, in_force, at_us, &record.figures, above)?;
     draft.allowlist.capability = Some(capability.clone());
     Some(draft)
 }

@@ -12,7 +12,8 @@ use super::steps;
 use super::sweeper::SweepError;
 use crate::curation::{self, Act, Base, Input, RULES, Record, Setting, Stepped};
 use crate::domain::{
-    Allowlist, AllowlistMode, Capability, Decision, EndpointId, Micros, ModelId, OutcomeRow, Policy, Revision, Standing, SweepPlan,
+    Allowlist, AllowlistMode, Capability, Decision, EndpointId, Micros, ModelId, OutcomeRow, Policy, Revision,
+    Standing, SweepPlan,
 };
 use crate::store::{Store, StoreError, StoredStep};
 
@@ -434,7 +435,8 @@ impl Run<'_> {
         let Some(capability) = names.into_iter().find(|name| published.get(*name) != replayed.get(*name)) else {
             return Ok(false);
         };
-        let show = |lists: &BTreeMap<Capability, String>| lists.get(capability).map_or("no list", String::as_str).to_owned();
+        let show =
+            |lists: &BTreeMap<Capability, String>| lists.get(capability).map_or("no list", String::as_str).to_owned();
         let what = format!("allowlist of capability {capability}");
         self.differs(stored.seq, &what, &show(&published), &show(&replayed));
         Ok(true)

@@ -25,11 +25,7 @@ struct Views {
 }
 
 impl StandingsView for Views {
-    fn of(
-        &self,
-        model: ModelId,
-        capability: Option<Capability>,
-    ) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
+    fn of(&self, model: ModelId, capability: Option<Capability>) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
         Box::pin(async move {
             let runtime = self.runtime.load_full();
             let Some(configured) = runtime.models.get(&model) else { return Ok(Vec::new()) };
@@ -39,7 +35,9 @@ impl StandingsView for Views {
             // What a capability has not taken over from the configuration yet, the next sweep gives it.
             let Some((state, ahead)) = (match capability {
                 None => Some((state, ahead)),
-                Some(capability) => ahead.of_capability(&runtime, configured, &capability).map(|a| (a.state.clone(), a)),
+                Some(capability) => {
+                    ahead.of_capability(&runtime, configured, &capability).map(|a| (a.state.clone(), a))
+                }
             }) else {
                 return Ok(Vec::new());
             };

@@ -80,11 +80,7 @@ impl FakeDaemon {
 }
 
 impl StandingsView for FakeDaemon {
-    fn of(
-        &self,
-        model: ModelId,
-        capability: Option<Capability>,
-    ) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
+    fn of(&self, model: ModelId, capability: Option<Capability>) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
         let views = if capability.is_some() { &self.of_capabilities } else { &self.standings };
         Box::pin(async move { self.answer(views, &model) })
     }
@@ -239,6 +235,13 @@ impl Kit {
 
     /// Puts a list of the model up: one endpoint listed, one excluded.
     pub fn publish(&self, revision: Revision) -> Published {
+        let body = Kit::own_list(revision);
+        let published = Published::new(model(), revision, body, NOW - 3600 * SECOND, NOW + 3600 * SECOND);
+        self.state.board.publish(published.clone());
+        published
+    }
+
+    fn own_list(revision: Revision) -> Bytes {
         let list = Allowlist {
             schema: allowlist::ALLOWLIST_SCHEMA.to_owned(),
             model: MODEL.to_owned(),
@@ -256,8 +259,24 @@ impl Kit {
             }],
             excluded: vec![ExcludedEntry { id: endpoint(1), reason: "calls".to_owned(), since: rfc3339(NOW) }],
         };
+        Bytes::from(serde_json::to_vec(&list).unwrap())
+    }
+
+    /// Makes the model's policy ask for capabilities.
+    pub fn ask_for(&self, capabilities: &[&str]) {
+        let mut setup = ApiSetup::clone(&self.state.setup.load());
+        setup.models[0].policy.capabilities = capabilities.iter().map(|c| Capability::new(c).unwrap()).collect();
+        self.state.setup.store(Arc::new(setup));
+    }
+
+    /// Puts a list of a capability up.
+    pub fn publish_for(&self, capability: &str, revision: Revision) -> Published {
+        let capability = Capability::new(capability).unwrap();
+        let mut list: Allowlist = serde_json::from_slice(&Kit::own_list(revision)).unwrap();
+        list.capability = Some(capability.clone());
         let body = Bytes::from(serde_json::to_vec(&list).unwrap());
         let published = Published::new(model(), revision, body, NOW - 3600 * SECOND, NOW + 3600 * SECOND);
+        let published = published.of_capability(Some(capability));
         self.state.board.publish(published.clone());
         published
     }

@@ -1,8 +1,11 @@
 //! What people read when a schedule, a policy or the whole file is wrong.
 
+use std::collections::BTreeSet;
+
 use insta::assert_snapshot;
 
 use super::{MINIMAL, in_model, parse, told, with, with_cron, with_zone};
+use crate::config::ModelConfig;
 use crate::domain::SuiteName;
 
 #[test]
@@ -407,6 +410,28 @@ fn an_unknown_suite() {
 
     2 errors
     "#);
+}
+
+#[test]
+fn a_capability_that_no_case_carries() {
+    let base = "[policy]\ncapabilities = [\"streaming\", \"tool\"]\n";
+    let own = "[[model]]\nid = \"lab/own\"\npolicy = { capabilities = [\"vision\"] }\n\
+               [[model.endpoint]]\nprovider = \"p\"\n";
+    let config = parse(&format!("{base}{MINIMAL}{own}")).expect("valid but for its suites");
+    let tags = |model: &ModelConfig| -> BTreeSet<String> {
+        let tags: &[&str] = if model.id.as_str() == "lab/own" { &[] } else { &["streaming", "tools"] };
+        tags.iter().map(|tag| (*tag).to_owned()).collect()
+    };
+    assert_snapshot!(config.check_capabilities(tags).to_string(), @"");
+    assert!(config.check_capabilities(|_| ["streaming", "tool", "vision"].map(str::to_owned).into()).0.is_empty());
+}
+
+#[test]
+fn impossible_capabilities() {
+    assert_snapshot!(with("[policy]\ncapabilities = [\"tools\", \"a b\", \"tools\"]"), @"");
+    let many: Vec<String> = (0..17).map(|n| format!("\"c{n}\"")).collect();
+    let problems = with(&format!("[policy]\ncapabilities = [{}]", many.join(", ")));
+    assert!(problems.contains("17 are too many: at most 16"), "{problems}");
 }
 
 #[test]

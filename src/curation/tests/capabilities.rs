@@ -61,14 +61,22 @@ fn standing(c: &Chronicle, id: &str) -> Standing {
     state(c).endpoints[&endpoint(id)].standing
 }
 
-fn sweeps(c: &mut Chronicle, most: usize, answer: impl Fn(&Ask<'_>, &mut Dice) -> Outcome, done: impl Fn(&Chronicle) -> bool) {
+fn sweeps(
+    c: &mut Chronicle,
+    most: usize,
+    answer: impl Fn(&Ask<'_>, &mut Dice) -> Outcome,
+    done: impl Fn(&Chronicle) -> bool,
+) {
     for _ in 0..most {
         c.sweep(&answer);
         if done(c) {
             return;
         }
     }
-    panic!("not within {most} sweeps: {:?}", state(c).endpoints.iter().map(|(id, e)| (id, e.standing)).collect::<Vec<_>>());
+    panic!(
+        "not within {most} sweeps: {:?}",
+        state(c).endpoints.iter().map(|(id, e)| (id, e.standing)).collect::<Vec<_>>()
+    );
 }
 
 fn decided(c: &Chronicle) -> bool {
@@ -184,7 +192,10 @@ fn other_tags_are_another_version_of_the_capability_alone() {
     c.tags = BTreeMap::from([(tools(), [(suite("one"), vec![case(0), case(1), case(2)])].into())]);
     let made = c.configure();
     assert!(made.decisions.iter().all(|d| d.capability == Some(tools()) && d.kind == DecisionKind::VersionChange));
-    assert_eq!((made.decisions.len(), standing(&c, "a"), standing(&c, "d")), (4, Standing::Provisional, Standing::Unknown));
+    assert_eq!(
+        (made.decisions.len(), standing(&c, "a"), standing(&c, "d")),
+        (4, Standing::Provisional, Standing::Unknown)
+    );
     assert_eq!(cases(&c), before);
     assert!(listed(list(&c)).contains(&"a") && !listed(list(&c)).contains(&"d"), "listing does not change by itself");
     c.check_replay();
@@ -263,7 +274,10 @@ fn asked(own: Standing, of_tools: Standing, asked: u64) -> (Option<u32>, Option<
     let endpoint_of = |state: &mut ModelState, standing| {
         let x = state.endpoints.get_mut(&endpoint("x")).unwrap();
         x.standing = standing;
-        x.suites.insert(suite("one"), SuiteEvidence { cases: asked, ..SuiteEvidence::new(&suite("one"), &Policy::default()) });
+        x.suites.insert(
+            suite("one"),
+            SuiteEvidence { cases: asked, ..SuiteEvidence::new(&suite("one"), &Policy::default()) },
+        );
     };
     endpoint_of(&mut capability, of_tools);
     world.state.capabilities.insert(tools(), capability);

@@ -6,9 +6,12 @@ use proptest::prelude::*;
 
 use super::lists::configured;
 use super::world::*;
-use crate::curation::{Act, Base, Figures, Input, Record, Refused, ModelState, Setting, Stepped, Tagged, decode, encode, render, step};
+use crate::curation::{
+    Act, Base, Figures, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode, render, step,
+};
 use crate::domain::{
-    Allowlist, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Order, Outcome, OutcomeRow, Policy, Standing, SweepPlan, Verb,
+    Allowlist, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Order, Outcome, OutcomeRow, Policy,
+    Standing, SweepPlan, Verb,
 };
 
 /// A step as the store keeps it: texts and bytes only.
