@@ -452,7 +452,7 @@ quarantine = { enabled = true }"#), @r#"
       |                          ^^^^
       hint: enabled = false
 
-    3 errors
+    2 errors
     "#);
     assert_snapshot!(in_model(r#"[[model.discover]]
 via = "openrouter""#), @r#"

@@ -3,7 +3,7 @@
 -- made anew.
 CREATE TABLE allowlists_by_capability (
     model         TEXT   NOT NULL,
-    capability    TEXT   NOT NULL,
+    capability    TEXT   NOT NULL DEFAULT '',
     revision      BIGINT NOT NULL CHECK (revision >= 1),
     issued_at_us  BIGINT NOT NULL,
     expires_at_us BIGINT NOT NULL,
