@@ -11,13 +11,22 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::{Attempt, EndpointId, ModelId, Standing};
+use crate::domain::{Attempt, Capability, EndpointId, ModelId, Standing};
 
 /// Labels of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ModelLabels {
     /// The model.
     pub model: String,
+}
+
+/// Labels of one capability of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CapabilityLabels {
+    /// The model.
+    pub model: String,
+    /// The capability.
+    pub capability: String,
 }
 
 /// Labels of one endpoint on one suite.
@@ -100,12 +109,12 @@ pub struct Metrics {
     onboarding: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     sweep_attempts_done: Family<ModelLabels, Gauge<i64, AtomicI64>>,
     sweep_attempts_planned: Family<ModelLabels, Gauge<i64, AtomicI64>>,
-    /// Current revision.
-    pub allowlist_version: Family<ModelLabels, Gauge<i64, AtomicI64>>,
-    /// Listed endpoints.
-    pub allowlist_providers: Family<ModelLabels, Gauge<i64, AtomicI64>>,
-    /// When the current list expires, seconds since the epoch.
-    pub allowlist_expiry: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    allowlist_version: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    allowlist_providers: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    allowlist_expiry: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    capability_version: Family<CapabilityLabels, Gauge<i64, AtomicI64>>,
+    capability_providers: Family<CapabilityLabels, Gauge<i64, AtomicI64>>,
+    capability_expiry: Family<CapabilityLabels, Gauge<i64, AtomicI64>>,
     standing: Family<StandingLabels, Gauge<i64, AtomicI64>>,
     /// Decisions made, by standing after.
     pub decisions: Family<StandingLabels, Counter>,
@@ -166,6 +175,13 @@ impl Metrics {
         let allowlist_providers = family!("allowlist_providers", "Endpoints on the allowlist");
         let allowlist_expiry =
             family!("allowlist_expiry_seconds", "When the allowlist expires, seconds since the epoch");
+        let capability_version =
+            family!("capability_allowlist_version", "Current revision of a capability's allowlist");
+        let capability_providers = family!("capability_allowlist_providers", "Endpoints on a capability's allowlist");
+        let capability_expiry = family!(
+            "capability_allowlist_expiry_seconds",
+            "When a capability's allowlist expires, seconds since the epoch"
+        );
         let standing = family!("endpoint_standing", "1 for the standing that the endpoint has");
         let decisions = family!("decisions", "Decisions, by standing after");
         let alarms = family!("alarms_open", "Open alarms by kind");
@@ -193,6 +209,9 @@ impl Metrics {
             allowlist_version,
             allowlist_providers,
             allowlist_expiry,
+            capability_version,
+            capability_providers,
+            capability_expiry,
             standing,
             decisions,
             alarms,
@@ -249,12 +268,55 @@ impl Metrics {
         }
     }
 
-    /// Forgets the list of a model that is not configured any more.
-    pub fn forget_list(&self, model: &ModelId) {
-        let labels = ModelLabels { model: model.to_string() };
-        self.allowlist_version.remove(&labels);
-        self.allowlist_providers.remove(&labels);
-        self.allowlist_expiry.remove(&labels);
+    /// Sets what is in force: a model's own list, or that of a capability. `expires_s`: seconds since the epoch.
+    pub fn set_list(
+        &self,
+        model: &ModelId,
+        capability: Option<&Capability>,
+        revision: u64,
+        listed: usize,
+        expires_s: i64,
+    ) {
+        let values =
+            [i64::try_from(revision).unwrap_or(i64::MAX), i64::try_from(listed).unwrap_or(i64::MAX), expires_s];
+        let model = model.to_string();
+        match capability {
+            None => {
+                let families = [&self.allowlist_version, &self.allowlist_providers, &self.allowlist_expiry];
+                let labels = ModelLabels { model };
+                for (family, n) in families.iter().zip(values) {
+                    family.get_or_create(&labels).set(n);
+                }
+            }
+            Some(capability) => {
+                let families = [&self.capability_version, &self.capability_providers, &self.capability_expiry];
+                let labels = CapabilityLabels { model, capability: capability.to_string() };
+                for (family, n) in families.iter().zip(values) {
+                    family.get_or_create(&labels).set(n);
+                }
+            }
+        }
+    }
+
+    /// Forgets a list that is withdrawn: that of a model or of a capability which is not configured any more.
+    pub fn forget_list(&self, model: &ModelId, capability: Option<&Capability>) {
+        let model = model.to_string();
+        match capability {
+            None => {
+                let families = [&self.allowlist_version, &self.allowlist_providers, &self.allowlist_expiry];
+                let labels = ModelLabels { model };
+                for family in families {
+                    family.remove(&labels);
+                }
+            }
+            Some(capability) => {
+                let families = [&self.capability_version, &self.capability_providers, &self.capability_expiry];
+                let labels = CapabilityLabels { model, capability: capability.to_string() };
+                for family in families {
+                    family.remove(&labels);
+                }
+            }
+        }
     }
 
     /// Sets how many alarms of a kind a model has open.

@@ -55,13 +55,14 @@ contracts! {
         hostile_text_is_stored;
     curation: the_end_of_a_sweep_is_stored_whole, a_failing_piece_leaves_nothing, a_sweep_ends_once,
         two_ends_from_the_same_state_cannot_both_count, two_states_are_kept, a_revision_never_goes_back,
-        an_alarm_is_open_once, decisions_are_listed_newest_first;
+        an_alarm_is_open_once, decisions_are_listed_newest_first, a_capability_has_lists_and_revisions_of_its_own,
+        a_capability_has_alarms_and_decisions_of_its_own;
     history: a_step_is_stored_with_its_state, a_refused_step_leaves_no_history, checkpoints_are_kept_from_time_to_time,
         what_other_rules_made_leaves_a_checkpoint, a_store_from_before_the_history_begins_it_with_a_checkpoint,
         pruned_attempts_leave_a_checkpoint_at_the_horizon;
     upkeep: every_statement_prepares, migrating_again_changes_nothing, two_daemons_may_migrate_at_once,
         a_newer_schema_is_refused, an_altered_migration_is_refused, foreign_tables_are_refused, check_finds_nothing_wrong,
-        check_finds_orphans, pruning_keeps_what_it_should, facts_are_kept;
+        check_finds_orphans, pruning_keeps_what_it_should, facts_are_kept, a_database_of_version_2_is_upgraded;
     writer: what_was_flushed_is_stored, a_full_disk_is_waited_out, a_shutdown_writes_what_is_queued,
         a_shutdown_on_a_full_disk_tells_what_was_lost, a_small_queue_loses_nothing;
 }

@@ -15,10 +15,11 @@ use serde_json::{Map, Value, json};
 use super::guard::App;
 use super::models::ModelRef;
 use super::params::{CAPABILITY, DETAIL, Param, Params, WAIT};
-use super::problem::Problem;
-use super::state::EndpointView;
+use super::problem::{Problem, names};
+use super::state::{ApiSetup, EndpointView};
 use crate::clock::rfc3339;
-use crate::domain::Micros;
+use crate::diagnostics::nearest;
+use crate::domain::{Capability, Micros};
 use crate::publish::{Board, Published};
 
 /// Its parameters.
@@ -28,28 +29,58 @@ pub const LIST_CACHE_CONTROL: &str = "max-age=15, stale-while-revalidate=60, sta
 /// Carries the revision.
 pub const VERSION_HEADER: HeaderName = HeaderName::from_static("exacto-version");
 
-/// Whether the detailed form is asked for.
-pub fn wants_detail(query: Option<&str>) -> Result<bool, Problem> {
-    if query.is_none() {
-        return Ok(false);
-    }
-    let params = Params::read(query, PARAMS)?;
-    for later in [CAPABILITY, WAIT] {
-        if params.text(later).is_some() {
-            return Err(Problem::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "not-yet",
-                "comes later",
-                format!("parameter `{}` comes with a later version", later.name),
-            )
-            .hint("ask for the list without it"));
-        }
-    }
-    Ok(params.word(DETAIL, &["0", "1"])? == Some("1"))
+/// Which list is asked for, and in which form.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// With evidence.
+    pub detail: bool,
+    /// The list of a capability, as written by the client.
+    pub capability: Option<String>,
 }
 
-/// The list of a model.
-pub fn find(board: &Board, model: &ModelRef) -> Result<Arc<Published>, Problem> {
+/// Reads the query.
+pub fn wanted(query: Option<&str>) -> Result<Wanted, Problem> {
+    if query.is_none() {
+        return Ok(Wanted::default());
+    }
+    let params = Params::read(query, PARAMS)?;
+    if params.text(WAIT).is_some() {
+        return Err(Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "not-yet",
+            "comes later",
+            format!("parameter `{}` comes with a later version", WAIT.name),
+        )
+        .hint("ask for the list without it"));
+    }
+    let detail = params.word(DETAIL, &["0", "1"])? == Some("1");
+    Ok(Wanted { detail, capability: params.text(CAPABILITY).map(ToOwned::to_owned) })
+}
+
+/// The capability of a model that a client names: one that its policy asks for. Lists of others are withdrawn.
+pub fn known_capability(setup: &ApiSetup, model: &ModelRef, name: &str) -> Result<Capability, Problem> {
+    let capabilities = setup.model(model.id.as_str()).map(|m| m.policy.capabilities.as_slice()).unwrap_or_default();
+    capabilities.iter().find(|c| c.as_str() == name).cloned().ok_or_else(|| {
+        let detail = format!("{} has no list of capability {name:?}", model.id);
+        let problem = Problem::not_found("unknown-capability", "unknown capability", detail);
+        let known = || capabilities.iter().map(Capability::as_str);
+        match (nearest(name, known()), capabilities.is_empty()) {
+            (Some(near), _) => problem.hint(format!("did you mean `{near}`? There are: {}", names(known()))),
+            (None, false) => problem.hint(format!("there are: {}", names(known()))),
+            (None, true) => {
+                problem.hint("name the tag in the policy's `capabilities`; the list without is the model's own")
+            }
+        }
+    })
+}
+
+/// The list of a model: its own, or that of a capability.
+pub fn find(
+    board: &Board,
+    setup: &ApiSetup,
+    model: &ModelRef,
+    capability: Option<&str>,
+) -> Result<Arc<Published>, Problem> {
     if !model.configured {
         // Nobody measures it any more and nobody renews its list: a consumer must not take it for a current one.
         return Err(Problem::not_found(
@@ -59,13 +90,17 @@ pub fn find(board: &Board, model: &ModelRef) -> Result<Arc<Published>, Problem> 
         )
         .hint("take the model out of the gateway, or put it back into the config; /decisions and /scorecards go on"));
     }
-    board.get(model.id.as_str()).ok_or_else(|| {
-        Problem::not_found(
-            "no-allowlist",
-            "no allowlist yet",
-            format!("no allowlist of {} was published yet", model.id),
-        )
-        .hint("the first sweep publishes it: wait for the schedule, or start one by POST /v1/sweeps")
+    let (found, whose) = match capability {
+        None => (board.get(model.id.as_str()), model.id.to_string()),
+        Some(name) => {
+            let capability = known_capability(setup, model, name)?;
+            let whose = format!("capability {capability} of {}", model.id);
+            (board.of_capability(model.id.as_str(), capability.as_str()), whose)
+        }
+    };
+    found.ok_or_else(|| {
+        Problem::not_found("no-allowlist", "no allowlist yet", format!("no allowlist of {whose} was published yet"))
+            .hint("the first sweep publishes it: wait for the schedule, or start one by POST /v1/sweeps")
     })
 }
 
@@ -107,9 +142,14 @@ pub fn http_date(at_us: Micros) -> Option<HeaderValue> {
 }
 
 /// The document with `evidence` per endpoint; `unlisted` holds the endpoints that stand on neither list.
-pub async fn detailed(app: &App, model: &ModelRef) -> Result<Response, Problem> {
-    let published = find(&app.state.board, model)?;
-    let views = app.state.standings.of(model.id.clone()).await;
+pub async fn detailed(
+    app: &App,
+    setup: &ApiSetup,
+    model: &ModelRef,
+    capability: Option<&str>,
+) -> Result<Response, Problem> {
+    let published = find(&app.state.board, setup, model, capability)?;
+    let views = app.state.standings.of(model.id.clone(), published.capability.clone()).await;
     let mut views = views.map_err(|error| Problem::internal("reading the standings", &error))?;
     let mut document: Map<String, Value> = serde_json::from_slice(&published.body)
         .map_err(|error| Problem::internal("reading the published allowlist", &error))?;

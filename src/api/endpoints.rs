@@ -3,9 +3,10 @@
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::allowlist::known_capability;
 use super::guard::App;
 use super::models::{ModelRef, json as answer};
-use super::params::{Param, Params};
+use super::params::{CAPABILITY, Param, Params};
 use super::problem::Problem;
 use super::series::known_endpoint;
 use super::state::{ApiSetup, EndpointView};
@@ -13,7 +14,7 @@ use crate::clock::rfc3339;
 use crate::domain::{Allowlist, Standing};
 
 /// Its parameters.
-pub const PARAMS: &[Param] = &[];
+pub const PARAMS: &[Param] = &[CAPABILITY];
 
 /// The endpoint with its evidence, its place on the list and its explanation.
 pub async fn get(
@@ -23,11 +24,16 @@ pub async fn get(
     endpoint: &str,
     query: Option<&str>,
 ) -> Result<Response, Problem> {
-    Params::read(query, PARAMS)?;
+    let params = Params::read(query, PARAMS)?;
     let id = known_endpoint(setup, model, endpoint)?;
-    let views = app.state.standings.of(model.id.clone()).await;
+    let capability = params.text(CAPABILITY).map(|name| known_capability(setup, model, name)).transpose()?;
+    let views = app.state.standings.of(model.id.clone(), capability.clone()).await;
     let views = views.map_err(|error| Problem::internal("reading the standings", &error))?;
-    let list = app.state.board.get(model.id.as_str()).filter(|_| model.configured);
+    let list = match &capability {
+        None => app.state.board.get(model.id.as_str()),
+        Some(capability) => app.state.board.of_capability(model.id.as_str(), capability.as_str()),
+    };
+    let list = list.filter(|_| model.configured);
     let list: Option<Allowlist> = list.and_then(|published| serde_json::from_slice(&published.body).ok());
     let entry = list.as_ref().and_then(|list| list.providers.iter().find(|entry| entry.id == id));
     let mut out = match views.into_iter().find(|view| view.id == id) {
@@ -37,6 +43,7 @@ pub async fn get(
     };
     out.insert("id".to_owned(), json!(id));
     out.insert("model".to_owned(), json!(model.id));
+    out.insert("capability".to_owned(), json!(capability));
     out.insert("rank".to_owned(), json!(entry.map(|e| e.rank)));
     out.insert("weight".to_owned(), json!(entry.map(|e| e.weight)));
     Ok(answer(&Value::Object(out)))

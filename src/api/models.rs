@@ -1,5 +1,7 @@
 //! `GET /v1/models`, and the way to everything below a model.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::access::{self, Need};
 use super::guard::{self, App, Shared};
@@ -20,6 +22,7 @@ use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::diagnostics::nearest;
 use crate::domain::ModelId;
+use crate::publish::Published;
 
 /// Where models are mounted.
 pub const PREFIX: &str = "/v1/models/";
@@ -74,10 +77,15 @@ pub async fn list(State(app): State<Shared>, request: Request) -> Result<Respons
 }
 
 fn one(state: &ApiState, model: &ModelConfig) -> Value {
-    let list = state.board.get(model.id.as_str()).map(|p| {
+    let shown = |p: Arc<Published>| {
+        let query = p.capability.as_ref().map(|c| format!("?capability={c}")).unwrap_or_default();
         json!({"version": p.revision, "etag": p.etag, "issued_at": rfc3339(p.issued_at_us),
-               "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist", model.id)})
-    });
+               "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist{query}", model.id)})
+    };
+    let list = state.board.get(model.id.as_str()).map(shown);
+    let capabilities: Map<String, Value> = (model.policy.capabilities.iter())
+        .map(|c| (c.to_string(), json!(state.board.of_capability(model.id.as_str(), c.as_str()).map(shown))))
+        .collect();
     let endpoints: Vec<Value> = model
         .endpoints
         .iter()
@@ -87,7 +95,7 @@ fn one(state: &ApiState, model: &ModelConfig) -> Value {
         })
         .collect();
     json!({"id": model.id, "aliases": model.aliases, "public_name": model.public_name, "reference": model.reference,
-           "endpoints": endpoints, "allowlist": list})
+           "endpoints": endpoints, "allowlist": list, "capabilities": capabilities})
 }
 
 /// Everything below `/v1/models/`. Lies outside all layers for the sake of the allowlist; the other resources are
@@ -102,7 +110,7 @@ pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
         }
         Ok((target, _)) => {
             // Evidence is not part of what `public_read` opens.
-            let bare = !allowlist::wants_detail(parts.uri.query()).unwrap_or(false);
+            let bare = !allowlist::wanted(parts.uri.query()).is_ok_and(|wanted| wanted.detail);
             let need = match target.resource {
                 Resource::Order { .. } => Need::Admin,
                 Resource::Allowlist if bare => Need::Allowlist,
@@ -161,7 +169,7 @@ fn plain_allowlist(app: &App, parts: &Parts, name: &str) -> Result<Response, Pro
     let setup = app.state.setup.load();
     access::check(&app.state, parts, Need::Allowlist)?;
     let model = resolve(&app.state, &setup, name)?;
-    let published = allowlist::find(&app.state.board, &model)?;
+    let published = allowlist::find(&app.state.board, &setup, &model, None)?;
     Ok(allowlist::plain(&published, &parts.headers))
 }
 
@@ -170,9 +178,12 @@ async fn below(app: &App, parts: &Parts, body: Body, target: &Target) -> Result<
     let model = resolve(&app.state, &setup, &target.model)?;
     let query = parts.uri.query();
     match &target.resource {
-        Resource::Allowlist if allowlist::wants_detail(query)? => allowlist::detailed(app, &model).await,
         Resource::Allowlist => {
-            let published = allowlist::find(&app.state.board, &model)?;
+            let allowlist::Wanted { detail, capability } = allowlist::wanted(query)?;
+            if detail {
+                return allowlist::detailed(app, &setup, &model, capability.as_deref()).await;
+            }
+            let published = allowlist::find(&app.state.board, &setup, &model, capability.as_deref())?;
             Ok(allowlist::plain(&published, &parts.headers))
         }
         Resource::Decisions => decisions::list(app, &model, query).await,

@@ -44,7 +44,7 @@ params! {
     STATE = "state": "Only sweeps in this state: running, done or closed", "done";
     OPEN = "open": "true: only alarms that are open", "true";
     DETAIL = "detail": "1: adds `evidence` to every endpoint, and the endpoints that are not listed", "1";
-    CAPABILITY = "capability": "A list for one capability; comes with a later version", "tools";
+    CAPABILITY = "capability": "Of the list of this capability (a tag in the policy's `capabilities`), not of the model's own", "tools";
     WAIT = "wait": "Long-poll; comes with a later version", "30s";
 }
 

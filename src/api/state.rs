@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::config::{ModelConfig, Server};
 use crate::domain::{
-    Allowlist, Decision, EndpointId, Micros, ModelId, Order, Override, Scorecard, Standing, SuiteDigest, SuiteName,
-    Verb,
+    Allowlist, Capability, Decision, EndpointId, Micros, ModelId, Order, Override, Scorecard, Standing, SuiteDigest,
+    SuiteName, Verb,
 };
 use crate::metrics::Metrics;
 use crate::progress::Progress;
@@ -100,11 +100,11 @@ pub struct EndpointView {
 
 /// Gives the standings of a model's endpoints, in configuration order. The daemon implements it.
 pub trait StandingsView: Send + Sync {
-    /// The endpoints of a model.
+    /// The endpoints of a model, as they stand on its own list or on that of a capability.
     ///
     /// # Errors
     /// A sentence about what cannot be read.
-    fn of(&self, model: ModelId) -> BoxFuture<'_, Result<Vec<EndpointView>, String>>;
+    fn of(&self, model: ModelId, capability: Option<Capability>) -> BoxFuture<'_, Result<Vec<EndpointView>, String>>;
 }
 
 /// Gives scorecards over a window. The daemon implements it.

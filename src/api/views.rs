@@ -109,11 +109,12 @@ fn put_body(into: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
 /// A decision.
 #[must_use]
 pub fn decision(decision: &Decision) -> Value {
-    let Decision { id, model, endpoint, sweep, at_us, kind, from, to, suite, reason, evidence } = decision;
+    let Decision { id, model, endpoint, capability, sweep, at_us, kind, from, to, suite, reason, evidence } = decision;
     let mut out = Map::new();
     out.insert("id".to_owned(), json!(id));
     out.insert("model".to_owned(), json!(model));
     out.insert("endpoint".to_owned(), json!(endpoint));
+    out.insert("capability".to_owned(), json!(capability));
     put_time(&mut out, "at", Some(*at_us));
     out.insert("kind".to_owned(), json!(kind));
     out.insert("from".to_owned(), json!(from));
@@ -146,6 +147,7 @@ pub fn alarm(alarm: &Alarm) -> Value {
     out.insert("kind".to_owned(), json!(alarm.key.kind));
     out.insert("model".to_owned(), json!(alarm.key.model));
     out.insert("endpoint".to_owned(), json!(alarm.key.endpoint));
+    out.insert("capability".to_owned(), json!(alarm.key.capability));
     out.insert("open".to_owned(), json!(alarm.closed_at_us.is_none()));
     out.insert("text".to_owned(), json!(alarm.text));
     put_time(&mut out, "opened_at", Some(alarm.opened_at_us));

@@ -35,8 +35,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Show rates, intervals, faults, latency and cost per endpoint and suite.
     Scorecard(ScorecardArgs),
-    /// Show the current allowlist of a model.
-    Allowlist(ModelArgs),
+    /// Show the current allowlist of a model, or of one of its capabilities.
+    Allowlist(AllowlistArgs),
     /// Show decisions, newest first.
     Decisions(DecisionsArgs),
     /// Say why an endpoint stands where it stands, the counts behind it, what would change it, and what is promised.
@@ -198,10 +198,13 @@ pub struct ScorecardArgs {
 
 /// `allowlist`.
 #[derive(Debug, Args)]
-pub struct ModelArgs {
+pub struct AllowlistArgs {
     /// The model; may be left out when there is one only.
     #[arg(long)]
     pub model: Option<String>,
+    /// The list of this capability, a tag in the policy's `capabilities`; the model's own without it.
+    #[arg(long, value_name = "TAG")]
+    pub capability: Option<String>,
 }
 
 /// `decisions`.
@@ -222,6 +225,9 @@ pub struct ExplainArgs {
     pub model: String,
     /// Only this endpoint; all of them without it.
     pub endpoint: Option<String>,
+    /// On the list of this capability, a tag in the policy's `capabilities`; on the model's own without it.
+    #[arg(long, value_name = "TAG")]
+    pub capability: Option<String>,
 }
 
 /// `plan`.

@@ -10,12 +10,14 @@ pub async fn run(cli: &Cli, args: &ExplainArgs) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let model = setup::model(&config, Some(&args.model))?;
     let only = args.endpoint.as_deref().map(|name| setup::endpoint(model, name)).transpose()?;
+    let capability = args.capability.as_deref().map(|name| setup::capability(model, name)).transpose()?;
     let id = model.id.clone();
     let clock = setup::clock();
     let store = setup::store_if_any(&config).await?;
     let runtime = setup::runtime(config, &clock)?;
     let Some(model) = runtime.models.get(&id) else { return Err(CliError::Failed(format!("{id} is not configured"))) };
-    let explained = daemon::explained(store.as_ref(), &runtime, model, only.as_ref(), clock.now_us()).await;
+    let explained =
+        daemon::explained(store.as_ref(), &runtime, model, (only.as_ref(), capability.as_ref()), clock.now_us()).await;
     if let Some(store) = &store {
         store.close().await;
     }
@@ -34,7 +36,8 @@ fn text(explained: &Explained) -> String {
         None => "no schedule".to_owned(),
     };
     let list = explained.revision.map_or("no list yet".to_owned(), |n| format!("list revision {n}"));
-    let mut out = format!("{}: {rhythm}, {list}", explained.model);
+    let of = explained.capability.as_ref().map(|c| format!(", capability {c}")).unwrap_or_default();
+    let mut out = format!("{}{of}: {rhythm}, {list}", explained.model);
     for endpoint in &explained.endpoints {
         out.push_str("\n\n");
         let text = endpoint.parts.text();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::args::{AttemptArgs, AttemptsArgs, Cli, DecisionsArgs, ModelArgs};
+use super::args::{AllowlistArgs, AttemptArgs, AttemptsArgs, Cli, DecisionsArgs};
 use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::api::views;
@@ -11,14 +11,19 @@ use crate::domain::{Allowlist, Attempt, EndpointId, Fault, SweepId, Try};
 use crate::store::{AttemptFilter, Store};
 
 /// `allowlist`: the stored bytes with `--json`, a table without.
-pub async fn allowlist(cli: &Cli, args: &ModelArgs) -> Result<Exit, CliError> {
+pub async fn allowlist(cli: &Cli, args: &AllowlistArgs) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let model = setup::model(&config, args.model.as_deref())?;
+    let capability = args.capability.as_deref().map(|name| setup::capability(model, name)).transpose()?;
     let store = setup::store(&config).await?;
-    let stored = store.allowlist(&model.id, None).await.map_err(CliError::failed)?;
+    let stored = match &capability {
+        None => store.allowlist(&model.id, None).await,
+        Some(capability) => store.capability_list(&model.id, capability).await,
+    };
     store.close().await;
-    let Some(stored) = stored else {
-        output::note(&format!("no list of {} yet: run `exactod sweep` or `exactod serve` first", model.id));
+    let Some(stored) = stored.map_err(CliError::failed)? else {
+        let of = capability.map(|c| format!("capability {c} of ")).unwrap_or_default();
+        output::note(&format!("no list of {of}{} yet: run `exactod sweep` or `exactod serve` first", model.id));
         return Ok(Exit::No);
     };
     if cli.json {
@@ -32,8 +37,9 @@ pub async fn allowlist(cli: &Cli, args: &ModelArgs) -> Result<Exit, CliError> {
         table.add_row([e.rank.to_string(), e.id.to_string(), e.tier.clone(), e.weight.to_string(), slugs]);
     }
     output::line(&format!(
-        "{} revision {} ({}), issued {}, expires {}\n{table}",
+        "{}{} revision {} ({}), issued {}, expires {}\n{table}",
         list.model,
+        list.capability.as_ref().map(|c| format!(", capability {c},")).unwrap_or_default(),
         list.version,
         list.mode.name(),
         list.issued_at,

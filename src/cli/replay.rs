@@ -66,6 +66,9 @@ fn text(r: &Replayed) -> String {
         r.decisions,
         r.revisions
     );
+    if r.capability_revisions > 0 {
+        let _ = write!(out, " and {} of capabilities", r.capability_revisions);
+    }
     match (&r.difference, &r.counterfactual) {
         (Some(_), _) => out.push_str(": DIFFERENT"),
         (None, None) => out.push_str(": equal, byte for byte"),
@@ -126,6 +129,7 @@ mod tests {
             sweeps: 7,
             decisions: 9,
             revisions: 4,
+            capability_revisions: 0,
             note: None,
             difference: None,
             counterfactual: None,
@@ -155,6 +159,12 @@ mod tests {
           - stored:   …"weight":99
           + replayed: …"weight":100
         "#);
+    }
+
+    #[test]
+    fn the_lists_of_capabilities_are_counted_apart() {
+        let text = text(&Replayed { capability_revisions: 3, ..replayed() });
+        assert!(text.contains("4 revision(s) and 3 of capabilities: equal"), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ModelConfig};
 use crate::daemon::{self, Runtime, Service, ServiceError, ServiceOptions, Signals};
 use crate::diagnostics::nearest;
-use crate::domain::EndpointId;
+use crate::domain::{Capability, EndpointId};
 use crate::runner::Ids;
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -196,6 +196,18 @@ pub fn endpoint(model: &ModelConfig, name: &str) -> Result<EndpointId, CliError>
     let found = model.endpoints.iter().find(|e| e.id.as_str() == name).map(|e| e.id.clone());
     found.ok_or_else(|| {
         CliError::Usage(format!("{} has no endpoint {name:?} ({})", model.id, did_you_mean(name, known(), known())))
+    })
+}
+
+/// The capability of a model that an option names: one that its policy asks for.
+pub fn capability(model: &ModelConfig, name: &str) -> Result<Capability, CliError> {
+    let known = || model.policy.capabilities.iter().map(Capability::as_str);
+    model.policy.capabilities.iter().find(|c| c.as_str() == name).cloned().ok_or_else(|| {
+        let hint = match known().next() {
+            Some(_) => did_you_mean(name, known(), known()),
+            None => "policy.capabilities is empty".to_owned(),
+        };
+        CliError::Usage(format!("{} has no list of capability {name:?} ({hint})", model.id))
     })
 }
 

@@ -502,7 +502,7 @@ pub static POLICY: Section = Section {
             "capabilities",
             Texts,
             Default("[]"),
-            "Case tags for which a list of their own is published. Not supported yet: must be empty.",
+            "Case tags for which a list of their own is published, at most 16 (docs/decisions.md, \"Lists per capability\").",
         ),
         key(
             "reference_may_fall",

@@ -222,5 +222,6 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },
         digest: sha256_hex(text.as_bytes()),
         named_suites,
+        named_capabilities: policy::named_capabilities(root),
     }
 }

@@ -24,6 +24,7 @@ mod server;
 mod tests;
 pub mod tokens;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
-use crate::domain::{Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
+use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
 
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
 pub use schedules::ONBOARDING_NAME;
@@ -69,6 +70,8 @@ pub struct Config {
     pub digest: String,
     /// Suites that the file names, for [`Config::check_suites`].
     named_suites: Vec<NamedSuite>,
+    /// Capabilities that the file names, for [`Config::check_capabilities`].
+    named_capabilities: Vec<NamedCapability>,
 }
 
 /// `[server]`
@@ -234,6 +237,14 @@ struct NamedSuite {
     place: Place,
 }
 
+/// A place where the file names a capability: for a model, or for all that have no list of their own.
+#[derive(Debug, Clone)]
+struct NamedCapability {
+    capability: Capability,
+    model: Option<ModelId>,
+    place: Place,
+}
+
 impl Config {
     /// Finds a model by id or alias.
     #[must_use]
@@ -245,6 +256,35 @@ impl Config {
     #[must_use]
     pub fn check_suites(&self, known: &[SuiteName]) -> Diagnostics {
         unknown_suites(&self.path, &self.named_suites, known)
+    }
+
+    /// The capabilities that no case of a model's suites carries the tag of: nothing could be decided about them.
+    /// `tags`: those of the cases of the suites that judge a model.
+    #[must_use]
+    pub fn check_capabilities(&self, tags: impl Fn(&ModelConfig) -> BTreeSet<String>) -> Diagnostics {
+        let mut out = Diagnostics::default();
+        for model in self.models.iter().filter(|m| !m.policy.capabilities.is_empty()) {
+            let known = tags(model);
+            for capability in model.policy.capabilities.iter().filter(|c| !known.contains(c.as_str())) {
+                let named = self.named_capabilities.iter().filter(|n| n.capability == *capability);
+                // The model's own key, if it has one, goes before that of [policy].
+                let place = named
+                    .filter(|n| n.model.as_ref().is_none_or(|id| *id == model.id))
+                    .max_by_key(|n| n.model.is_some());
+                let hint = match nearest(capability.as_str(), known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if known.is_empty() => "its suites have no tags: see `tags` in docs/suites.md".to_owned(),
+                    None => format!("tags there: {}", known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+                };
+                out.push(Diagnostic {
+                    file: self.path.clone(),
+                    place: place.map(|n| n.place.clone()),
+                    message: format!("no case of the suites that judge {} has the tag `{capability}`", model.id),
+                    hint: Some(hint),
+                });
+            }
+        }
+        out
     }
 }
 

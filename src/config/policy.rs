@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::domain::policy::{CaseBudgets, Pool, Quarantine, RankBy, SuitePolicy, Undecided};
-use crate::domain::{Policy, SuiteName};
+use crate::domain::{Capability, ModelId, Policy, SuiteName};
 
 use super::reader::{Span, View};
-use super::{NamedSuite, durations};
+use super::{NamedCapability, NamedSuite, durations};
 
 /// Reads `[policy]`.
 pub(super) fn read_base(root: &View<'_>, named_suites: &mut Vec<NamedSuite>) -> Policy {
@@ -51,6 +51,26 @@ pub(super) fn read_model(
         view.reader.problem(&place(&view, key), problem_text(key, &reason), hint);
     }
     policy
+}
+
+/// Where the file names capabilities: in `[policy]`, and in the models' own keys. Their names were read before.
+pub(super) fn named_capabilities(root: &View<'_>) -> Vec<NamedCapability> {
+    let of = |view: &View<'_>, model: Option<ModelId>| -> Vec<NamedCapability> {
+        let tags = view.child("policy").texts("capabilities").unwrap_or_default().into_iter();
+        let named = |(tag, span): (&str, Span)| {
+            let (model, place) = (model.clone(), view.reader.place(&span));
+            Some(NamedCapability { capability: Capability::new(tag).ok()?, model, place })
+        };
+        tags.filter_map(named).collect()
+    };
+    let models = root.children("model");
+    let id = |view: &View<'_>| ModelId::new(view.text("id")?.0).ok();
+    let own = models.iter().filter_map(|view| Some(of(view, Some(id(view)?)))).flatten();
+    of(root, None).into_iter().chain(own).collect()
+}
+
+fn capability(view: &View<'_>, tag: &str, span: &Span) -> Option<Capability> {
+    Capability::new(tag).map_err(|e| view.reader.problem(span, format!("capability `{tag}`: {e}"), "")).ok()
 }
 
 /// A list that must hold more endpoints than there are could never change: every exclusion would freeze it. Only what
@@ -128,7 +148,10 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
     set(undecided, view.text("undecided").and_then(|(word, _)| undecided_of(word)));
     set(rank_by, view.text("rank_by").and_then(|(word, _)| rank_of(word)));
     apply_cases(&view.child("cases"), cases);
-    apply_later(view, capabilities, quarantine);
+    if let Some(tags) = view.texts("capabilities") {
+        *capabilities = tags.into_iter().filter_map(|(tag, span)| capability(view, tag, &span)).collect();
+    }
+    apply_later(view, quarantine);
     for (name, span, below) in view.named_children("suites") {
         match SuiteName::new(name) {
             Err(e) => view.reader.problem(&span, e.to_string(), ""),
@@ -158,15 +181,8 @@ fn apply_cases(view: &View<'_>, cases: &mut CaseBudgets) {
 }
 
 /// Keys that are understood and may only be off in this version.
-fn apply_later(view: &View<'_>, capabilities: &mut Vec<String>, quarantine: &mut Quarantine) {
+fn apply_later(view: &View<'_>, quarantine: &mut Quarantine) {
     let r = view.reader;
-    if let Some(tags) = view.texts("capabilities") {
-        if !tags.is_empty() {
-            let message = "`capabilities` is not supported yet in this version: lists by capability";
-            r.problem(&view.span_of("capabilities"), message, "leave it empty");
-        }
-        *capabilities = tags.into_iter().map(|(tag, _)| tag.to_owned()).collect();
-    }
     let below = view.child("quarantine");
     if below.flag("enabled") == Some(true) {
         let message = "`quarantine` is not supported yet in this version: it needs live traffic";

@@ -79,6 +79,7 @@ pub(super) fn issue(
         allowlist: Allowlist {
             schema: ALLOWLIST_SCHEMA.to_owned(),
             model,
+            capability: None,
             version: prev.map_or(0, |p| p.version).max(above.unwrap_or(0)) + 1,
             issued_at: rfc3339(now_us),
             expires_at: rfc3339(now_us.saturating_add(VALIDITY_US)),
@@ -272,7 +273,7 @@ fn label(state: &EndpointState) -> &'static str {
 /// The document's bytes: JSON in the order of the fields, without white space. Equal documents give equal bytes.
 #[must_use]
 pub fn render(list: &Allowlist) -> String {
-    let Allowlist { schema, model, version, issued_at, expires_at, mode, providers, excluded } = list;
+    let Allowlist { schema, model, capability, version, issued_at, expires_at, mode, providers, excluded } = list;
     let mode = match mode {
         AllowlistMode::Normal => "normal",
         AllowlistMode::Frozen => "frozen",
@@ -289,9 +290,17 @@ pub fn render(list: &Allowlist) -> String {
         .iter()
         .map(|ExcludedEntry { id, reason, since }| json!({"id": id.as_str(), "reason": reason, "since": since}))
         .collect();
-    json!({
-        "schema": schema, "model": model, "version": version, "issued_at": issued_at, "expires_at": expires_at,
-        "mode": mode, "providers": providers, "excluded": excluded,
-    })
-    .to_string()
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), json!(schema));
+    document.insert("model".to_owned(), json!(model));
+    if let Some(capability) = capability {
+        document.insert("capability".to_owned(), json!(capability));
+    }
+    document.insert("version".to_owned(), json!(version));
+    document.insert("issued_at".to_owned(), json!(issued_at));
+    document.insert("expires_at".to_owned(), json!(expires_at));
+    document.insert("mode".to_owned(), json!(mode));
+    document.insert("providers".to_owned(), Value::Array(providers));
+    document.insert("excluded".to_owned(), Value::Array(excluded));
+    Value::Object(document).to_string()
 }

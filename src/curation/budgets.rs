@@ -40,13 +40,16 @@ pub fn participants(
         .filter(|id| {
             let Some(endpoint) = state.endpoints.get(*id) else { return false };
             let reading = read(state, policy, endpoint);
-            endpoint.configured && own_budget(endpoint, &reading, policy, 0, occasion) > 0
+            let wanted = |(cases, _): (u32, Need)| cases.max(own_budget(endpoint, &reading, policy, 0, occasion));
+            endpoint.configured && wanted(for_capabilities(state, policy, id, None, occasion)) > 0
         })
         .cloned()
         .collect()
 }
 
 /// Cases per suite for every endpoint that is asked, by id. No endpoint is asked more cases than a suite has.
+///
+/// An endpoint is asked as much as the list that needs most of it asks: the model's own, or that of a capability.
 #[must_use]
 pub fn budgets(
     state: &ModelState,
@@ -63,12 +66,13 @@ pub fn budgets(
             .iter()
             .map(|(id, endpoint, reading)| {
                 let asked = endpoint.suites.get(suite).map_or(0, |e| e.cases);
-                let mut cases = own_budget(endpoint, reading, policy, asked, occasion).min(*size);
+                let (wanted, need) = for_capabilities(state, policy, id, Some(suite), occasion);
+                let mut cases = own_budget(endpoint, reading, policy, asked, occasion).max(wanted).min(*size);
                 // The comparison of a first sweep is not worth much: it is for ranking, and small.
                 if cold && policy.pool == Pool::Wide && is_undecided(endpoint.standing) {
                     cases = cases.min(policy.cases.standard);
                 }
-                Share { id, endpoint, need: Need::of(endpoint, reading, policy), cases }
+                Share { id, endpoint, need: Need::of(endpoint, reading, policy).max(need), cases }
             })
             .filter(|share| share.cases > 0)
             .collect();
@@ -92,7 +96,7 @@ struct Share<'a> {
 }
 
 /// What an endpoint wants of the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
     /// Nothing but company.
     None,
@@ -177,6 +181,25 @@ fn by_merit(shares: &[Share<'_>], state: &ModelState, policy: &Policy, anchors: 
         .collect();
     order.sort_by(|a, b| a.1.cmp(&b.1).then(a.2.cmp(&b.2)).then(b.3.total_cmp(&a.3)));
     order.into_iter().map(|(place, class, ..)| (place, class)).collect()
+}
+
+/// The most that any capability asks of an endpoint: its own budget by where it stands there, in the suites that judge
+/// the capability. The cap counts the cases that carry its tag.
+fn for_capabilities(
+    state: &ModelState,
+    policy: &Policy,
+    id: &EndpointId,
+    suite: Option<&SuiteName>,
+    occasion: Occasion,
+) -> (u32, Need) {
+    let concerned = state.capabilities.values().filter(|c| suite.is_none_or(|suite| c.suites.contains_key(suite)));
+    let of = |capability: &ModelState| {
+        let endpoint = capability.endpoints.get(id).filter(|e| e.configured)?;
+        let reading = read(capability, policy, endpoint);
+        let asked = suite.and_then(|suite| endpoint.suites.get(suite)).map_or(0, |e| e.cases);
+        Some((own_budget(endpoint, &reading, policy, asked, occasion), Need::of(endpoint, &reading, policy)))
+    };
+    concerned.filter_map(of).fold((0, Need::None), |a, b| (a.0.max(b.0), a.1.max(b.1)))
 }
 
 /// The budget by standing, before anybody is asked more for the sake of others. `asked`: cases of the suite since the

@@ -2,12 +2,12 @@
 //!
 //! Layout: 4 bytes of magic, one of version, the fields in declared order, 8 bytes of checksum (FNV-1a). Counts are
 //! LEB128; evidence is raw little-endian f64; sums, which are mostly small whole numbers, are LEB128 of the reversed bits
-//! (2 bytes instead of 8). At most
-//! 1 kB per endpoint and suite.
+//! (2 bytes instead of 8). At most 1 kB per endpoint and suite. Capabilities follow the endpoints, each a name and a
+//! state; a state without any has the same bytes as before there were capabilities.
 
 use std::collections::BTreeMap;
 
-use crate::domain::{EndpointId, Override, Standing, SuiteDigest, SuiteName, SweepId};
+use crate::domain::{Capability, EndpointId, Override, Standing, SuiteDigest, SuiteName, SweepId};
 use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
@@ -16,6 +16,8 @@ use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, Us
 const MAGIC: &[u8; 4] = b"xcur";
 /// Version 1 kept 32 clusters of cases; they are read as clusters with short keys.
 const VERSION: u8 = 2;
+/// Set in the byte of the version when capabilities follow.
+const WITH_CAPABILITIES: u8 = 0x80;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Longest text accepted, in bytes: sentences are far shorter.
@@ -44,25 +46,16 @@ fn checksum(bytes: &[u8]) -> u64 {
 /// Writes a state. Equal states give equal bytes.
 #[must_use]
 pub fn encode(state: &ModelState) -> Vec<u8> {
-    let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen } = state;
-    let mut out = Writer(Vec::with_capacity(256 + endpoints.len() * 1024));
+    let mut out = Writer(Vec::with_capacity(256 + state.endpoints.len() * (1 + state.capabilities.len()) * 1024));
     out.0.extend_from_slice(MAGIC);
-    out.0.push(VERSION);
-    out.count(*sweeps_folded);
-    out.option(last_sweep.as_ref(), |out, id| out.0.extend_from_slice(id.0.as_bytes()));
-    out.count(suites.len() as u64);
-    for (name, digest) in suites {
-        out.text(name.as_str());
-        out.text(digest.as_str());
-    }
-    out.option(frozen.as_ref(), |out, Freeze { since_us, reason }| {
-        out.time(*since_us);
-        out.text(reason);
-    });
-    out.count(endpoints.len() as u64);
-    for (id, endpoint) in endpoints {
-        out.text(id.as_str());
-        out.endpoint(endpoint);
+    out.0.push(if state.capabilities.is_empty() { VERSION } else { VERSION | WITH_CAPABILITIES });
+    out.model(state);
+    if !state.capabilities.is_empty() {
+        out.count(state.capabilities.len() as u64);
+        for (capability, state) in &state.capabilities {
+            out.text(capability.as_str());
+            out.model(state);
+        }
     }
     let sum = checksum(&out.0);
     out.0.extend_from_slice(&sum.to_le_bytes());
@@ -113,6 +106,27 @@ impl Writer {
         for (key, count) in histogram {
             self.0.extend_from_slice(&key.to_le_bytes());
             self.count(*count);
+        }
+    }
+
+    /// All but its capabilities.
+    fn model(&mut self, state: &ModelState) {
+        let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: _ } = state;
+        self.count(*sweeps_folded);
+        self.option(last_sweep.as_ref(), |out, id| out.0.extend_from_slice(id.0.as_bytes()));
+        self.count(suites.len() as u64);
+        for (name, digest) in suites {
+            self.text(name.as_str());
+            self.text(digest.as_str());
+        }
+        self.option(frozen.as_ref(), |out, Freeze { since_us, reason }| {
+            out.time(*since_us);
+            out.text(reason);
+        });
+        self.count(endpoints.len() as u64);
+        for (id, endpoint) in endpoints {
+            self.text(id.as_str());
+            self.endpoint(endpoint);
         }
     }
 
@@ -228,7 +242,8 @@ fn standing_code(standing: Standing) -> u8 {
 /// [`DecodeError`] when the bytes are foreign, of another version, cut or damaged.
 pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(DecodeError::Foreign)?;
-    let version = *rest.first().ok_or(DecodeError::Foreign)?;
+    let mark = *rest.first().ok_or(DecodeError::Foreign)?;
+    let version = mark & !WITH_CAPABILITIES;
     if !(1..=VERSION).contains(&version) {
         return Err(DecodeError::Version(version));
     }
@@ -240,7 +255,13 @@ pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
         return Err(DecodeError::Damaged("wrong checksum"));
     }
     let mut reader = Reader(&body[1..], version);
-    let state = reader.model()?;
+    let mut state = reader.model()?;
+    if mark != version {
+        state.capabilities = reader.map(|r| {
+            let name = id(Capability::new(r.text()?))?;
+            Ok((name, r.model()?))
+        })?;
+    }
     if reader.0.is_empty() { Ok(state) } else { Err(DecodeError::Damaged("bytes left over")) }
 }
 
@@ -335,7 +356,7 @@ impl<'a> Reader<'a> {
             let name = id(EndpointId::new(r.text()?))?;
             Ok((name, r.endpoint()?))
         })?;
-        Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen })
+        Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: BTreeMap::new() })
     }
 
     fn endpoint(&mut self) -> Read<EndpointState> {

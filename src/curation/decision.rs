@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Decision, DecisionKind, EndpointId, Micros, ModelId, Standing, SuiteName, SweepId};
+use crate::domain::{Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Standing, SuiteName, SweepId};
 
 /// A decision as curation makes it: the joiner adds its id and the model.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,11 +29,11 @@ pub struct NewDecision {
 }
 
 impl NewDecision {
-    /// Gives it an identity.
+    /// Gives it an identity and its list: a capability's, or the model's own.
     #[must_use]
-    pub fn into_decision(self, id: Uuid, model: ModelId) -> Decision {
+    pub fn into_decision(self, id: Uuid, model: ModelId, capability: Option<Capability>) -> Decision {
         let NewDecision { endpoint, sweep, at_us, kind, from, to, suite, reason, evidence } = self;
-        Decision { id, model, endpoint, sweep, at_us, kind, from, to, suite, reason, evidence }
+        Decision { id, model, endpoint, capability, sweep, at_us, kind, from, to, suite, reason, evidence }
     }
 }
 

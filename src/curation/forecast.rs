@@ -134,6 +134,8 @@ pub fn with_newcomer(state: &ModelState, id: &EndpointId, now_us: i64) -> ModelS
 #[must_use]
 pub fn settled(scene: &Scene<'_>) -> ModelState {
     let mut state = prepared(scene);
+    // Nor do lists of capabilities ask for more then.
+    state.capabilities.clear();
     for endpoint in state.endpoints.values_mut() {
         if !endpoint.standing.is_decided() || endpoint.standing == Standing::Suspect {
             endpoint.standing = Standing::Admitted;

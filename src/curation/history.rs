@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
 use crate::domain::canonical::{sha256_hex, sha256_parts};
-use crate::domain::{Endpoint, EndpointId, Micros, ModelId, Order, Policy, Revision, SuiteDigest, SuiteName, SweepId};
+use crate::domain::{
+    Capability, Endpoint, EndpointId, Micros, ModelId, Order, Policy, Revision, SuiteDigest, SuiteName, SweepId,
+};
 
+use super::capabilities::Tagged;
 use super::ranking::Figures;
 
 /// Version of the rules: raised whenever equal input may give another state, decision or document than before, so that
@@ -36,6 +39,10 @@ pub struct Setting {
     pub suites: BTreeMap<SuiteName, SuiteDigest>,
     /// The rules of the decision.
     pub policy: Policy,
+    /// The capabilities that have lists of their own, with the cases that carry their tags: tags are no part of a
+    /// suite's identity, so they are kept here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capabilities: BTreeMap<Capability, Tagged>,
 }
 
 /// What happened.
@@ -75,6 +82,9 @@ pub enum Act {
         seq: u64,
         /// The last revision published before.
         revision: Revision,
+        /// The same of the capabilities' lists.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        capabilities: BTreeMap<Capability, Revision>,
     },
 }
 

@@ -32,6 +32,7 @@
 pub mod allowlist;
 pub mod anchors;
 pub mod budgets;
+pub mod capabilities;
 pub mod clusters;
 pub mod codec;
 pub mod decision;
@@ -58,6 +59,7 @@ mod tests;
 pub use allowlist::{Draft, allowlist, frozen_alarm, render};
 pub use anchors::anchors;
 pub use budgets::{Occasion, budgets, participants};
+pub use capabilities::{Part, Tagged, capability_anchors, capability_state};
 pub use codec::{DecodeError, decode, encode};
 pub use decision::{AlarmKind, AlarmNote, NewDecision};
 pub use explain::{evidence, explain_now};

@@ -40,6 +40,8 @@ pub struct Scene<'a> {
     pub now_us: Micros,
     /// Sweeps a year by the schedules; `None` without one.
     pub sweeps_per_year: Option<f64>,
+    /// Of a capability's state: how many cases of each suite carry its tag; `None`: all count.
+    pub tagged: Option<&'a BTreeMap<SuiteName, u32>>,
 }
 
 impl Scene<'_> {
@@ -47,6 +49,13 @@ impl Scene<'_> {
     #[must_use]
     pub fn sweeps_per_day(&self) -> Option<f64> {
         self.sweeps_per_year.filter(|n| *n > 0.0).map(|n| n / DAYS_PER_YEAR)
+    }
+
+    /// Of so many cases of a suite those that count, on average of all permutations.
+    fn counted(&self, suite: &SuiteName, cases: u32) -> u64 {
+        let Some(tagged) = self.tagged else { return u64::from(cases) };
+        let (of, size) = (tagged.get(suite).copied().unwrap_or(0), self.sizes.get(suite).copied().unwrap_or(0));
+        (f64::from(cases) * f64::from(of) / f64::from(size.max(1))).round() as u64
     }
 
     /// The occasion of the n-th coming sweep, from 0. Without a schedule sweeps follow each other.
@@ -289,8 +298,9 @@ fn sweeps_until(scene: &Scene<'_>, id: &EndpointId, further: Further, goal: Goal
         let endpoint = state.endpoints.get_mut(id)?;
         for (suite, drift) in &drifts {
             let cases = shares.get(suite).and_then(|of| of.first()).map_or(0, |share| share.cases);
+            let cases = scene.counted(suite, cases);
             if let Some(evidence) = endpoint.suites.get_mut(suite).filter(|_| cases > 0) {
-                take(evidence, drift, u64::from(cases));
+                take(evidence, drift, cases);
             }
         }
         let endpoint = state.endpoints.get(id)?;

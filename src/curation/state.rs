@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::clusters::Clusters;
 use crate::domain::policy::Pool;
-use crate::domain::{EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
+use crate::domain::{Capability, EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
 use crate::stats::bets::{K, Logs, Side, log_e_weighted};
 use crate::stats::detector::FRESH;
 use crate::stats::num::log_mean_exp;
@@ -37,6 +37,8 @@ pub struct ModelState {
     pub endpoints: BTreeMap<EndpointId, EndpointState>,
     /// Set while the common alarm holds all transitions and the list (statistics, 7.4).
     pub frozen: Option<Freeze>,
+    /// The states of the capabilities that have lists of their own; those of a capability are empty here.
+    pub capabilities: BTreeMap<Capability, ModelState>,
 }
 
 /// A held list.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::domain::{
-    Allowlist, AllowlistMode, Decision, EndpointId, Micros, Order, OutcomeRow, Policy, Revision, SweepPlan,
+    Allowlist, AllowlistMode, Capability, Decision, EndpointId, Micros, Order, OutcomeRow, Policy, Revision, SweepPlan,
 };
 
 use super::allowlist::{Draft, frozen_alarm, issue};
+use super::capabilities::{self, Part};
 use super::decision::{AlarmKind, AlarmNote, NewDecision};
 use super::fold::{SweepRecord, fold_sweep};
 use super::history::{Act, Record, Setting, decision_id};
@@ -32,6 +33,8 @@ pub struct Base {
     pub state: ModelState,
     /// The allowlist in force.
     pub list: Option<Allowlist>,
+    /// The newest lists of capabilities, also of those that the policy no longer asks for: their revisions go on.
+    pub lists: BTreeMap<Capability, Allowlist>,
     /// The setting of the last step, when it is known.
     pub setting: Option<Setting>,
 }
@@ -66,6 +69,8 @@ pub struct Stepped {
     pub governs: &'static [AlarmKind],
     /// The document to publish.
     pub draft: Option<Draft>,
+    /// Alarms and documents of the capabilities' lists.
+    pub capabilities: BTreeMap<Capability, Part>,
     /// Something came of it; else it need not be stored.
     pub is_news: bool,
 }
@@ -74,12 +79,16 @@ impl Stepped {
     /// What the next step builds on.
     #[must_use]
     pub fn into_base(self, at_us: Micros, before: Base, setting: Setting) -> Base {
+        let mut lists = before.lists;
+        let drafts = self.capabilities.into_iter().filter_map(|(name, part)| Some((name, part.draft?.allowlist)));
+        lists.extend(drafts);
         Base {
             seq: self.seq,
             at_us,
             mark_us: self.mark_us,
             state: self.state,
             list: self.draft.map(|d| d.allowlist).or(before.list),
+            lists,
             setting: Some(setting),
         }
     }
@@ -109,14 +118,20 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
         Act::Configured => sync(&mut state, setting, at_us, &mut decisions),
         Act::Operator { order } => {
             sync(&mut state, setting, at_us, &mut decisions);
-            let (next, more) = operate(&state, order, at_us)?;
-            state = next;
-            decisions.extend(more);
+            match operate(&state, order, at_us) {
+                Ok((next, more)) => {
+                    state = next;
+                    decisions.extend(more);
+                }
+                // One acknowledgement ends all holds, also where only a capability's list is held.
+                Err(Refused::NothingHeld) if capabilities::any_held(&state) => {}
+                Err(refused) => return Err(refused),
+            }
         }
         Act::Closed { sweep, ordinal, endpoints, why } => {
             decisions.extend(notes::closed(&state, (*sweep, *ordinal), endpoints, why, at_us));
         }
-        Act::Restored { seq, revision } => {
+        Act::Restored { seq, revision, .. } => {
             decisions.extend(notes::restored(base, *seq, *revision, at_us));
         }
         Act::Sweep { sweeps_per_year, .. } => {
@@ -142,14 +157,31 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     if governs == ALWAYS {
         alarms.extend(super::fold::standing_alarms(&state));
     }
-    let is_news = state != base.state || !decisions.is_empty() || draft.is_some();
+    let made = capabilities::step_all(base, input, &state);
+    if let Act::Operator { order: Order { endpoint: Some(endpoint), .. } } = &record.act
+        && let (Some(told), Some(decision)) = (capabilities::told(base, &made, endpoint), decisions.last_mut())
+    {
+        decision.evidence["capabilities"] = told;
+    }
+    let mut decisions: Vec<(Option<Capability>, NewDecision)> = decisions.into_iter().map(|d| (None, d)).collect();
+    let mut parts = BTreeMap::new();
+    if !matches!(record.act, Act::Refresh | Act::Closed { .. }) {
+        state.capabilities.clear();
+    }
+    for (capability, made) in made {
+        decisions.extend(made.decisions.into_iter().map(|d| (Some(capability.clone()), d)));
+        state.capabilities.insert(capability.clone(), made.state);
+        parts.insert(capability, made.part);
+    }
+    let publishes = draft.is_some() || parts.values().any(|part| part.draft.is_some());
+    let is_news = state != base.state || !decisions.is_empty() || publishes;
     let (seq, mark_us) = (base.seq + 1, at_us.max(base.mark_us + 1));
-    let named = |(index, decision): (usize, NewDecision)| {
+    let named = |(index, (capability, decision)): (usize, (Option<Capability>, NewDecision))| {
         let id = decision_id(&setting.model, seq, mark_us, index);
-        decision.into_decision(id, setting.model.clone())
+        decision.into_decision(id, setting.model.clone(), capability)
     };
     let decisions = decisions.into_iter().enumerate().map(named).collect();
-    Ok(Stepped { seq, mark_us, state, decisions, alarms, governs, draft, is_news })
+    Ok(Stepped { seq, mark_us, state, decisions, alarms, governs, draft, capabilities: parts, is_news })
 }
 
 fn sync(state: &mut ModelState, setting: &Setting, at_us: Micros, decisions: &mut Vec<NewDecision>) {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::mark::Seen;
 use super::runtime::{ModelRuntime, Runtime};
 use super::steps;
 use super::sweeper::{SweepError, Sweeper};
 use crate::config::ModelConfig;
 use crate::curation::{self, Act, Base, Input, ModelState, Record, Refused, Setting, Stepped};
-use crate::domain::{EndpointId, Micros, ModelId, OutcomeRow, Revision, Standing, SweepId, SweepPlan, SweepState};
+use crate::domain::{EndpointId, Micros, ModelId, OutcomeRow, Standing, SweepId, SweepPlan, SweepState};
 use crate::metrics::ModelWordLabels;
 use crate::store::{Alarm, AlarmKey, CurationCommit, Store, StoreError, SweepEnd};
 
@@ -204,15 +205,16 @@ pub(super) async fn restored(
     sweeper: &Sweeper,
     runtime: &Runtime,
     model: &ModelRuntime,
-    (seq, revision): (u64, Revision),
+    seen: Seen,
 ) -> Result<(), SweepError> {
     let now_us = sweeper.clock.now_us();
+    let Seen { seq, revision, capabilities } = seen;
     let base = steps::base(&sweeper.store, &model.config.id).await?;
     if base.list.as_ref().is_some_and(|list| list.version > revision) {
         return Ok(());
     }
     let setting = steps::setting(runtime, model);
-    let record = steps::record(sweeper, model, Act::Restored { seq, revision }, now_us).await?;
+    let record = steps::record(sweeper, model, Act::Restored { seq, revision, capabilities }, now_us).await?;
     step_outside(sweeper, (&setting, &record), &base, now_us).await.map(drop)
 }
 
@@ -221,7 +223,7 @@ pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: 
     let now_us = sweeper.clock.now_us();
     // Before the row: on a full disk the row cannot be written, and that is when the alarm is wanted.
     sweeper.metrics.set_alarms(model, kind, 1);
-    let key = AlarmKey { model: Some(model.clone()), endpoint: None, kind: kind.to_owned() };
+    let key = AlarmKey { model: Some(model.clone()), endpoint: None, capability: None, kind: kind.to_owned() };
     let alarm =
         Alarm { id: sweeper.ids.uuid(now_us), key, text: text.to_owned(), opened_at_us: now_us, closed_at_us: None };
     let opened = sweeper.store.set_alarms(&[alarm], &[], now_us).await?;
@@ -234,7 +236,7 @@ pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: 
 /// Closes an alarm of a model, if it is open.
 pub(super) async fn clear(sweeper: &Sweeper, model: &ModelId, kind: &str) -> Result<(), StoreError> {
     sweeper.metrics.set_alarms(model, kind, 0);
-    let key = AlarmKey { model: Some(model.clone()), endpoint: None, kind: kind.to_owned() };
+    let key = AlarmKey { model: Some(model.clone()), endpoint: None, capability: None, kind: kind.to_owned() };
     sweeper.store.set_alarms(&[], &[key], sweeper.clock.now_us()).await?;
     Ok(())
 }

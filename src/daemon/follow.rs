@@ -71,20 +71,28 @@ impl Follower {
         }
         put_lists_up(&self.sweeper).await?;
         for head in news {
-            let before = seen.get(&head.model).copied().unwrap_or_default();
+            let before = seen.get(&head.model).cloned().unwrap_or_default();
             if head.seq < before.seq {
                 self.went_back(head, before).await?;
             }
             let state = steps::state(&self.sweeper.store, &head.model).await?;
             gauges::show_standings(&self.sweeper.metrics, &head.model, &state);
             gauges::show_stored_alarms(&self.sweeper, &head.model).await?;
-            seen.insert(head.model.clone(), Seen { seq: head.seq, revision: self.published(&head.model) });
+            seen.insert(head.model.clone(), self.seen(head));
         }
         Ok(true)
     }
 
-    fn published(&self, model: &ModelId) -> u64 {
-        self.sweeper.board.get(model.as_str()).map_or(0, |list| list.revision)
+    /// How far a model has come, by its newest step and by what stands on the board.
+    fn seen(&self, head: &Head) -> Seen {
+        let mut seen = Seen { seq: head.seq, ..Seen::default() };
+        for list in self.sweeper.board.all().into_iter().filter(|list| list.model == head.model) {
+            match &list.capability {
+                None => seen.revision = list.revision,
+                Some(capability) => drop(seen.capabilities.insert(capability.clone(), list.revision)),
+            }
+        }
+        seen
     }
 
     /// The store ends before a step that it had reached.
@@ -93,8 +101,14 @@ impl Follower {
         let model = &head.model;
         error!(%model, step = head.seq, expected = before.seq, "the store went back: a backup was restored");
         let Some(configured) = runtime.models.get(model) else { return Ok(()) };
-        let revision = before.revision.max(self.published(model));
-        conclude::restored(&self.sweeper, &runtime, configured, (before.seq, revision)).await
+        let mut told = self.seen(head);
+        told.seq = before.seq;
+        told.revision = told.revision.max(before.revision);
+        for (capability, revision) in before.capabilities {
+            let known = told.capabilities.entry(capability).or_default();
+            *known = revision.max(*known);
+        }
+        conclude::restored(&self.sweeper, &runtime, configured, told).await
     }
 }
 
@@ -104,11 +118,14 @@ impl Follower {
 /// [`StoreError`].
 pub(super) async fn put_lists_up(sweeper: &Sweeper) -> Result<(), StoreError> {
     for stored in sweeper.store.current_allowlists().await? {
-        let known = sweeper.board.get(stored.model.as_str()).map_or(0, |p| p.revision);
-        if stored.list.revision > known {
+        let known = match &stored.capability {
+            None => sweeper.board.get(stored.model.as_str()),
+            Some(capability) => sweeper.board.of_capability(stored.model.as_str(), capability.as_str()),
+        };
+        if stored.list.revision > known.map_or(0, |p| p.revision) {
             let listed =
                 serde_json::from_str::<Allowlist>(&stored.list.document).map_or(0, |list| list.providers.len());
-            steps::put_up(sweeper, &stored.model, stored.list, listed);
+            steps::put_up(sweeper, (&stored.model, stored.capability), stored.list, listed);
         }
     }
     Ok(())

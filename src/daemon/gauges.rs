@@ -33,11 +33,13 @@ pub(super) async fn show_stored_alarms(sweeper: &Sweeper, model: &ModelId) -> Re
     Ok(())
 }
 
-/// Forgets the lists of models that are not configured any more: they are withdrawn, and nothing renews them.
+/// Forgets the lists of models and capabilities that are not configured any more: they are withdrawn, and nothing renews them.
 pub(super) fn forget_removed(sweeper: &Sweeper, runtime: &Runtime) {
     for list in sweeper.board.all() {
-        if !runtime.models.contains_key(&list.model) {
-            sweeper.metrics.forget_list(&list.model);
+        let model = runtime.models.get(&list.model);
+        let is_wanted = |name| model.is_some_and(|model| model.config.policy.capabilities.contains(name));
+        if model.is_none() || !list.capability.as_ref().is_none_or(is_wanted) {
+            sweeper.metrics.forget_list(&list.model, list.capability.as_ref());
         }
     }
 }
@@ -66,11 +68,12 @@ pub(super) async fn seed(sweeper: &Sweeper, runtime: &Runtime) -> Result<(), Swe
     for model in runtime.models.keys() {
         show_standings(&sweeper.metrics, model, &steps::state(&sweeper.store, model).await?);
     }
-    let mut open: BTreeMap<(ModelId, String), BTreeSet<String>> = BTreeMap::new();
+    let mut open: BTreeMap<(ModelId, String), BTreeSet<(String, String)>> = BTreeMap::new();
     for alarm in sweeper.store.open_alarms().await? {
         let endpoint = alarm.key.endpoint.map(|e| e.to_string()).unwrap_or_default();
         if let Some(model) = alarm.key.model {
-            open.entry((model, alarm.key.kind)).or_default().insert(endpoint);
+            let capability = alarm.key.capability.map(|c| c.to_string()).unwrap_or_default();
+            open.entry((model, alarm.key.kind)).or_default().insert((capability, endpoint));
         }
     }
     for ((model, kind), endpoints) in open {

@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::domain::{ModelId, Revision};
+use crate::domain::{Capability, ModelId, Revision};
 
 /// How far a model had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Seen {
     /// Its last step.
     pub(super) seq: u64,
     /// Its last revision.
     pub(super) revision: Revision,
+    /// The last revisions of its capabilities' lists.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) capabilities: BTreeMap<Capability, Revision>,
 }
 
 /// The file, where there can be one.
@@ -61,7 +64,7 @@ mod tests {
         let place = folder.path().join("store.db");
         let mark = Mark::of("sqlite://x", &place.display().to_string());
         assert!(mark.read().is_empty());
-        let seen = BTreeMap::from([(ModelId::new("lab/m").unwrap(), Seen { seq: 4, revision: 2 })]);
+        let seen = BTreeMap::from([(ModelId::new("lab/m").unwrap(), Seen { seq: 4, revision: 2, ..Seen::default() })]);
         mark.write(&seen);
         assert_eq!(mark.read(), seen);
         std::fs::write(folder.path().join("store.db.mark"), "{").unwrap();

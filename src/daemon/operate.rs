@@ -54,7 +54,9 @@ async fn once(
     sweeper.store.commit_curation(model, at_us, &commit).await?;
     steps::announce(sweeper, model, &stepped);
     let list = stepped.draft.as_ref().map(|d| &d.allowlist).or(base.list.as_ref());
-    let message = stepped.decisions.last().map(|d| d.reason.clone()).unwrap_or_default();
+    // What is said of the model's own list; an acknowledgement may concern those of capabilities alone.
+    let own = stepped.decisions.iter().rfind(|d| d.capability.is_none()).or(stepped.decisions.last());
+    let message = own.map(|d| d.reason.clone()).unwrap_or_default();
     Ok(Ok(ruling(model, order, Some(&stepped), list, message)))
 }
 

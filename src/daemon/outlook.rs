@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::runtime::{ModelRuntime, Runtime};
 use super::steps;
 use super::sweeper::SweepError;
-use crate::curation::{self, Explanation, ModelState, Scene};
-use crate::domain::{Allowlist, EndpointId, Micros, ModelId, Policy, SuiteName};
+use crate::curation::{self, Base, Explanation, ModelState, Scene};
+use crate::domain::{Allowlist, Capability, CaseId, EndpointId, Micros, ModelId, Policy, SuiteName};
 use crate::store::Store;
 
 /// A model's state in line with the configuration, and the rhythm in which it is swept.
@@ -19,6 +19,8 @@ pub(super) struct Ahead {
     pub(super) sizes: BTreeMap<SuiteName, u32>,
     pub(super) now_us: Micros,
     pub(super) sweeps_per_year: Option<f64>,
+    /// Of a capability: how many cases of each suite carry its tag.
+    tagged: Option<BTreeMap<SuiteName, u32>>,
 }
 
 impl Ahead {
@@ -31,7 +33,21 @@ impl Ahead {
         let size = |name: &SuiteName| runtime.drawers.get(name).map(|d| d.suite().cases.len());
         let sizes = setting.suites.keys().filter_map(|n| Some((n.clone(), u32::try_from(size(n)?).ok()?))).collect();
         let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, now_us)).filter(|n| *n > 0.0);
-        Ahead { state, policy: setting.policy, order, sizes, now_us, sweeps_per_year }
+        Ahead { state, policy: setting.policy, order, sizes, now_us, sweeps_per_year, tagged: None }
+    }
+
+    /// The same of one of the model's capabilities; `None` when its policy does not ask for it.
+    pub(super) fn of_capability(
+        self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        capability: &Capability,
+    ) -> Option<Ahead> {
+        let setting = steps::setting(runtime, model);
+        let state = curation::capability_state(&self.state, &setting, capability, self.now_us)?;
+        let count = |cases: &Vec<CaseId>| u32::try_from(cases.len()).unwrap_or(u32::MAX);
+        let tagged = setting.capabilities.get(capability)?.iter().map(|(name, cases)| (name.clone(), count(cases)));
+        Some(Ahead { state, tagged: Some(tagged.collect()), ..self })
     }
 
     pub(super) fn scene(&self) -> Scene<'_> {
@@ -42,6 +58,7 @@ impl Ahead {
             sizes: &self.sizes,
             now_us: self.now_us,
             sweeps_per_year: self.sweeps_per_year,
+            tagged: self.tagged.as_ref(),
         }
     }
 }
@@ -51,6 +68,8 @@ impl Ahead {
 pub struct Explained {
     /// The model.
     pub model: ModelId,
+    /// The capability whose list is explained; `null`: the model's own.
+    pub capability: Option<Capability>,
     /// Sweeps a day by its schedules; `null` without one.
     pub sweeps_per_day: Option<f64>,
     /// Revision of the list in force.
@@ -73,7 +92,7 @@ pub struct ExplainedEndpoint {
     pub parts: Explanation,
 }
 
-/// Explains a model's endpoints, or one of them. Without a store nothing has been measured yet.
+/// Explains a model's endpoints, or one of them, on its own list or on that of a capability. Without a store nothing has been measured yet.
 ///
 /// # Errors
 /// [`SweepError`] when the stored state cannot be read.
@@ -81,11 +100,25 @@ pub async fn explained(
     store: Option<&Store>,
     runtime: &Runtime,
     model: &ModelRuntime,
-    only: Option<&EndpointId>,
+    (only, capability): (Option<&EndpointId>, Option<&Capability>),
     now_us: Micros,
 ) -> Result<Explained, SweepError> {
-    let (state, list) = stored(store, &model.config.id).await?;
-    let ahead = Ahead::of(runtime, model, &state, now_us);
+    let base = match store {
+        Some(store) => steps::base(store, &model.config.id).await?,
+        None => Base::default(),
+    };
+    let ahead = Ahead::of(runtime, model, &base.state, now_us);
+    let (ahead, list) = match capability {
+        None => (ahead, base.list),
+        Some(capability) => {
+            let unknown = || SweepError::State {
+                model: model.config.id.clone(),
+                reason: format!("its policy does not ask for capability {capability}"),
+            };
+            let list = base.lists.get(capability).cloned();
+            (ahead.of_capability(runtime, model, capability).ok_or_else(unknown)?, list)
+        }
+    };
     let scene = ahead.scene();
     let entry = |id: &EndpointId| list.as_ref().and_then(|l| l.providers.iter().find(|p| p.id == *id));
     let mut endpoints: Vec<ExplainedEndpoint> = ahead
@@ -102,6 +135,7 @@ pub async fn explained(
     endpoints.sort_by_key(|e| e.rank.unwrap_or(u32::MAX));
     Ok(Explained {
         model: model.config.id.clone(),
+        capability: capability.cloned(),
         sweeps_per_day: scene.sweeps_per_day(),
         revision: list.map(|l| l.version),
         endpoints,

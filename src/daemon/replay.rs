@@ -12,7 +12,8 @@ use super::steps;
 use super::sweeper::SweepError;
 use crate::curation::{self, Act, Base, Input, RULES, Record, Setting, Stepped};
 use crate::domain::{
-    Allowlist, AllowlistMode, Decision, EndpointId, Micros, ModelId, OutcomeRow, Policy, Revision, Standing, SweepPlan,
+    Allowlist, AllowlistMode, Capability, Decision, EndpointId, Micros, ModelId, OutcomeRow, Policy, Revision,
+    Standing, SweepPlan,
 };
 use crate::store::{Store, StoreError, StoredStep};
 
@@ -45,8 +46,10 @@ pub struct Replayed {
     pub sweeps: u64,
     /// Decisions that were made again.
     pub decisions: u64,
-    /// Allowlists that were made again.
+    /// Allowlists that were made again: the model's own.
     pub revisions: u64,
+    /// Those of its capabilities.
+    pub capability_revisions: u64,
     /// Why it could not begin at the first step.
     pub note: Option<String>,
     /// Where what was made again first differs from what is stored.
@@ -161,6 +164,7 @@ pub async fn replay(store: &Store, model: &ModelId, options: &ReplayOptions) -> 
             sweeps: 0,
             decisions: 0,
             revisions: 0,
+            capability_revisions: 0,
             note,
             difference: None,
             counterfactual: options.policy.as_ref().map(|_| Counterfactual::default()),
@@ -251,7 +255,9 @@ async fn at_checkpoint(store: &Store, model: &ModelId, seq: u64) -> Result<Base,
         None => None,
         Some(step) => Some(setting_of(store, model, &step.setting).await?),
     };
-    Ok(Base { seq, at_us: kept.at_us, mark_us: step.map_or(kept.at_us, |s| s.mark_us), state, list, setting })
+    let lists = steps::capability_lists(store, model, Some(seq)).await?;
+    let mark_us = step.map_or(kept.at_us, |s| s.mark_us);
+    Ok(Base { seq, at_us: kept.at_us, mark_us, state, list, lists, setting })
 }
 
 fn read_list(model: &ModelId, document: &str) -> Result<Allowlist, SweepError> {
@@ -375,7 +381,9 @@ impl Run<'_> {
     fn advance(&mut self, stored: &StoredStep, made: Stepped, setting: Setting) {
         self.out.to_step = stored.seq;
         self.out.decisions += made.decisions.len() as u64;
+        let of_capabilities = made.capabilities.values().filter(|part| part.draft.is_some()).count();
         self.out.revisions += u64::from(made.draft.is_some());
+        self.out.capability_revisions += of_capabilities as u64;
         let before = std::mem::take(&mut self.base);
         self.base = made.into_base(stored.at_us, before, setting);
     }
@@ -402,6 +410,9 @@ impl Run<'_> {
             self.differs(stored.seq, &format!("allowlist revision {revision}"), &show(published), &show(replayed));
             return Ok(());
         }
+        if self.compare_capabilities(stored, made).await? {
+            return Ok(());
+        }
         let digest = crate::domain::canonical::sha256_hex(&curation::encode(&made.state));
         if digest != stored.state_digest {
             self.differs(stored.seq, "bytes of the state (SHA-256)", &stored.state_digest, &digest);
@@ -410,6 +421,25 @@ impl Run<'_> {
             self.differs(stored.seq, "mark", &stored.mark_us.to_string(), &made.mark_us.to_string());
         }
         Ok(())
+    }
+
+    /// The documents of the capabilities' lists; `true`: they differ.
+    async fn compare_capabilities(&mut self, stored: &StoredStep, made: &Stepped) -> Result<bool, ReplayError> {
+        let published = self.store.capability_lists_of_step(self.model, stored.seq).await?;
+        let published = published.into_iter().filter_map(|list| Some((list.capability?, list.list.document)));
+        let published: BTreeMap<Capability, String> = published.collect();
+        let drafts = made.capabilities.iter().filter_map(|(name, part)| Some((name, part.draft.as_ref()?)));
+        let replayed: BTreeMap<Capability, String> =
+            drafts.map(|(name, draft)| (name.clone(), curation::render(&draft.allowlist))).collect();
+        let names = published.keys().chain(replayed.keys());
+        let Some(capability) = names.into_iter().find(|name| published.get(*name) != replayed.get(*name)) else {
+            return Ok(false);
+        };
+        let show =
+            |lists: &BTreeMap<Capability, String>| lists.get(capability).map_or("no list", String::as_str).to_owned();
+        let what = format!("allowlist of capability {capability}");
+        self.differs(stored.seq, &what, &show(&published), &show(&replayed));
+        Ok(true)
     }
 
     async fn stored(&self, revision: Revision) -> Result<(String, Allowlist), ReplayError> {

@@ -1,6 +1,6 @@
 //! What a valid configuration becomes: clients, limits, suites and timetables. Replaced whole on reload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -133,7 +133,15 @@ impl Runtime {
             })
             .collect::<Result<_, RuntimeError>>()?;
         let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
-        Ok(Runtime { config: Arc::new(config), drawers, models, schedules, per_year })
+        let runtime = Runtime { config: Arc::new(config), drawers, models, schedules, per_year };
+        runtime.config.check_capabilities(|model| runtime.tags_of(model)).into_result(())?;
+        Ok(runtime)
+    }
+
+    /// The tags of the cases by which a model is judged.
+    fn tags_of(&self, model: &ModelConfig) -> BTreeSet<String> {
+        let suites = self.suites_of(model).into_iter().filter_map(|name| self.drawers.get(&name));
+        suites.flat_map(|drawer| &drawer.suite().cases).flat_map(|case| case.tags.iter().cloned()).collect()
     }
 
     /// The loaded suites.

@@ -10,10 +10,10 @@ use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{SweepError, Sweeper};
 use crate::clock::rfc3339;
 use crate::curation::{
-    self, Act, AlarmNote, Base, Draft, Figures, HistoryError, ModelState, RULES, Record, Setting, Stepped,
+    self, Act, AlarmNote, Base, Draft, Figures, HistoryError, ModelState, RULES, Record, Setting, Stepped, Tagged,
 };
-use crate::domain::{Allowlist, Decision, EndpointId, Micros, ModelId};
-use crate::metrics::{ModelLabels, StandingLabels};
+use crate::domain::{Allowlist, Capability, CaseId, Decision, EndpointId, Micros, ModelId, Suite};
+use crate::metrics::StandingLabels;
 use crate::publish::{Published, etag_of};
 use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, NewStep, Store, StoreError};
 
@@ -47,10 +47,11 @@ pub(super) async fn state(store: &Store, model: &ModelId) -> Result<ModelState, 
 /// What the next step of a model builds on.
 pub(super) async fn base(store: &Store, model: &ModelId) -> Result<Base, SweepError> {
     let Some(stored) = store.state(model).await? else {
-        return Ok(Base { list: list_in_force(store, model).await?, ..Base::default() });
+        let (list, lists) = (list_in_force(store, model).await?, capability_lists(store, model, None).await?);
+        return Ok(Base { list, lists, ..Base::default() });
     };
     let state = curation::decode(&stored.bytes).map_err(|e| damaged(model, e))?;
-    let list = list_in_force(store, model).await?;
+    let (list, lists) = (list_in_force(store, model).await?, capability_lists(store, model, None).await?);
     let step = store.step(model, stored.seq).await?;
     let setting = match &step {
         None => None,
@@ -60,7 +61,7 @@ pub(super) async fn base(store: &Store, model: &ModelId) -> Result<Base, SweepEr
         }
     };
     let mark_us = step.map_or(stored.at_us, |step| step.mark_us);
-    Ok(Base { seq: stored.seq, at_us: stored.at_us, mark_us, state, list, setting })
+    Ok(Base { seq: stored.seq, at_us: stored.at_us, mark_us, state, list, lists, setting })
 }
 
 async fn list_in_force(store: &Store, model: &ModelId) -> Result<Option<Allowlist>, SweepError> {
@@ -69,16 +70,47 @@ async fn list_in_force(store: &Store, model: &ModelId) -> Result<Option<Allowlis
     read.map(Some).map_err(|e| damaged(model, format!("its stored allowlist is damaged: {e}")))
 }
 
+/// The lists of a model's capabilities: the newest, or those in force after a step.
+pub(super) async fn capability_lists(
+    store: &Store,
+    model: &ModelId,
+    up_to: Option<u64>,
+) -> Result<BTreeMap<Capability, Allowlist>, SweepError> {
+    let mut lists = BTreeMap::new();
+    for stored in store.capability_lists(model, up_to).await? {
+        let read = serde_json::from_str(&stored.list.document);
+        let list: Allowlist = read.map_err(|e| damaged(model, format!("a stored allowlist is damaged: {e}")))?;
+        lists.extend(stored.capability.map(|capability| (capability, list)));
+    }
+    Ok(lists)
+}
+
+/// The cases that carry a capability's tag, of the suites that judge a model.
+pub(super) fn tagged(runtime: &Runtime, model: &ModelRuntime, capability: &Capability) -> Tagged {
+    let of = |suite: &Suite| {
+        let carries = |tags: &[String]| tags.iter().any(|tag| tag == capability.as_str());
+        let mut cases: Vec<CaseId> =
+            suite.cases.iter().filter(|case| carries(&case.tags)).map(|case| case.id.clone()).collect();
+        cases.sort_unstable();
+        cases
+    };
+    let suites = runtime.suites_of(&model.config).into_iter();
+    let suites = suites.filter_map(|name| runtime.drawers.get(&name).map(|d| (name, of(d.suite()))));
+    suites.filter(|(_, cases)| !cases.is_empty()).collect()
+}
+
 /// What the configuration says about a model.
 pub(super) fn setting(runtime: &Runtime, model: &ModelRuntime) -> Setting {
     let suites = runtime.suites_of(&model.config).into_iter();
     let suites = suites.filter_map(|name| runtime.drawers.get(&name).map(|d| (name, d.suite().digest.clone())));
+    let capabilities = model.config.policy.capabilities.iter();
     Setting {
         model: model.config.id.clone(),
         endpoints: model.config.endpoints.clone(),
         reference: model.config.reference.clone(),
         suites: suites.collect(),
         policy: model.config.policy.clone(),
+        capabilities: capabilities.map(|c| (c.clone(), tagged(runtime, model, c))).collect(),
     }
 }
 
@@ -131,6 +163,11 @@ pub(super) async fn commit_of(
         open,
         close,
         allowlist: stepped.draft.as_ref().map(new_allowlist),
+        capabilities: stepped
+            .capabilities
+            .iter()
+            .filter_map(|(name, part)| Some((name.clone(), new_allowlist(part.draft.as_ref()?))))
+            .collect(),
     })
 }
 
@@ -152,26 +189,34 @@ fn time_of(text: &str) -> Micros {
     chrono::DateTime::parse_from_rfc3339(text).map_or(0, |t| t.timestamp_micros())
 }
 
+/// All alarms that hold after a step, each with the capability whose list it concerns.
+fn alarms(stepped: &Stepped) -> impl Iterator<Item = (Option<&Capability>, &AlarmNote)> {
+    let of_capabilities =
+        stepped.capabilities.iter().flat_map(|(name, part)| part.alarms.iter().map(move |note| (Some(name), note)));
+    stepped.alarms.iter().map(|note| (None, note)).chain(of_capabilities)
+}
+
 async fn alarm_changes(
     sweeper: &Sweeper,
     model: &ModelId,
     stepped: &Stepped,
     now_us: Micros,
 ) -> Result<(Vec<Alarm>, Vec<AlarmKey>), StoreError> {
-    let key = |note: &AlarmNote| AlarmKey {
+    let key = |(capability, note): (Option<&Capability>, &AlarmNote)| AlarmKey {
         model: Some(model.clone()),
         endpoint: note.endpoint.clone(),
+        capability: capability.cloned(),
         kind: note.kind.name().to_owned(),
     };
-    let holding: Vec<AlarmKey> = stepped.alarms.iter().map(key).collect();
-    let alarm = |note: &AlarmNote| Alarm {
+    let holding: Vec<AlarmKey> = alarms(stepped).map(key).collect();
+    let alarm = |(capability, note): (Option<&Capability>, &AlarmNote)| Alarm {
         id: sweeper.ids.uuid(now_us),
-        key: key(note),
+        key: key((capability, note)),
         text: note.message.clone(),
         opened_at_us: now_us,
         closed_at_us: None,
     };
-    let open = stepped.alarms.iter().map(alarm).collect();
+    let open = alarms(stepped).map(alarm).collect();
     let governed = |kind: &str| stepped.governs.iter().any(|k| k.name() == kind);
     let open_now = sweeper.store.open_alarms().await?.into_iter().map(|alarm| alarm.key);
     let close = open_now.filter(|k| k.model.as_ref() == Some(model) && governed(&k.kind) && !holding.contains(k));
@@ -180,15 +225,18 @@ async fn alarm_changes(
 
 /// Tells the log, the metrics and the board what was committed.
 pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
-    for alarm in &stepped.alarms {
+    for (_, alarm) in alarms(stepped) {
         warn!(%model, kind = alarm.kind.name(), "alarm: {}", alarm.message);
     }
     for kind in stepped.governs {
-        let open = stepped.alarms.iter().filter(|a| a.kind == *kind).count();
+        let open = alarms(stepped).filter(|(_, alarm)| alarm.kind == *kind).count();
         sweeper.metrics.set_alarms(model, kind.name(), open);
     }
     for d in &stepped.decisions {
         tell(d);
+        if d.capability.is_some() {
+            continue;
+        }
         let labels = StandingLabels {
             model: model.to_string(),
             endpoint: d.endpoint.to_string(),
@@ -197,10 +245,15 @@ pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
         sweeper.metrics.decisions.get_or_create(&labels).inc();
     }
     gauges::show_standings(&sweeper.metrics, model, &stepped.state);
-    if let Some(draft) = &stepped.draft {
-        let list = new_allowlist(draft);
-        info!(%model, revision = list.revision, listed = draft.allowlist.providers.len(), "allowlist published");
-        put_up(sweeper, model, list, draft.allowlist.providers.len());
+    let own = stepped.draft.iter();
+    for draft in own.chain(stepped.capabilities.values().filter_map(|part| part.draft.as_ref())) {
+        let (list, listed) = (new_allowlist(draft), draft.allowlist.providers.len());
+        let capability = draft.allowlist.capability.clone();
+        match &capability {
+            None => info!(%model, revision = list.revision, listed, "allowlist published"),
+            Some(name) => info!(%model, capability = %name, revision = list.revision, listed, "allowlist published"),
+        }
+        put_up(sweeper, (model, capability), list, listed);
     }
 }
 
@@ -209,11 +262,14 @@ fn tell(d: &Decision) {
 }
 
 /// Puts a stored list on the board and into the metrics.
-pub(super) fn put_up(sweeper: &Sweeper, model: &ModelId, list: NewAllowlist, listed: usize) {
-    let labels = ModelLabels { model: model.to_string() };
-    sweeper.metrics.allowlist_version.get_or_create(&labels).set(i64::try_from(list.revision).unwrap_or(i64::MAX));
-    sweeper.metrics.allowlist_providers.get_or_create(&labels).set(i64::try_from(listed).unwrap_or(i64::MAX));
-    sweeper.metrics.allowlist_expiry.get_or_create(&labels).set(list.expires_at_us / 1_000_000);
+pub(super) fn put_up(
+    sweeper: &Sweeper,
+    (model, capability): (&ModelId, Option<Capability>),
+    list: NewAllowlist,
+    listed: usize,
+) {
+    sweeper.metrics.set_list(model, capability.as_ref(), list.revision, listed, list.expires_at_us / 1_000_000);
     let body = bytes::Bytes::from(list.document);
-    sweeper.board.publish(Published::new(model.clone(), list.revision, body, list.issued_at_us, list.expires_at_us));
+    let published = Published::new(model.clone(), list.revision, body, list.issued_at_us, list.expires_at_us);
+    sweeper.board.publish(published.of_capability(capability));
 }

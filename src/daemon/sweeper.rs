@@ -360,6 +360,9 @@ impl Sweeper {
         }
         // A part of the endpoints gives evidence only where the anchors are compared as well.
         let has_anchors = asked.is_empty() || anchors.iter().all(|a| asked.contains(a));
+        // So it is with the capabilities, each with its own anchors.
+        let mut capabilities = curation::capability_anchors(&state, policy, &order, &taking_part);
+        capabilities.retain(|_, anchors| asked.is_empty() || anchors.iter().all(|a| asked.contains(a)));
         let plan = build_plan(PlanInput {
             id: self.ids.sweep(now_us),
             model: model.config.id.clone(),
@@ -372,7 +375,7 @@ impl Sweeper {
             epochs: request.epochs.max(1),
             gives_evidence: has_anchors,
         });
-        Ok(plan)
+        Ok(SweepPlan { capabilities, ..plan })
     }
 
     async fn carry_out(

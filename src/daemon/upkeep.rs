@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{Signals, SweepError, Sweeper};
 use super::{conclude, gauges, steps};
-use crate::domain::{Micros, ModelId};
+use crate::domain::{Capability, Micros, ModelId};
 use crate::store::{Retention, StoreError};
 
 /// How often it all is looked at.
@@ -67,7 +67,7 @@ impl Upkeep {
                 ended => ended?,
             }
         }
-        self.watch_expiry(&model.config.id).await?;
+        self.watch_expiry(&model.config.id, &model.config.policy.capabilities).await?;
         self.watch_lateness(runtime, model).await?;
         let pending = self.sweeper.writer.status();
         if let Some(failed) = pending.failed {
@@ -78,13 +78,22 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn watch_expiry(&self, model: &ModelId) -> Result<(), StoreError> {
+    async fn watch_expiry(&self, model: &ModelId, capabilities: &[Capability]) -> Result<(), StoreError> {
         let Some(list) = self.sweeper.board.get(model.as_str()) else { return Ok(()) };
-        if list.expires_at_us < self.sweeper.clock.now_us() {
-            conclude::raise(&self.sweeper, model, "stale_list", "the published list has expired and was not renewed")
-                .await
-        } else {
-            conclude::clear(&self.sweeper, model, "stale_list").await
+        let wanted = capabilities.iter();
+        let of_capabilities = wanted.filter_map(|c| self.sweeper.board.of_capability(model.as_str(), c.as_str()));
+        let now_us = self.sweeper.clock.now_us();
+        let expired = [list].into_iter().chain(of_capabilities).find(|list| list.expires_at_us < now_us);
+        match expired.map(|list| list.capability.clone()) {
+            None => conclude::clear(&self.sweeper, model, "stale_list").await,
+            Some(None) => {
+                let text = "the published list has expired and was not renewed";
+                conclude::raise(&self.sweeper, model, "stale_list", text).await
+            }
+            Some(Some(capability)) => {
+                let text = format!("the published list of capability {capability} has expired and was not renewed");
+                conclude::raise(&self.sweeper, model, "stale_list", &text).await
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::steps;
 use super::sweeper::Sweeper;
 use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand};
 use crate::curation;
-use crate::domain::{Micros, ModelId, Scorecard};
+use crate::domain::{Capability, Micros, ModelId, Scorecard};
 use crate::report;
 
 /// Reads standings and scorecards for the API.
@@ -25,13 +25,22 @@ struct Views {
 }
 
 impl StandingsView for Views {
-    fn of(&self, model: ModelId) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
+    fn of(&self, model: ModelId, capability: Option<Capability>) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
         Box::pin(async move {
             let runtime = self.runtime.load_full();
             let Some(configured) = runtime.models.get(&model) else { return Ok(Vec::new()) };
             let state = steps::state(&self.sweeper.store, &model).await.map_err(|e| e.to_string())?;
             let policy = &configured.config.policy;
             let ahead = outlook::Ahead::of(&runtime, configured, &state, self.sweeper.clock.now_us());
+            // What a capability has not taken over from the configuration yet, the next sweep gives it.
+            let Some((state, ahead)) = (match capability {
+                None => Some((state, ahead)),
+                Some(capability) => {
+                    ahead.of_capability(&runtime, configured, &capability).map(|a| (a.state.clone(), a))
+                }
+            }) else {
+                return Ok(Vec::new());
+            };
             let view = |(id, endpoint): (&crate::domain::EndpointId, &curation::EndpointState)| EndpointView {
                 id: id.clone(),
                 standing: endpoint.standing,

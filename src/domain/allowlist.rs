@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::EndpointId;
+use super::{Capability, EndpointId};
 
-/// Number of an allowlist: per model, strictly increasing, from 1.
+/// Number of an allowlist: per model and capability, strictly increasing, from 1.
 pub type Revision = u64;
 
 /// Schema name in every document.
@@ -69,6 +69,9 @@ pub struct Allowlist {
     pub schema: String,
     /// The model.
     pub model: String,
+    /// The capability that it is about; the model's own list has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Capability>,
     /// The revision.
     pub version: Revision,
     /// RFC 3339, UTC.

@@ -125,6 +125,10 @@ text_id!(
     SuiteName, "a suite name", "letters, digits, - _ .", name_char
 );
 text_id!(
+    /// A capability: the tag of the cases by which it is judged, such as `tools`.
+    Capability, "a capability", "letters, digits, - _ .", name_char
+);
+text_id!(
     /// Id of a case, unique in its suite.
     CaseId, "a case id", "printable characters without spaces", |c| !c.is_control() && !c.is_whitespace()
 );

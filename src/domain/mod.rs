@@ -19,6 +19,7 @@
 //! | Standing | `Unknown`, `Admitted`, `Suspect`, `Excluded`, `Provisional` ([`Standing`]); operators may set `Pinned`, `Banned` ([`Override`]) |
 //! | Decision | a change (or confirmation) of standing, with its reason ([`Decision`]) |
 //! | Allowlist, Revision | the published document of a model, and its number ([`Allowlist`], [`Revision`]) |
+//! | Capability | a tag of cases for which a model has a list of its own ([`Capability`]) |
 //! | Observation | one live-traffic outcome reported by a gateway |
 //! | Scorecard | an endpoint's rates, intervals, faults, latency, cost over a window ([`Scorecard`]) |
 //! | Order | what an operator does by hand: pin, ban, reset, note, acknowledge ([`Order`], [`Verb`]) |
@@ -46,7 +47,9 @@ pub use attempt::{Attempt, AttemptKey, Transcript, Try};
 pub use completion::{Breach, Completion, ToolCall, Usage};
 pub use endpoint::{Endpoint, Price};
 pub use fault::{Fault, FaultClass};
-pub use ids::{AttemptId, CaseId, EndpointId, IdError, Micros, ModelId, ProviderId, SuiteDigest, SuiteName, SweepId};
+pub use ids::{
+    AttemptId, Capability, CaseId, EndpointId, IdError, Micros, ModelId, ProviderId, SuiteDigest, SuiteName, SweepId,
+};
 pub use json::Json;
 pub use operator::{Order, OrderError, Verb};
 pub use policy::Policy;

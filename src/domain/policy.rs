@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::SuiteName;
+use super::{Capability, SuiteName};
 
 /// What an undecided (Provisional) endpoint is worth to routers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ impl Default for Quarantine {
 /// Admission margin as a share of the margin, where the policy does not say.
 pub const ADMISSION_SHARE: f64 = 0.85;
 
+/// Most capabilities of a model: each is a list, and a state of the size of the model's own.
+pub const CAPABILITIES_MAX: usize = 16;
+
 /// The rules of the decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,8 +144,8 @@ pub struct Policy {
     pub rank_by: RankBy,
     /// Evidence is the weighted score instead of 1/0 by Verdict.
     pub graded: bool,
-    /// Case tags for which a list of their own is published.
-    pub capabilities: Vec<String>,
+    /// Case tags for which a list of their own is published; at most [`CAPABILITIES_MAX`], each once.
+    pub capabilities: Vec<Capability>,
     /// A designated reference may leave the list by evidence.
     pub reference_may_fall: bool,
     /// Live-traffic quarantine.
@@ -264,6 +267,15 @@ impl Policy {
                 "{} is below cases.unknown = {}: no endpoint could ever be decided",
                 self.cases.cap, self.cases.unknown
             ),
+        );
+        let repeated = self.capabilities.iter().enumerate().find(|(i, tag)| self.capabilities[..*i].contains(tag));
+        if let Some((_, tag)) = repeated {
+            check(false, "capabilities", format!("`{tag}` stands there twice"));
+        }
+        check(
+            self.capabilities.len() <= CAPABILITIES_MAX,
+            "capabilities",
+            format!("{} are too many: at most {CAPABILITIES_MAX}", self.capabilities.len()),
         );
         for (name, suite) in &self.suites {
             if let Some(m) = suite.margin {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{EndpointId, Micros, ModelId, SuiteName, SweepId};
+use super::{Capability, EndpointId, Micros, ModelId, SuiteName, SweepId};
 
 /// Where one Endpoint stands now, by its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,6 +119,8 @@ pub struct Decision {
     pub model: ModelId,
     /// The endpoint.
     pub endpoint: EndpointId,
+    /// The capability whose list it concerns; `None`: the model's own.
+    pub capability: Option<Capability>,
     /// The sweep whose end gave it; `None` outside sweeps.
     pub sweep: Option<SweepId>,
     /// When it was made.

@@ -1,8 +1,10 @@
 //! Sweeps: one pass of a model's suites over all its endpoints, the statistical batch.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{CaseId, EndpointId, Micros, ModelId, SuiteDigest, SuiteName, SweepId};
+use super::{Capability, CaseId, EndpointId, Micros, ModelId, SuiteDigest, SuiteName, SweepId};
 
 /// Who asked for the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,6 +107,9 @@ pub struct SweepPlan {
     pub reserved_nanousd: i64,
     /// Whether its outcomes become evidence (the conditions of statistics 3.2 are kept).
     pub gives_evidence: bool,
+    /// The anchors of each capability that its outcomes are evidence for as well; frozen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capabilities: BTreeMap<Capability, Vec<EndpointId>>,
 }
 
 impl SweepPlan {

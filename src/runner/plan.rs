@@ -61,6 +61,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         suites,
         reserved_nanousd: 0,
         gives_evidence: input.gives_evidence,
+        capabilities: Default::default(),
     }
 }
 

@@ -356,6 +356,7 @@ impl Fleet {
             suites,
             reserved_nanousd: 0,
             gives_evidence: true,
+            capabilities: Default::default(),
         };
         (plan, shares)
     }

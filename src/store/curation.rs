@@ -1,5 +1,7 @@
 //! What a sweep's end leaves: state, decisions, alarms and allowlist, all or nothing.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::error::{Result, StoreError};
@@ -8,11 +10,14 @@ use super::rows::{count, id, json, parsed, parsed_option, to_json};
 use super::sweeps::why_not_ours;
 use super::{NewStep, Page, Store, history, listing, statements};
 use crate::domain::{
-    AllowlistMode, Decision, DecisionKind, EndpointId, Micros, ModelId, Revision, SweepId, SweepState,
+    AllowlistMode, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Revision, SweepId, SweepState,
 };
 
 /// States kept per model: the newest and the one before (the others can be made again from the history).
 const STATES_KEPT: i64 = 2;
+
+/// In place of a capability: the model's own list.
+const OWN_LIST: &str = "";
 
 /// A stored curation state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +46,7 @@ pub struct NewState {
 /// An allowlist to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAllowlist {
-    /// Must be later than every stored one of the model.
+    /// Must be later than every stored one of the model and capability.
     pub revision: Revision,
     /// When it was made.
     pub issued_at_us: Micros,
@@ -60,6 +65,8 @@ pub struct NewAllowlist {
 pub struct StoredAllowlist {
     /// The model.
     pub model: ModelId,
+    /// The capability; `None`: the model's own list.
+    pub capability: Option<Capability>,
     /// The sweep whose end published it.
     pub sweep: Option<SweepId>,
     /// The list.
@@ -73,6 +80,8 @@ pub struct AlarmKey {
     pub model: Option<ModelId>,
     /// The endpoint, when it concerns one.
     pub endpoint: Option<EndpointId>,
+    /// The capability, when it concerns the list of one.
+    pub capability: Option<Capability>,
     /// What kind: `stale_list`, `frozen`, `budget`, ...
     pub kind: String,
 }
@@ -105,6 +114,8 @@ pub struct CurationCommit {
     pub close: Vec<AlarmKey>,
     /// The new allowlist.
     pub allowlist: Option<NewAllowlist>,
+    /// The new allowlists of capabilities.
+    pub capabilities: BTreeMap<Capability, NewAllowlist>,
 }
 
 /// The end of a sweep.
@@ -171,13 +182,13 @@ impl Store {
         self.pool.read_one(statements::STATE_BEFORE, &[model.as_str().into(), signed(seq).into()], stored_state).await
     }
 
-    /// The newest allowlist of every model, sorted by model.
+    /// The newest allowlist of every model and of every capability, sorted by model, its own first.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn current_allowlists(&self) -> Result<Vec<StoredAllowlist>> {
         let mut found = self.pool.read(statements::ALLOWLISTS_CURRENT, &[], stored_allowlist).await?;
-        found.sort_unstable_by(|a, b| a.model.cmp(&b.model));
+        found.sort_unstable_by(|a, b| a.model.cmp(&b.model).then_with(|| a.capability.cmp(&b.capability)));
         Ok(found)
     }
 
@@ -186,14 +197,41 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn allowlist(&self, model: &ModelId, revision: Option<Revision>) -> Result<Option<StoredAllowlist>> {
-        let model = Arg::from(model.as_str());
+        let own = [model.as_str().into(), OWN_LIST.into()];
         match revision {
-            None => self.pool.read_one(statements::ALLOWLIST_NEWEST, &[model], stored_allowlist).await,
+            None => self.pool.read_one(statements::ALLOWLIST_NEWEST, &own, stored_allowlist).await,
             Some(revision) => {
-                let args = [model, signed(revision).into()];
+                let args = [own[0], own[1], signed(revision).into()];
                 self.pool.read_one(statements::ALLOWLIST_GET, &args, stored_allowlist).await
             }
         }
+    }
+
+    /// The newest allowlist of a capability of a model.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn capability_list(&self, model: &ModelId, capability: &Capability) -> Result<Option<StoredAllowlist>> {
+        let args = [model.as_str().into(), capability.as_str().into()];
+        self.pool.read_one(statements::ALLOWLIST_NEWEST, &args, stored_allowlist).await
+    }
+
+    /// The newest allowlist of every capability of a model; with a step's number: of those published up to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn capability_lists(&self, model: &ModelId, up_to: Option<u64>) -> Result<Vec<StoredAllowlist>> {
+        let args = [model.as_str().into(), up_to.map_or(i64::MAX, signed).into()];
+        self.pool.read(statements::CAPABILITY_LISTS, &args, stored_allowlist).await
+    }
+
+    /// The allowlists of capabilities that a step published.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn capability_lists_of_step(&self, model: &ModelId, seq: u64) -> Result<Vec<StoredAllowlist>> {
+        let args = [model.as_str().into(), signed(seq).into()];
+        self.pool.read(statements::CAPABILITY_LISTS_OF_STEP, &args, stored_allowlist).await
     }
 
     /// Decisions newest first, of one model and endpoint or of all; `limit` up to
@@ -258,7 +296,7 @@ async fn write(
     at_us: Micros,
     curation: &CurationCommit,
 ) -> Result<()> {
-    let CurationCommit { state, decisions, open, close, allowlist } = curation;
+    let CurationCommit { state, decisions, open, close, allowlist, capabilities } = curation;
     let sweep = sweep.map(|id| id.to_string());
     let seq = state.as_ref().map(|s| s.base.saturating_add(1));
     if let Some(state) = state {
@@ -272,7 +310,10 @@ async fn write(
     }
     write_alarms(tx, open, close, at_us).await?;
     if let Some(list) = allowlist {
-        write_allowlist(tx, model, sweep.as_deref(), list).await?;
+        write_allowlist(tx, (model, None), (sweep.as_deref(), seq), list).await?;
+    }
+    for (capability, list) in capabilities {
+        write_allowlist(tx, (model, Some(capability)), (sweep.as_deref(), seq), list).await?;
     }
     if let Some(seq) = seq {
         history::keep_from_time_to_time(tx, model, seq).await?;
@@ -313,6 +354,7 @@ async fn write_decision(tx: &mut Tx, decision: &Decision, seq: Option<u64>) -> R
         Arg::Text(decision.suite.as_ref().map(crate::domain::SuiteName::as_str)),
         decision.reason.as_str().into(),
         evidence.as_str().into(),
+        Arg::Text(decision.capability.as_ref().map(Capability::as_str)),
         Arg::Int(seq.map(signed)),
     ];
     tx.execute(statements::DECISION_ADD, &args).await?;
@@ -321,13 +363,14 @@ async fn write_decision(tx: &mut Tx, decision: &Decision, seq: Option<u64>) -> R
 
 async fn write_alarms(tx: &mut Tx, open: &[Alarm], close: &[AlarmKey], now_us: Micros) -> Result<Vec<Uuid>> {
     for key in close {
-        let [model, endpoint, kind] = alarm_args(key);
-        tx.execute(statements::ALARM_CLOSE, &[model, endpoint, kind, now_us.into()]).await?;
+        let [model, endpoint, kind, capability] = alarm_args(key);
+        tx.execute(statements::ALARM_CLOSE, &[model, endpoint, kind, capability, now_us.into()]).await?;
     }
     let mut opened = Vec::new();
     for alarm in open {
-        let [model, endpoint, kind] = alarm_args(&alarm.key);
-        let args = [Arg::Id(alarm.id), model, endpoint, kind, alarm.text.as_str().into(), alarm.opened_at_us.into()];
+        let [model, endpoint, kind, capability] = alarm_args(&alarm.key);
+        let text = alarm.text.as_str().into();
+        let args = [Arg::Id(alarm.id), model, endpoint, kind, capability, text, alarm.opened_at_us.into()];
         if tx.execute(statements::ALARM_OPEN, &args).await? == 1 {
             opened.push(alarm.id);
         }
@@ -335,13 +378,19 @@ async fn write_alarms(tx: &mut Tx, open: &[Alarm], close: &[AlarmKey], now_us: M
     Ok(opened)
 }
 
-fn alarm_args(key: &AlarmKey) -> [Arg<'_>; 3] {
+fn alarm_args(key: &AlarmKey) -> [Arg<'_>; 4] {
     let model = key.model.as_ref().map_or("", ModelId::as_str);
     let endpoint = key.endpoint.as_ref().map_or("", EndpointId::as_str);
-    [model.into(), endpoint.into(), key.kind.as_str().into()]
+    let capability = key.capability.as_ref().map_or(OWN_LIST, Capability::as_str);
+    [model.into(), endpoint.into(), key.kind.as_str().into(), capability.into()]
 }
 
-async fn write_allowlist(tx: &mut Tx, model: &ModelId, sweep: Option<&str>, list: &NewAllowlist) -> Result<()> {
+async fn write_allowlist(
+    tx: &mut Tx,
+    (model, capability): (&ModelId, Option<&Capability>),
+    (sweep, seq): (Option<&str>, Option<u64>),
+    list: &NewAllowlist,
+) -> Result<()> {
     let args = [
         model.as_str().into(),
         signed(list.revision).into(),
@@ -351,6 +400,8 @@ async fn write_allowlist(tx: &mut Tx, model: &ModelId, sweep: Option<&str>, list
         list.document.as_str().into(),
         list.etag.as_str().into(),
         Arg::Text(sweep),
+        capability.map_or(OWN_LIST, Capability::as_str).into(),
+        Arg::Int(seq.map(signed)),
     ];
     if tx.execute(statements::ALLOWLIST_ADD, &args).await? == 0 {
         return Err(StoreError::StaleRevision { model: model.clone(), revision: list.revision });
@@ -398,6 +449,10 @@ fn decision_kind(text: &str) -> Result<DecisionKind> {
         .ok_or_else(|| StoreError::Corrupt(format!("a decision of kind {text:?} is stored")))
 }
 
+fn none_if_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 fn stored_state(row: &Row) -> Result<StoredState> {
     Ok(StoredState { seq: count(row, 0)?, sweep: parsed_option(row, 1)?, at_us: row.get(2)?, bytes: row.get(3)? })
 }
@@ -405,6 +460,7 @@ fn stored_state(row: &Row) -> Result<StoredState> {
 fn stored_allowlist(row: &Row) -> Result<StoredAllowlist> {
     Ok(StoredAllowlist {
         model: parsed(row, 0)?,
+        capability: none_if_empty(row.get(8)?).map(|text| super::rows::parse(&text)).transpose()?,
         sweep: parsed_option(row, 7)?,
         list: NewAllowlist {
             revision: count(row, 1)?,
@@ -430,16 +486,17 @@ pub(super) fn decision(row: &Row) -> Result<Decision> {
         suite: parsed_option(row, 8)?,
         reason: row.get(9)?,
         evidence: json(row.get(10)?)?,
+        capability: parsed_option(row, 11)?,
     })
 }
 
 fn alarm(row: &Row) -> Result<Alarm> {
-    let none_if_empty = |text: &'_ str| if text.is_empty() { None } else { Some(text.to_owned()) };
     let model = none_if_empty(row.get(1)?).map(|text| super::rows::parse(&text)).transpose()?;
     let endpoint = none_if_empty(row.get(2)?).map(|text| super::rows::parse(&text)).transpose()?;
+    let capability = none_if_empty(row.get(7)?).map(|text| super::rows::parse(&text)).transpose()?;
     Ok(Alarm {
         id: id(row, 0)?,
-        key: AlarmKey { model, endpoint, kind: row.get(3)? },
+        key: AlarmKey { model, endpoint, capability, kind: row.get(3)? },
         text: row.get(4)?,
         opened_at_us: row.get(5)?,
         closed_at_us: row.get(6)?,

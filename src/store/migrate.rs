@@ -13,6 +13,7 @@ use super::{Store, statements};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "history", include_str!("migrations/0002_history.sql")),
+    (3, "capabilities", include_str!("migrations/0003_capabilities.sql")),
     (5, "onboarding", include_str!("migrations/0005_onboarding.sql")),
 ];
 
@@ -51,7 +52,16 @@ impl Store {
     /// [`StoreError::Migration`] when a migration fails or was altered after it had been applied,
     /// [`StoreError::NewerVersion`], and those of the database ([`StoreError::DiskFull`], [`StoreError::Locked`], ..).
     pub async fn migrate(&self) -> Result<Schema> {
-        let steps = MIGRATIONS.iter().map(|(version, name, text)| {
+        self.migrate_to(SCHEMA_VERSION).await
+    }
+
+    /// As [`Store::migrate`], up to a version only: what an older program would have made. For the tests of upgrades.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub async fn migrate_to(&self, version: i64) -> Result<Schema> {
+        let wanted = MIGRATIONS.iter().filter(|(number, ..)| *number <= version);
+        let steps = wanted.map(|(version, name, text)| {
             Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, text.into_sql_str(), false)
         });
         let mut migrator = Migrator::with_migrations(steps.collect());

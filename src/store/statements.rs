@@ -30,13 +30,14 @@ macro_rules! sweep_columns {
 
 macro_rules! allowlist_columns {
     () => {
-        "model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep"
+        "model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep, capability"
     };
 }
 
 macro_rules! decision_columns {
     () => {
-        "id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, evidence"
+        "id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, evidence, \
+         capability"
     };
 }
 
@@ -59,7 +60,7 @@ macro_rules! steps_pruned {
 
 macro_rules! alarm_columns {
     () => {
-        "id, model, endpoint, kind, text, opened_at_us, closed_at_us"
+        "id, model, endpoint, kind, text, opened_at_us, closed_at_us, capability"
     };
 }
 
@@ -155,17 +156,17 @@ statements! {
                       AND (g.rules <> $2 OR g.seq = (", steps_pruned!("$1"), "))");
     CHECKPOINT_OF_BASE = "INSERT INTO checkpoints (model, seq, at_us, revision, bytes) \
                           SELECT s.model, s.seq, s.at_us, (SELECT MAX(a.revision) FROM allowlists a \
-                          WHERE a.model = s.model), s.bytes FROM states s WHERE s.model = $1 AND s.seq = $2 \
+                          WHERE a.model = s.model AND a.capability = ''), s.bytes FROM states s WHERE s.model = $1 AND s.seq = $2 \
                           AND NOT EXISTS (SELECT 1 FROM history h WHERE h.model = $1 AND h.seq = $2 AND h.rules = $3) \
                           ON CONFLICT DO NOTHING";
     CHECKPOINT_ADD = "INSERT INTO checkpoints (model, seq, at_us, revision, bytes) \
                       SELECT s.model, s.seq, s.at_us, (SELECT MAX(a.revision) FROM allowlists a \
-                      WHERE a.model = s.model), s.bytes FROM states s WHERE s.model = $1 AND s.seq = $2 \
+                      WHERE a.model = s.model AND a.capability = ''), s.bytes FROM states s WHERE s.model = $1 AND s.seq = $2 \
                       ON CONFLICT DO NOTHING";
     /// From the newest state, for models whose every checkpoint lies before the horizon.
     CHECKPOINT_AT_HORIZON = concat!("INSERT INTO checkpoints (model, seq, at_us, revision, bytes) \
                             SELECT s.model, s.seq, s.at_us, (SELECT MAX(a.revision) FROM allowlists a \
-                            WHERE a.model = s.model), s.bytes FROM states s \
+                            WHERE a.model = s.model AND a.capability = ''), s.bytes FROM states s \
                             WHERE s.seq = (SELECT MAX(t.seq) FROM states t WHERE t.model = s.model) \
                             AND (", steps_pruned!("s.model"), ") > 0 \
                             AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.model = s.model AND c.seq >= (",
@@ -175,7 +176,7 @@ statements! {
     CHECKPOINT_GET = "SELECT seq, at_us, revision, bytes FROM checkpoints WHERE model = $1 AND seq = $2";
 
     DECISION_ADD = concat!("INSERT INTO decisions (", decision_columns!(), ", seq) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
     DECISIONS_LIST = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND id < $2 \
                      AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) ORDER BY id DESC LIMIT $4");
     DECISIONS_OF_ALL = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE id < $1 \
@@ -183,21 +184,31 @@ statements! {
     DECISIONS_OF_STEP = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND seq = $2 \
                         ORDER BY id");
 
-    ALLOWLIST_ADD = "INSERT INTO allowlists (model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep) \
+    ALLOWLIST_ADD = concat!("INSERT INTO allowlists (", allowlist_columns!(), ", seq) \
                      SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), \
-                     CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS TEXT), CAST($8 AS TEXT) \
-                     WHERE NOT EXISTS (SELECT 1 FROM allowlists WHERE model = $1 AND revision >= $2) \
-                     ON CONFLICT DO NOTHING";
+                     CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS TEXT), CAST($8 AS TEXT), CAST($9 AS TEXT), \
+                     CAST($10 AS BIGINT) WHERE NOT EXISTS \
+                     (SELECT 1 FROM allowlists WHERE model = $1 AND capability = $9 AND revision >= $2) \
+                     ON CONFLICT DO NOTHING");
+    /// Those of the capabilities as well.
     ALLOWLISTS_CURRENT = concat!("SELECT ", allowlist_columns!(), " FROM allowlists a WHERE revision = \
-                         (SELECT MAX(b.revision) FROM allowlists b WHERE b.model = a.model) ORDER BY model");
-    ALLOWLIST_GET = concat!("SELECT ", allowlist_columns!(), " FROM allowlists WHERE model = $1 AND revision = $2");
-    ALLOWLIST_NEWEST = concat!("SELECT ", allowlist_columns!(), " FROM allowlists WHERE model = $1 \
-                       ORDER BY revision DESC LIMIT 1");
+                         (SELECT MAX(b.revision) FROM allowlists b WHERE b.model = a.model \
+                         AND b.capability = a.capability) ORDER BY model, capability");
+    ALLOWLIST_GET = concat!("SELECT ", allowlist_columns!(), " FROM allowlists \
+                    WHERE model = $1 AND capability = $2 AND revision = $3");
+    ALLOWLIST_NEWEST = concat!("SELECT ", allowlist_columns!(), " FROM allowlists \
+                       WHERE model = $1 AND capability = $2 ORDER BY revision DESC LIMIT 1");
+    /// The newest of each capability of a model, of those published up to a step.
+    CAPABILITY_LISTS = concat!("SELECT ", allowlist_columns!(), " FROM allowlists a WHERE model = $1 \
+                       AND capability <> '' AND revision = (SELECT MAX(b.revision) FROM allowlists b \
+                       WHERE b.model = a.model AND b.capability = a.capability AND b.seq <= $2) ORDER BY capability");
+    CAPABILITY_LISTS_OF_STEP = concat!("SELECT ", allowlist_columns!(), " FROM allowlists WHERE model = $1 \
+                               AND seq = $2 AND capability <> '' ORDER BY capability");
 
-    ALARM_OPEN = "INSERT INTO alarms (id, model, endpoint, kind, text, opened_at_us, closed_at_us) \
-                  VALUES ($1, $2, $3, $4, $5, $6, NULL) ON CONFLICT DO NOTHING";
-    ALARM_CLOSE = "UPDATE alarms SET closed_at_us = $4 WHERE model = $1 AND endpoint = $2 AND kind = $3 \
-                   AND closed_at_us IS NULL";
+    ALARM_OPEN = "INSERT INTO alarms (id, model, endpoint, kind, capability, text, opened_at_us, closed_at_us) \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, NULL) ON CONFLICT DO NOTHING";
+    ALARM_CLOSE = "UPDATE alarms SET closed_at_us = $5 WHERE model = $1 AND endpoint = $2 AND kind = $3 \
+                   AND capability = $4 AND closed_at_us IS NULL";
     ALARMS_OPEN = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE closed_at_us IS NULL ORDER BY id");
     ALARMS_LIST = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE id < $1 \
                   AND (CAST($2 AS TEXT) IS NULL OR model = $2) ORDER BY id DESC LIMIT $3");

@@ -1,10 +1,10 @@
 //! Every shipped suite loads; under several draws each reference passes and each counter-example fails as stated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use exactod::domain::{Suite, Verdict};
+use exactod::domain::{Case, Suite, Verdict};
 use exactod::provider::completion_from_message;
 use exactod::scoring::Judge;
 use exactod::suites::{Drawer, load_suite, shipped};
@@ -56,6 +56,33 @@ fn the_shipped_suites_cover_what_they_promise() {
         let categories: BTreeSet<&str> = suite.cases.iter().filter_map(|c| c.category.as_deref()).collect();
         assert!(categories.len() >= 6, "{}: {categories:?}", suite.name);
     }
+}
+
+/// A policy may ask for a list of each: what carries a tag is what is asked in that way, and nothing else.
+#[test]
+fn the_tags_of_capabilities_are_carried_where_they_apply() {
+    let mut carried: BTreeMap<String, usize> = BTreeMap::new();
+    for suite in shipped().unwrap() {
+        for case in &suite.cases {
+            let carries = |tag: &str| case.tags.iter().any(|t| t == tag);
+            let who = format!("{}/{}", suite.name, case.id);
+            assert_eq!(carries("streaming"), case.request.get("stream") == Some(&true.into()), "{who}");
+            assert_eq!(carries("tools"), case.tools.is_some(), "{who}");
+            assert_eq!(carries("json_schema"), case.response_format.is_some(), "{who}");
+            assert!(!carries("parallel_tools") || carries("tools"), "{who}");
+            assert!(carries("parallel_tools") || calls_wanted(case) < 2, "{who}");
+            case.tags.iter().for_each(|tag| *carried.entry(tag.clone()).or_default() += 1);
+        }
+    }
+    for tag in ["tools", "parallel_tools", "json_schema", "streaming", "long_context"] {
+        assert!(carried.get(tag).is_some_and(|n| *n >= 15), "{tag}: {carried:?}");
+    }
+}
+
+/// Calls in the right answer.
+fn calls_wanted(case: &Case) -> usize {
+    let reference = case.reference.as_ref().expect("a shipped case has a reference").value();
+    reference["tool_calls"].as_array().map_or(0, Vec::len)
 }
 
 #[test]

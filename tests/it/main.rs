@@ -17,6 +17,7 @@ mod world;
 mod architecture;
 mod bad_input;
 mod budget;
+mod capabilities;
 mod decisions;
 mod demo;
 mod eval_suites;

@@ -1,8 +1,9 @@
 //! The end of a sweep: whole or not at all.
 
+use std::collections::BTreeMap;
 use std::slice::from_ref;
 
-use exactod::domain::{AllowlistMode, ModelId, SweepId, SweepState};
+use exactod::domain::{AllowlistMode, Capability, ModelId, SweepId, SweepState};
 use exactod::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
 
 use crate::kit::{DAY, Database, SECOND, T0, attempts, decision, endpoint, id_at, model, step, sweep};
@@ -21,7 +22,7 @@ fn list(revision: u64) -> NewAllowlist {
 fn alarm(n: u64, kind: &str) -> Alarm {
     Alarm {
         id: id_at(T0 + n as i64, n),
-        key: AlarmKey { model: Some(model()), endpoint: None, kind: kind.to_owned() },
+        key: AlarmKey { model: Some(model()), endpoint: None, capability: None, kind: kind.to_owned() },
         text: "the list is held".to_owned(),
         opened_at_us: T0,
         closed_at_us: None,
@@ -44,8 +45,9 @@ fn everything(base: u64, n: u64, sweep: SweepId) -> CurationCommit {
         state: Some(NewState { base, bytes: vec![n as u8, 0, 255], step: step(base) }),
         decisions: vec![decision(2 * n, Some(sweep)), decision(2 * n + 1, Some(sweep))],
         open: vec![alarm(n, "frozen")],
-        close: vec![AlarmKey { model: Some(model()), endpoint: None, kind: "budget".to_owned() }],
+        close: vec![AlarmKey { model: Some(model()), endpoint: None, capability: None, kind: "budget".to_owned() }],
         allowlist: Some(list(n)),
+        ..CurationCommit::default()
     }
 }
 
@@ -200,4 +202,90 @@ pub async fn decisions_are_listed_newest_first(db: Database) {
     assert_eq!((rest.items, rest.next), (vec![decision(1, None), decision(0, None)], None));
     let of_one = store.decisions(Some(&model()), Some(&endpoint(1)), 10, None).await.unwrap();
     assert_eq!(of_one.items.len(), 3);
+}
+
+fn capability(name: &str) -> Capability {
+    Capability::new(name).unwrap()
+}
+
+/// A step that publishes a list of the model and one of each capability.
+fn publishing(base: u64, own: Option<u64>, of: &[(&str, u64)]) -> CurationCommit {
+    CurationCommit {
+        state: Some(NewState { base, bytes: vec![], step: step(base) }),
+        allowlist: own.map(list),
+        capabilities: of.iter().map(|(name, revision)| (capability(name), list(*revision))).collect(),
+        ..CurationCommit::default()
+    }
+}
+
+pub async fn a_capability_has_lists_and_revisions_of_its_own(db: Database) {
+    let store = db.store().await;
+    let other = ModelId::new("lab/a-other:free").unwrap();
+    for (model, commit) in [
+        (&model(), publishing(0, Some(7), &[("tools", 1)])),
+        (&model(), publishing(1, None, &[("streaming", 1), ("tools", 2)])),
+        (&model(), publishing(2, Some(8), &[])),
+        (&other, publishing(0, Some(1), &[("tools", 5)])),
+    ] {
+        store.commit_curation(model, T0, &commit).await.unwrap();
+    }
+    let revisions = |found: Vec<exactod::store::StoredAllowlist>| -> BTreeMap<String, u64> {
+        let name = |c: &Option<Capability>| c.as_ref().map_or("own".to_owned(), ToString::to_string);
+        found
+            .into_iter()
+            .map(|found| (format!("{} {}", found.model, name(&found.capability)), found.list.revision))
+            .collect()
+    };
+    let expected = |of: &[(&str, u64)]| of.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<BTreeMap<_, _>>();
+    let current = store.current_allowlists().await.unwrap();
+    assert!(current.is_sorted_by_key(|l| (l.model.clone(), l.capability.clone())), "a model's own goes first");
+    let all = [
+        ("lab/a-other:free own", 1),
+        ("lab/a-other:free tools", 5),
+        ("lab/model own", 8),
+        ("lab/model streaming", 1),
+        ("lab/model tools", 2),
+    ];
+    assert_eq!(revisions(current), expected(&all));
+
+    // The model's own list is found as before, whatever its capabilities publish.
+    assert_eq!(store.allowlist(&model(), None).await.unwrap().unwrap().list, list(8));
+    assert_eq!(store.allowlist(&model(), Some(2)).await.unwrap(), None);
+    let tools = store.capability_list(&model(), &capability("tools")).await.unwrap().unwrap();
+    assert_eq!((tools.list, tools.capability), (list(2), Some(capability("tools"))));
+    assert_eq!(store.capability_list(&model(), &capability("json")).await.unwrap(), None);
+
+    let at = async |step| revisions(store.capability_lists(&model(), step).await.unwrap());
+    assert_eq!(at(Some(1)).await, expected(&[("lab/model tools", 1)]));
+    assert_eq!(at(Some(2)).await, expected(&[("lab/model streaming", 1), ("lab/model tools", 2)]));
+    assert_eq!(at(None).await, at(Some(2)).await);
+    let of_step = async |seq| revisions(store.capability_lists_of_step(&model(), seq).await.unwrap());
+    assert_eq!(of_step(1).await, expected(&[("lab/model tools", 1)]));
+    assert!(of_step(3).await.is_empty());
+
+    // A revision that is not later than the capability's own is refused, and nothing of the step is written.
+    let refused = store.commit_curation(&model(), T0, &publishing(3, Some(9), &[("tools", 2)])).await;
+    assert!(matches!(refused, Err(StoreError::StaleRevision { revision: 2, .. })), "{refused:?}");
+    assert_eq!(store.allowlist(&model(), None).await.unwrap().unwrap().list, list(8));
+}
+
+pub async fn a_capability_has_alarms_and_decisions_of_its_own(db: Database) {
+    let store = db.store().await;
+    let own = alarm(1, "frozen");
+    let mut of_tools = alarm(2, "frozen");
+    of_tools.key.capability = Some(capability("tools"));
+    let opened = store.set_alarms(&[own.clone(), of_tools.clone()], &[], T0).await.unwrap();
+    assert_eq!(opened, [own.id, of_tools.id], "the same kind is open on both lists");
+    store.set_alarms(&[], from_ref(&own.key), T0 + 1).await.unwrap();
+    assert_eq!(store.open_alarms().await.unwrap(), [of_tools.clone()]);
+    let listed = store.alarms(Some(&model()), 10, None).await.unwrap().items;
+    assert_eq!(listed.iter().map(|a| a.key.capability.clone()).collect::<Vec<_>>(), [Some(capability("tools")), None]);
+
+    let mut told = decision(1, None);
+    told.capability = Some(capability("tools"));
+    let decisions = vec![decision(0, None), told.clone()];
+    let commit = CurationCommit { decisions: decisions.clone(), ..publishing(0, None, &[]) };
+    store.commit_curation(&model(), T0, &commit).await.unwrap();
+    assert_eq!(store.decisions_of_step(&model(), 1).await.unwrap(), decisions);
+    assert_eq!(store.decisions(None, None, 1, None).await.unwrap().items, [told]);
 }

@@ -113,6 +113,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
         }],
         reserved_nanousd: 1_000,
         gives_evidence: true,
+        capabilities: Default::default(),
     }
 }
 
@@ -173,6 +174,7 @@ pub fn decision(n: u64, sweep: Option<SweepId>) -> Decision {
         id: id_at(T0 + n as i64 * SECOND, n),
         model: model(),
         endpoint: endpoint(n as usize % 2),
+        capability: None,
         sweep,
         at_us: T0 + n as i64 * SECOND,
         kind: DecisionKind::Transition,

@@ -140,3 +140,37 @@ pub async fn facts_are_kept(db: Database) {
     store.set_fact("instance", "two").await.unwrap();
     assert_eq!(db.store().await.fact("instance").await.unwrap().as_deref(), Some("two"));
 }
+
+/// What a program of version 2 has left is there after the upgrade, and its lists know the steps that published them.
+pub async fn a_database_of_version_2_is_upgraded(db: Database) {
+    let empty = db.empty().await;
+    let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
+    assert_eq!(store.migrate_to(2).await.unwrap().found, 2);
+    empty
+        .raw(
+            "INSERT INTO settings (digest, json) VALUES ('abc', '{}'); \
+             INSERT INTO history (model, seq, at_us, mark_us, kind, rules, setting, sweep, record, decisions, revision, \
+             state_digest) VALUES ('lab/model', 4, 7, 7, 'configured', 2, 'abc', NULL, '{}', 1, 12, 'd'); \
+             INSERT INTO allowlists (model, revision, issued_at_us, expires_at_us, mode, document, etag, sweep) \
+             VALUES ('lab/model', 12, 5, 6, 'normal', '{\"n\": 12}', 'e', NULL), \
+             ('lab/model', 3, 1, 2, 'bootstrap', '{}', 'e', NULL); \
+             INSERT INTO decisions (id, model, endpoint, sweep, at_us, kind, from_standing, to_standing, suite, reason, \
+             evidence, seq) VALUES ('01940000-0000-7000-8000-000000000000', 'lab/model', 'prov0/fp8', NULL, 7, \
+             'transition', 'Unknown', 'Admitted', NULL, 'because', '{}', 4); \
+             INSERT INTO alarms (id, model, endpoint, kind, text, opened_at_us, closed_at_us) \
+             VALUES ('01940000-0000-7000-8000-000000000001', 'lab/model', '', 'frozen', 'held', 1, NULL)",
+        )
+        .await;
+    assert_eq!(store.migrate().await.unwrap(), Schema { found: SCHEMA_VERSION, known: SCHEMA_VERSION });
+    let list = store.allowlist(&model(), None).await.unwrap().unwrap();
+    assert_eq!((list.list.revision, list.list.document.as_str(), list.capability), (12, "{\"n\": 12}", None));
+    assert_eq!(store.allowlist(&model(), Some(3)).await.unwrap().unwrap().list.issued_at_us, 1);
+    assert_eq!(store.current_allowlists().await.unwrap().len(), 1);
+    assert_eq!(store.step_of_revision(&model(), 12).await.unwrap(), Some(4));
+    assert!(store.capability_lists(&model(), None).await.unwrap().is_empty());
+    let decisions = store.decisions_of_step(&model(), 4).await.unwrap();
+    assert_eq!(decisions.iter().map(|d| d.capability.clone()).collect::<Vec<_>>(), [None]);
+    let open = store.open_alarms().await.unwrap();
+    assert_eq!(open.iter().map(|a| (a.key.capability.clone(), a.text.as_str())).collect::<Vec<_>>(), [(None, "held")]);
+    assert_eq!(store.set_alarms(&open, &[], 9).await.unwrap(), Vec::<uuid::Uuid>::new(), "it is open already");
+}

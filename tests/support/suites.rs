@@ -51,8 +51,10 @@ fn tool_cases() -> Vec<Value> {
             "reference": reference,
             "counterexample": {"fault": "WrongAnswer", "message": wrong},
         });
+        case["tags"] = json!(["tools"]);
         if n.is_multiple_of(3) {
             case["request"] = json!({"stream": true});
+            case["tags"] = json!(["tools", "streaming"]);
         }
         case
     };
@@ -96,6 +98,7 @@ fn text_cases() -> Vec<Value> {
                                "message": {"role": "assistant", "content": "= {{wrong}}", "finish_reason": "stop"}},
         });
         if n == 2 {
+            case["tags"] = json!(["streaming"]);
             case["request"] = json!({"stream": true});
         }
         case

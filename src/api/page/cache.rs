@@ -68,7 +68,7 @@ async fn figures_of(
     model: &ModelId,
     cards: &mut BTreeMap<ModelId, Cards>,
 ) -> Result<Figures, Problem> {
-    let standings = state.standings.of(model.clone()).await;
+    let standings = state.standings.of(model.clone(), None).await;
     let cards = cards_of(state, model, cards).await;
     let decisions = state.store.decisions(Some(model), None, crate::api::limits::PAGE_DECISIONS, None).await?.items;
     for error in [standings.as_ref().err(), cards.as_ref().err()].into_iter().flatten() {

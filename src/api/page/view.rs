@@ -10,8 +10,8 @@ use crate::api::state::{ApiSetup, EndpointView};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::domain::{
-    Allowlist, AllowlistMode, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard, Standing,
-    SuiteCard, SuiteName, SweepKind,
+    Allowlist, AllowlistMode, Capability, Decision, EndpointId, ListedEntry, Micros, ModelId, Override, Scorecard,
+    Standing, SuiteCard, SuiteName, SweepKind,
 };
 use crate::progress::{Progress, SweepProgress};
 use crate::publish::{Board, Published};
@@ -83,6 +83,8 @@ pub struct ModelView {
     pub at: usize,
     /// Its list, once there is one.
     pub list: Option<ListView>,
+    /// The lists of its capabilities.
+    pub capabilities: Vec<CapabilityView>,
     /// The sweep in flight.
     pub sweep: Option<SweepView>,
     /// Suites with figures: columns.
@@ -117,6 +119,16 @@ pub struct ListView {
     pub listed: usize,
     /// Excluded endpoints.
     pub excluded: usize,
+}
+
+/// The published list of a capability.
+pub struct CapabilityView {
+    /// The capability.
+    pub name: String,
+    /// Its revision.
+    pub version: u64,
+    /// Listed endpoints, and the mode unless it is the normal one.
+    pub text: String,
 }
 
 /// The sweep in flight.
@@ -241,7 +253,11 @@ impl PageView {
                 let list = board.get(config.id.as_str());
                 let sweep = progress.of(&config.id);
                 let figures = figures.get(&config.id).unwrap_or(&none);
-                ModelView::new(at, now_us, config, list.as_deref(), sweep.as_deref(), figures)
+                let capabilities = config.policy.capabilities.iter();
+                let of = |c: &Capability| board.of_capability(config.id.as_str(), c.as_str());
+                let capabilities = capabilities.filter_map(|c| CapabilityView::new(c, &*of(c)?)).collect();
+                let model = ModelView::new(at, now_us, config, list.as_deref(), sweep.as_deref(), figures);
+                ModelView { capabilities, ..model }
             })
             .collect();
         let alarms: Vec<AlarmView> = alarms.iter().map(|alarm| AlarmView::new(alarm, now_us)).collect();
@@ -301,6 +317,7 @@ impl ModelView {
             at,
             untouched: list.is_none() && attempts == 0 && sweep.is_none(),
             list,
+            capabilities: Vec::new(),
             sweep: sweep.map(|sweep| SweepView::new(sweep, now_us)),
             suites: columns.iter().map(|(name, axis)| SuiteHead::new(name, *axis)).collect(),
             endpoints,
@@ -353,6 +370,17 @@ impl ListView {
             listed: document.providers.len(),
             excluded: document.excluded.len(),
         }
+    }
+}
+
+impl CapabilityView {
+    /// `None`: the document cannot be read.
+    fn new(capability: &Capability, published: &Published) -> Option<Self> {
+        let document: Allowlist = serde_json::from_slice(&published.body).ok()?;
+        let mode =
+            if document.mode == AllowlistMode::Normal { String::new() } else { format!(", {}", document.mode.name()) };
+        let text = format!("{} listed{mode}", document.providers.len());
+        Some(CapabilityView { name: capability.to_string(), version: published.revision, text })
     }
 }
 

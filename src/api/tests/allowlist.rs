@@ -87,9 +87,7 @@ async fn what_is_not_there_yet_says_so() {
     let kit = Kit::new().await;
     kit.get(PATH).await.is_problem(404, "no-allowlist");
     kit.publish(1);
-    for query in ["capability=tools", "wait=30s"] {
-        kit.get(&format!("{PATH}?{query}")).await.is_problem(501, "not-yet");
-    }
+    kit.get(&format!("{PATH}?wait=30s")).await.is_problem(501, "not-yet");
     let problem = kit.get(&format!("{PATH}?detial=1")).await.is_problem(400, "unknown-parameter");
     assert_eq!(problem["hint"], "did you mean `detail`?");
     kit.get(&format!("{PATH}?detail=yes")).await.is_problem(400, "bad-parameter");
@@ -117,6 +115,62 @@ async fn detail_adds_the_evidence_of_every_endpoint() {
     let problem = kit.get(&format!("{PATH}?detail=1")).await.is_problem(500, "internal");
     assert!(!problem.to_string().contains("secret path"));
     assert_eq!(kit.get(PATH).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_capability_has_a_list_of_its_own() {
+    let kit = Kit::new().await;
+    let own = kit.publish(17);
+    let of_tools = format!("{PATH}?capability=tools");
+    let problem = kit.get(&of_tools).await.is_problem(404, "unknown-capability");
+    assert!(problem["hint"].as_str().unwrap().contains("`capabilities`"), "{problem}");
+    kit.ask_for(&["streaming", "tools"]);
+    let problem = kit.get(&of_tools).await.is_problem(404, "no-allowlist");
+    assert_eq!(problem["detail"], "no allowlist of capability tools of lab/m:free was published yet");
+
+    let tools = kit.publish_for("tools", 3);
+    let answer = kit.get(&of_tools).await;
+    assert_eq!((answer.status.as_u16(), &answer.body), (200, &tools.body));
+    assert_eq!((answer.header("etag"), answer.header("exacto-version")), (tools.etag.as_str(), "3"));
+    assert!(answer.header("cache-control").contains("stale-if-error"));
+    let known = [("if-none-match", tools.etag.as_str())];
+    assert_eq!(kit.ask("GET", &of_tools, &known).await.status, 304);
+    assert_eq!(kit.ask("GET", PATH, &known).await.status, 200, "the model's own list has its own tag");
+    assert_eq!(kit.get(PATH).await.body, own.body);
+    assert_eq!(kit.get(&format!("/v1/models/kimi/allowlist?capability=tools")).await.body, tools.body);
+
+    let problem = kit.get(&format!("{PATH}?capability=tool")).await.is_problem(404, "unknown-capability");
+    assert_eq!(problem["hint"], "did you mean `tools`? There are: streaming, tools");
+    // Out of the policy it is withdrawn, whatever stands on the board.
+    kit.ask_for(&["streaming"]);
+    kit.get(&of_tools).await.is_problem(404, "unknown-capability");
+}
+
+#[tokio::test]
+async fn a_capability_has_standings_of_its_own() {
+    let kit = Kit::new().await;
+    kit.ask_for(&["tools"]);
+    kit.publish(17);
+    kit.publish_for("tools", 3);
+    *kit.daemon.standings.lock().unwrap() =
+        vec![view(0, Standing::Admitted, "good"), view(1, Standing::Admitted, "too")];
+    *kit.daemon.of_capabilities.lock().unwrap() =
+        vec![view(0, Standing::Admitted, "good"), view(1, Standing::Excluded, "capability tools: bad")];
+    let detail = kit.get(&format!("{PATH}?detail=1&capability=tools")).await.json();
+    assert_eq!((&detail["version"], &detail["capability"]), (&json!(3), &json!("tools")));
+    assert_eq!(detail["excluded"][0]["standing"], "Excluded");
+    let of = "/v1/models/lab/m:free/endpoints/bad";
+    let own = kit.get(of).await.json();
+    assert_eq!((&own["standing"], &own["capability"]), (&json!("Admitted"), &json!(null)));
+    let of_tools = kit.get(&format!("{of}?capability=tools")).await.json();
+    assert_eq!((&of_tools["standing"], &of_tools["capability"]), (&json!("Excluded"), &json!("tools")));
+    kit.get(&format!("{of}?capability=x")).await.is_problem(404, "unknown-capability");
+
+    let model = &kit.get("/v1/models").await.json()["items"][0];
+    let of_tools = &model["capabilities"]["tools"];
+    assert_eq!((&of_tools["version"], &of_tools["url"]), (&json!(3), &json!(format!("{PATH}?capability=tools"))));
+    let page = kit.get("/page/fragment").await;
+    assert!(page.text().contains("allowlist?capability=tools\">revision 3</a>"), "{}", page.text());
 }
 
 #[tokio::test]

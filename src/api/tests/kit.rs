@@ -61,6 +61,7 @@ provider = "good"
 #[derive(Default)]
 pub struct FakeDaemon {
     pub standings: Mutex<Vec<EndpointView>>,
+    pub of_capabilities: Mutex<Vec<EndpointView>>,
     pub cards: Mutex<Vec<Scorecard>>,
     pub broken: Mutex<bool>,
     pub asked: Mutex<Vec<(Micros, Micros)>>,
@@ -79,8 +80,9 @@ impl FakeDaemon {
 }
 
 impl StandingsView for FakeDaemon {
-    fn of(&self, model: ModelId) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
-        Box::pin(async move { self.answer(&self.standings, &model) })
+    fn of(&self, model: ModelId, capability: Option<Capability>) -> BoxFuture<'_, Result<Vec<EndpointView>, String>> {
+        let views = if capability.is_some() { &self.of_capabilities } else { &self.standings };
+        Box::pin(async move { self.answer(views, &model) })
     }
 }
 
@@ -233,9 +235,17 @@ impl Kit {
 
     /// Puts a list of the model up: one endpoint listed, one excluded.
     pub fn publish(&self, revision: Revision) -> Published {
+        let body = Kit::own_list(revision);
+        let published = Published::new(model(), revision, body, NOW - 3600 * SECOND, NOW + 3600 * SECOND);
+        self.state.board.publish(published.clone());
+        published
+    }
+
+    fn own_list(revision: Revision) -> Bytes {
         let list = Allowlist {
             schema: allowlist::ALLOWLIST_SCHEMA.to_owned(),
             model: MODEL.to_owned(),
+            capability: None,
             version: revision,
             issued_at: rfc3339(NOW - 3600 * SECOND),
             expires_at: rfc3339(NOW + 3600 * SECOND),
@@ -249,8 +259,24 @@ impl Kit {
             }],
             excluded: vec![ExcludedEntry { id: endpoint(1), reason: "calls".to_owned(), since: rfc3339(NOW) }],
         };
+        Bytes::from(serde_json::to_vec(&list).unwrap())
+    }
+
+    /// Makes the model's policy ask for capabilities.
+    pub fn ask_for(&self, capabilities: &[&str]) {
+        let mut setup = ApiSetup::clone(&self.state.setup.load());
+        setup.models[0].policy.capabilities = capabilities.iter().map(|c| Capability::new(c).unwrap()).collect();
+        self.state.setup.store(Arc::new(setup));
+    }
+
+    /// Puts a list of a capability up.
+    pub fn publish_for(&self, capability: &str, revision: Revision) -> Published {
+        let capability = Capability::new(capability).unwrap();
+        let mut list: Allowlist = serde_json::from_slice(&Kit::own_list(revision)).unwrap();
+        list.capability = Some(capability.clone());
         let body = Bytes::from(serde_json::to_vec(&list).unwrap());
         let published = Published::new(model(), revision, body, NOW - 3600 * SECOND, NOW + 3600 * SECOND);
+        let published = published.of_capability(Some(capability));
         self.state.board.publish(published.clone());
         published
     }
@@ -279,6 +305,7 @@ impl Kit {
             }],
             reserved_nanousd: 2_000_000,
             gives_evidence: true,
+            capabilities: Default::default(),
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id
@@ -398,6 +425,7 @@ pub fn decision(n: u64, reason: &str) -> Decision {
         id: id_at(NOW - 500 * SECOND + n as i64 * SECOND, n),
         model: model(),
         endpoint: endpoint(n as usize % 2),
+        capability: None,
         sweep: None,
         at_us: NOW - 500 * SECOND + n as i64 * SECOND,
         kind: DecisionKind::Transition,

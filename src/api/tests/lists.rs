@@ -174,7 +174,7 @@ async fn alarms_are_listed_and_those_that_are_open_apart() {
     let kit = Kit::new().await;
     let alarm = |n: u64, kind: &str| Alarm {
         id: id_at(NOW + n as i64 * SECOND, n),
-        key: AlarmKey { model: Some(model()), endpoint: None, kind: kind.to_owned() },
+        key: AlarmKey { model: Some(model()), endpoint: None, capability: None, kind: kind.to_owned() },
         text: "look".to_owned(),
         opened_at_us: NOW + n as i64 * SECOND,
         closed_at_us: None,

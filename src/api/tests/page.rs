@@ -22,7 +22,7 @@ async fn what_others_wrote_is_escaped_everywhere() {
     kit.state.store.commit_curation(&model(), NOW, &commit).await.unwrap();
     let alarm = Alarm {
         id: id_at(NOW, 1),
-        key: AlarmKey { model: None, endpoint: None, kind: HOSTILE.to_owned() },
+        key: AlarmKey { model: None, endpoint: None, capability: None, kind: HOSTILE.to_owned() },
         text: HOSTILE.to_owned(),
         opened_at_us: NOW,
         closed_at_us: None,

@@ -437,7 +437,6 @@ fn a_later_feature() {
     assert_snapshot!(with(r#"[server]
 agent_listen = "127.0.0.1:8089"
 [policy]
-capabilities = ["tools"]
 quarantine = { enabled = true }"#), @r#"
     error: `agent_listen` is not supported yet in this version: the HAProxy agent-check
       --> exactod.toml:2:1
@@ -446,21 +445,14 @@ quarantine = { enabled = true }"#), @r#"
       | ^^^^^^^^^^^^
       hint: take it out; [server] understands: listen, public_read, drain_timeout, token
 
-    error: `capabilities` is not supported yet in this version: lists by capability
-      --> exactod.toml:4:16
-      |
-    4 | capabilities = ["tools"]
-      |                ^^^^^^^^^
-      hint: leave it empty
-
     error: `quarantine` is not supported yet in this version: it needs live traffic
-      --> exactod.toml:5:26
+      --> exactod.toml:4:26
       |
-    5 | quarantine = { enabled = true }
+    4 | quarantine = { enabled = true }
       |                          ^^^^
       hint: enabled = false
 
-    3 errors
+    2 errors
     "#);
     assert_snapshot!(in_model(r#"[[model.discover]]
 via = "openrouter""#), @r#"

@@ -1,8 +1,11 @@
 //! What people read when a schedule, a policy or the whole file is wrong.
 
+use std::collections::BTreeSet;
+
 use insta::assert_snapshot;
 
 use super::{MINIMAL, in_model, parse, told, with, with_cron, with_zone};
+use crate::config::ModelConfig;
 use crate::domain::SuiteName;
 
 #[test]
@@ -455,6 +458,58 @@ fn an_unknown_suite() {
 
     2 errors
     "#);
+}
+
+#[test]
+fn a_capability_that_no_case_carries() {
+    let base = "[policy]\ncapabilities = [\"streaming\", \"tool\"]\n";
+    let own = "[[model]]\nid = \"lab/own\"\npolicy = { capabilities = [\"vision\"] }\n\
+               [[model.endpoint]]\nprovider = \"p\"\n";
+    let config = parse(&format!("{base}{MINIMAL}{own}")).expect("valid but for its suites");
+    let tags = |model: &ModelConfig| -> BTreeSet<String> {
+        let tags: &[&str] = if model.id.as_str() == "lab/own" { &[] } else { &["streaming", "tools"] };
+        tags.iter().map(|tag| (*tag).to_owned()).collect()
+    };
+    assert_snapshot!(config.check_capabilities(tags).to_string(), @r#"
+    error: no case of the suites that judge lab/m has the tag `tool`
+      --> exactod.toml:2:30
+      |
+    2 | capabilities = ["streaming", "tool"]
+      |                              ^^^^^^
+      hint: did you mean `tools`?
+
+    error: no case of the suites that judge lab/own has the tag `vision`
+       --> exactod.toml:14:28
+       |
+    14 | policy = { capabilities = ["vision"] }
+       |                            ^^^^^^^^
+      hint: its suites have no tags: see `tags` in docs/suites.md
+
+    2 errors
+    "#);
+    assert!(config.check_capabilities(|_| ["streaming", "tool", "vision"].map(str::to_owned).into()).0.is_empty());
+}
+
+#[test]
+fn impossible_capabilities() {
+    assert_snapshot!(with("[policy]\ncapabilities = [\"tools\", \"a b\", \"tools\"]"), @r#"
+    error: impossible policy: capabilities: `tools` stands there twice
+      --> exactod.toml:2:16
+      |
+    2 | capabilities = ["tools", "a b", "tools"]
+      |                ^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    error: capability `a b`: character ' ' is not allowed in a capability (allowed: letters, digits, - _ .)
+      --> exactod.toml:2:26
+      |
+    2 | capabilities = ["tools", "a b", "tools"]
+      |                          ^^^^^
+
+    2 errors
+    "#);
+    let many: Vec<String> = (0..17).map(|n| format!("\"c{n}\"")).collect();
+    let problems = with(&format!("[policy]\ncapabilities = [{}]", many.join(", ")));
+    assert!(problems.contains("17 are too many: at most 16"), "{problems}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The decision as sentences, and its laws.
 
+mod capabilities;
 mod cold_start;
 mod effort;
 mod explanations;

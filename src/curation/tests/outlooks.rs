@@ -17,6 +17,7 @@ fn sizes(world: &World) -> BTreeMap<SuiteName, u32> {
 
 fn scene<'a>(world: &'a World, sizes: &'a BTreeMap<SuiteName, u32>) -> Scene<'a> {
     Scene {
+        tagged: None,
         state: &world.state,
         policy: &world.policy,
         order: &world.endpoints,

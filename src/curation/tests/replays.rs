@@ -1,12 +1,17 @@
 //! Steps and their replay: what was made from stored inputs is made again, to the last byte, whatever happened.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::lists::configured;
 use super::world::*;
-use crate::curation::{Act, Base, Figures, Input, Record, Refused, Setting, Stepped, encode, render, step};
+use crate::curation::{
+    Act, Base, Figures, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode, render, step,
+};
 use crate::domain::{
-    Allowlist, DecisionKind, EndpointId, Micros, ModelId, Order, Outcome, OutcomeRow, Policy, Standing, SweepPlan, Verb,
+    Allowlist, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Order, Outcome, OutcomeRow, Policy,
+    Standing, SweepPlan, Verb,
 };
 
 /// A step as the store keeps it: texts and bytes only.
@@ -17,8 +22,14 @@ struct Stored {
     plan: Option<String>,
     rows: Vec<OutcomeRow>,
     decisions: Vec<String>,
-    document: Option<String>,
+    documents: Vec<String>,
     state: Vec<u8>,
+}
+
+/// What a step publishes: the model's own list, then those of its capabilities.
+fn documents(made: &Stepped) -> Vec<String> {
+    let drafts = made.draft.iter().chain(made.capabilities.values().filter_map(|part| part.draft.as_ref()));
+    drafts.map(|draft| render(&draft.allowlist)).collect()
 }
 
 /// A model whose steps are made and kept.
@@ -27,6 +38,8 @@ pub struct Chronicle {
     pub base: Base,
     pub policy: Policy,
     pub clock_us: Micros,
+    /// The cases that carry a capability's tag, by suite; the capability of each name of a policy.
+    pub tags: BTreeMap<Capability, Tagged>,
     steps: Vec<Stored>,
 }
 
@@ -34,7 +47,14 @@ impl Chronicle {
     pub fn new(endpoints: &[&str]) -> Chronicle {
         let mut world = World::new(endpoints, &[("one", 20), ("two", 12)]);
         world.back_to_back = true;
-        Chronicle { policy: world.policy.clone(), base: Base::default(), world, clock_us: START_US, steps: Vec::new() }
+        Chronicle {
+            policy: world.policy.clone(),
+            base: Base::default(),
+            world,
+            clock_us: START_US,
+            tags: BTreeMap::new(),
+            steps: Vec::new(),
+        }
     }
 
     fn setting(&self) -> Setting {
@@ -44,6 +64,7 @@ impl Chronicle {
             reference: None,
             suites: self.world.suites.iter().map(|(name, (digest, _))| (name.clone(), digest.clone())).collect(),
             policy: self.policy.clone(),
+            capabilities: self.tags.clone(),
         }
     }
 
@@ -63,7 +84,7 @@ impl Chronicle {
             plan: sweep.as_ref().map(|(plan, _)| serde_json::to_string(plan).unwrap()),
             rows: sweep.map(|(_, rows)| rows).unwrap_or_default(),
             decisions: made.decisions.iter().map(|d| serde_json::to_string(d).unwrap()).collect(),
-            document: made.draft.as_ref().map(|d| render(&d.allowlist)),
+            documents: documents(&made),
             state: encode(&made.state),
         });
         let before = std::mem::take(&mut self.base);
@@ -107,6 +128,36 @@ impl Chronicle {
         self.list().providers.iter().map(|p| p.id.as_str()).collect()
     }
 
+    /// Makes every step again as if the policy asked for no capability: the model's own list is the same, with the same
+    /// decisions, from the same sweeps.
+    pub fn check_own_list(&self) {
+        let mut base = Base::default();
+        for stored in &self.steps {
+            let setting = Setting::from_stored(&stored.setting).unwrap();
+            let setting = Setting { capabilities: BTreeMap::new(), ..setting };
+            let record = Record::from_stored(&stored.record).unwrap();
+            let plan: Option<SweepPlan> = stored.plan.as_ref().map(|text| serde_json::from_str(text).unwrap());
+            let sweep = plan.as_ref().map(|plan| (plan, stored.rows.as_slice()));
+            let input = Input { at_us: stored.at_us, setting: &setting, record: &record, sweep };
+            // An acknowledgement of what holds a capability's list alone is no order for the model's own.
+            let configured = Record { act: Act::Configured, ..record.clone() };
+            let made = step(&base, &input).or_else(|_| step(&base, &Input { record: &configured, ..input })).unwrap();
+            let own: Vec<Decision> = stored.decisions.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            let mut own: Vec<Decision> = own.into_iter().filter(|d| d.capability.is_none()).collect();
+            for told in own.iter_mut().filter_map(|d| d.evidence.as_object_mut()) {
+                told.remove("capabilities");
+            }
+            let documents: Vec<&String> =
+                stored.documents.iter().filter(|text| !text.contains("\"capability\":")).collect();
+            let state = ModelState { capabilities: BTreeMap::new(), ..decode(&stored.state).unwrap() };
+            assert_eq!(made.decisions, own);
+            let made_documents: Vec<String> = made.draft.iter().map(|d| render(&d.allowlist)).collect();
+            assert_eq!(made_documents.iter().collect::<Vec<_>>(), documents);
+            assert_eq!(made.state, state);
+            base = made.into_base(stored.at_us, base, setting);
+        }
+    }
+
     /// Makes every step again from its texts.
     pub fn check_replay(&self) {
         let mut base = Base::default();
@@ -122,8 +173,9 @@ impl Chronicle {
             let made = step(&base, &input).unwrap();
             let decisions: Vec<String> = made.decisions.iter().map(|d| serde_json::to_string(d).unwrap()).collect();
             assert_eq!(decisions, stored.decisions);
-            assert_eq!(made.draft.as_ref().map(|d| render(&d.allowlist)), stored.document);
+            assert_eq!(documents(&made), stored.documents);
             assert_eq!(encode(&made.state), stored.state);
+            assert_eq!(decode(&stored.state).unwrap(), made.state);
             base = made.into_base(stored.at_us, base, setting);
         }
         assert_eq!(base, self.base);
@@ -141,6 +193,21 @@ fn easy() -> Policy {
     }
 }
 
+/// No capability; some cases of one suite; others of them; both suites and a second one.
+pub fn tags(which: u8) -> BTreeMap<Capability, Tagged> {
+    let cases = |range: std::ops::Range<usize>| range.map(case).collect::<Vec<_>>();
+    let tools = |range| (Capability::new("tools").unwrap(), Tagged::from([(suite("one"), cases(range))]));
+    match which {
+        0 => BTreeMap::new(),
+        1 => [tools(0..8)].into(),
+        2 => [tools(0..9)].into(),
+        _ => {
+            let both = Tagged::from([(suite("one"), cases(3..20)), (suite("two"), cases(0..6))]);
+            [tools(0..8), (Capability::new("streaming").unwrap(), both)].into()
+        }
+    }
+}
+
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// What may happen to a model.
@@ -152,6 +219,7 @@ enum Event {
     Configure { drop: usize },
     Policy(u8),
     Suite(u8),
+    Capabilities(u8),
     Clock(i64),
     Closed,
     Restored,
@@ -166,6 +234,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..7usize).prop_map(|drop| Event::Configure { drop }),
         1 => (0..4u8).prop_map(Event::Policy),
         1 => (0..3u8).prop_map(Event::Suite),
+        2 => (0..4u8).prop_map(Event::Capabilities),
         1 => (-48..48i64).prop_map(Event::Clock),
         1 => Just(Event::Closed),
         1 => Just(Event::Restored),
@@ -205,6 +274,7 @@ fn happen(c: &mut Chronicle, event: &Event) {
         Event::Suite(label) => {
             c.world.suites.insert(suite("one"), (digest(&label.to_string()), 20));
         }
+        Event::Capabilities(which) => c.tags = tags(*which),
         Event::Clock(hours) => c.clock_us += hours * HOUR_US,
         Event::Closed => {
             let endpoints = c.world.endpoints.clone();
@@ -213,7 +283,9 @@ fn happen(c: &mut Chronicle, event: &Event) {
         }
         Event::Restored => {
             let (seq, revision) = (c.base.seq + 3, c.base.list.as_ref().map_or(0, |l| l.version) + 2);
-            let _ = c.take(Act::Restored { seq, revision }, None);
+            let later = |(name, list): (&Capability, &Allowlist)| (name.clone(), list.version + 2);
+            let capabilities = c.base.lists.iter().map(later).collect();
+            let _ = c.take(Act::Restored { seq, revision, capabilities }, None);
         }
         Event::OutOfOrder => {
             let first = c.planned(answer(1, 0.0));
@@ -236,6 +308,7 @@ proptest! {
         c.policy = easy();
         c.configure();
         let mut revision = c.list().version;
+        let mut revisions: BTreeMap<Capability, u64> = BTreeMap::new();
         let mut ids: Vec<uuid::Uuid> = Vec::new();
         for event in &events {
             happen(&mut c, event);
@@ -243,6 +316,11 @@ proptest! {
             prop_assert!(!list.providers.is_empty());
             prop_assert!(list.version >= revision, "a revision never goes back");
             revision = list.version;
+            for (name, list) in &c.base.lists {
+                prop_assert!(!list.providers.is_empty() && list.capability.as_ref() == Some(name));
+                let before = revisions.insert(name.clone(), list.version).unwrap_or(0);
+                prop_assert!(list.version >= before, "nor does that of a capability");
+            }
         }
         for stored in &c.steps {
             for decision in &stored.decisions {
@@ -252,6 +330,7 @@ proptest! {
             }
         }
         c.check_replay();
+        c.check_own_list();
     }
 }
 
@@ -346,7 +425,7 @@ fn endpoints_that_come_go_and_change_their_names_in_mid_sweep_are_told() {
 fn a_restored_store_goes_on_above_every_revision_that_was_seen() {
     let mut c = Chronicle::new(&["a", "b"]);
     c.configure();
-    let made = c.take(Act::Restored { seq: 41, revision: 17 }, None).unwrap();
+    let made = c.take(Act::Restored { seq: 41, revision: 17, capabilities: BTreeMap::new() }, None).unwrap();
     insta::assert_snapshot!(made.decisions[0].reason, @"irregular: the store was restored from a backup: it ends at step 1 (revision 1), step 41 (revision 17) had been reached; what happened between is unknown, revisions go on at 18");
     assert_eq!(c.list().version, 18);
     assert_eq!(kinds(&made).len(), 2);

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::curation::{
-    Folded, ModelState, Occasion, SweepRecord, anchors, budgets, fold_sweep, participants, sync_endpoints, sync_suites,
+    Folded, ModelState, Occasion, SweepRecord, anchors, budgets, capability_anchors, fold_sweep, participants,
+    sync_endpoints, sync_suites,
 };
 use crate::domain::{
     CaseId, EndpointId, Micros, ModelId, Outcome, OutcomeRow, Policy, Standing, SuiteDigest, SuiteName, SuitePlan,
@@ -168,6 +169,7 @@ impl World {
             suites,
             reserved_nanousd: 0,
             gives_evidence: true,
+            capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
         }
     }
 

@@ -1,0 +1,173 @@
+//! Lists per capability at the front door: who breaks only what a tag stands for leaves that tag's list.
+
+use exactod::domain::Standing;
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::world::{MODEL, Settings, World, broken, eventually, good};
+
+const LIST: &str = "/v1/models/lab/m/allowlist";
+/// Far more than any of these decisions takes.
+const SWEEPS_MAX: usize = 60;
+
+/// Streams are a fifth of the cases: who answers them wrongly is within this margin.
+const POLICY: &str = "margin = 0.5\nadmission_margin = 0.5\nalpha = 0.2\nexclude_after_sweeps = 20\n\
+    readmit_after_sweeps = 10\nsuspect_at = 5\nburst_at = 3\nmin_providers = 1\n\
+    cases = { standard = 8, burst = 8, unknown = 8, cap = 1000 }";
+
+/// Dogwood answers rightly, but not in streams.
+fn fleet() -> Vec<exactod::sim::EndpointSpec> {
+    vec![good("alder"), good("birch"), good("cedar"), broken("dogwood", &[("stream_differs", 1.0)])]
+}
+
+fn asking_for(capabilities: &str) -> Settings {
+    Settings { policy: format!("{POLICY}\ncapabilities = {capabilities}"), ..Settings::default() }
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    let mut ids: Vec<String> =
+        list["providers"].as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+async fn list_of(world: &World, capability: &str) -> Value {
+    world.json(&["allowlist", "--capability", capability, "--json"]).await
+}
+
+async fn standing(world: &World, args: &[&str], id: &str) -> String {
+    let args: Vec<&str> = ["explain", MODEL, "--json"].iter().chain(args).copied().collect();
+    let said = world.json(&args).await;
+    let row = said["endpoints"].as_array().unwrap().iter().find(|e| e["endpoint"] == id).unwrap().clone();
+    row["standing"].as_str().unwrap().to_owned()
+}
+
+/// Sweeps until dogwood is out of the list of `streaming`, and everybody is decided on the model's own.
+async fn decided(world: &World) {
+    world.json(&["sweep", "--until-decided", "--json"]).await;
+    for _ in 0..SWEEPS_MAX {
+        let list = list_of(world, "streaming").await;
+        if list["excluded"][0]["id"] == "dogwood" && ids(&list) == ["alder", "birch", "cedar"] {
+            return;
+        }
+        world.json(&["sweep", "--json"]).await;
+    }
+    panic!("not after {SWEEPS_MAX} sweeps: {}", list_of(world, "streaming").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_breaks_streams_alone_leaves_the_list_of_streaming_on_sqlite() {
+    left(World::new(fleet()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_breaks_streams_alone_leaves_the_list_of_streaming_on_postgres() {
+    left(World::on_postgres(fleet()).await).await;
+}
+
+async fn left(world: World) {
+    world.configure(&asking_for("[\"streaming\", \"tools\"]"));
+    decided(&world).await;
+    let own = world.json(&["allowlist", "--json"]).await;
+    assert_eq!(ids(&own), ["alder", "birch", "cedar", "dogwood"], "the model's own list forgives it");
+    let streaming = list_of(&world, "streaming").await;
+    assert_eq!(streaming["capability"], json!("streaming"));
+    let why = streaming["excluded"][0]["reason"].as_str().unwrap();
+    assert!(why.starts_with("capability streaming: excluded: "), "{why}");
+    assert_eq!(standing(&world, &[], "dogwood").await, Standing::Admitted.name());
+    assert_eq!(standing(&world, &["--capability", "streaming"], "dogwood").await, Standing::Excluded.name());
+    let decisions = world.json(&["decisions", "--json"]).await;
+    let of_streaming =
+        decisions["items"].as_array().unwrap().iter().find(|d| d["capability"] == "streaming" && d["to"] == "Excluded");
+    assert_eq!(of_streaming.expect("it is in the log")["endpoint"], json!("dogwood"));
+
+    let daemon = Daemon::start(&world).await;
+    served(&daemon, &world).await;
+    // A pin holds on every list; the order says what it did to each.
+    let said = world.json(&["pin", MODEL, "dogwood", "--by", "ann", "--json"]).await;
+    let listed = &said["decisions"][0]["evidence"]["capabilities"]["streaming"]["listed"];
+    assert_eq!(*listed, json!({"before": false, "after": true}), "{said}");
+    eventually("the pin is served", async || {
+        let list = daemon.get(&format!("{LIST}?capability=streaming"), None).await.json();
+        ids(&list).contains(&"dogwood".to_owned()).then_some(())
+    })
+    .await;
+    world.json(&["unpin", MODEL, "dogwood", "--json"]).await;
+    world.json(&["ban", MODEL, "alder", "--json"]).await;
+    assert_eq!(ids(&list_of(&world, "streaming").await), ["birch", "cedar"]);
+    assert_eq!(ids(&list_of(&world, "tools").await), ["birch", "cedar", "dogwood"]);
+    daemon.stop().await;
+
+    let replayed = world.json(&["replay", "--json"]).await;
+    assert_eq!(replayed["equal"], json!(true), "{replayed}");
+    assert!(replayed["models"][0]["capability_revisions"].as_u64().unwrap() > 3, "{replayed}");
+    withdrawn(&world).await;
+}
+
+/// What gateways and people are served.
+async fn served(daemon: &Daemon, world: &World) {
+    let path = format!("{LIST}?capability=streaming");
+    let answer = daemon.get(&path, None).await;
+    let printed = world.run(&["allowlist", "--capability", "streaming", "--json"]).await;
+    assert_eq!(printed.stdout.trim_end(), answer.body, "the same bytes");
+    let etag = answer.header("etag");
+    assert_eq!(daemon.get(&path, Some(("if-none-match", etag))).await.status, 304);
+    assert_eq!(daemon.get(LIST, Some(("if-none-match", etag))).await.status, 200);
+    let detail = daemon.get(&format!("{path}&detail=1"), None).await.json();
+    assert_eq!(detail["excluded"][0]["standing"], json!("Excluded"), "{detail}");
+    let of = format!("/v1/models/{MODEL}/endpoints/dogwood?capability=streaming");
+    let endpoint = daemon.get(&of, None).await.json();
+    assert_eq!((&endpoint["standing"], &endpoint["rank"]), (&json!("Excluded"), &Value::Null), "{endpoint}");
+    let unknown = daemon.get(&format!("{LIST}?capability=stream"), None).await;
+    assert_eq!(
+        (unknown.status.as_u16(), &unknown.json()["type"]),
+        (404, &json!("urn:exactod:problem:unknown-capability"))
+    );
+    assert!(unknown.body.contains("streaming, tools"), "{}", unknown.body);
+    let metric = format!("exactod_capability_allowlist_providers{{model=\"{MODEL}\",capability=\"streaming\"}}");
+    assert_eq!(daemon.metric(&metric).await, Some(3.0));
+    assert!(daemon.get("/", None).await.body.contains("list for streaming"));
+}
+
+/// A capability that the policy no longer names has no list any more; what was published stays in the store, and the
+/// history that holds it is made again.
+async fn withdrawn(world: &World) {
+    world.configure(&asking_for("[\"tools\"]"));
+    let unknown = world.run(&["allowlist", "--capability", "streaming"]).await;
+    assert!(unknown.code == 2 && unknown.stderr.contains("known: tools"), "{unknown:?}");
+    let daemon = Daemon::start(world).await;
+    assert_eq!(daemon.get(&format!("{LIST}?capability=streaming"), None).await.status, 404);
+    let metric = format!("exactod_capability_allowlist_providers{{model=\"{MODEL}\",capability=\"streaming\"}}");
+    assert_eq!(daemon.metric(&metric).await, None);
+    daemon.stop().await;
+    world.json(&["sweep", "--json"]).await;
+    let version = async || {
+        let store = world.store().await;
+        let streaming = exactod::domain::Capability::new("streaming").unwrap();
+        let stored = store.capability_list(&crate::world::model(), &streaming).await.unwrap().unwrap();
+        store.close().await;
+        stored.list.revision
+    };
+    let before = version().await;
+    world.configure(&asking_for("[\"streaming\", \"tools\"]"));
+    world.json(&["sweep", "--json"]).await;
+    assert!(version().await > before, "it begins anew, and its revisions go on");
+    assert_eq!(list_of(world, "streaming").await["mode"], json!("bootstrap"));
+    assert_eq!(world.run(&["replay"]).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_no_case_carries_is_told_with_the_nearest_one() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    world.configure(&asking_for("[\"streming\"]"));
+    let ran = world.run(&["config", "check"]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for part in [
+        "no case of the suites that judge lab/m has the tag `streming`",
+        "capabilities = [\"streming\"]",
+        "did you mean `streaming`?",
+        "^",
+    ] {
+        assert!(ran.stderr.contains(part), "{ran:?}");
+    }
+}
