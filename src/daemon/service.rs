@@ -233,14 +233,16 @@ impl Service {
         deadline_of(&self.runtime.load(), model)
     }
 
-    /// Waits for the sweeps in flight, gives them up after the drain time.
+    /// Waits for the sweeps in flight, gives them up after the drain time or when somebody else gave them up.
     async fn drain(&self, timeout: Duration) {
-        if tokio::time::timeout(timeout, self.workers.ended()).await.is_err() {
-            warn!("giving up the attempts in flight; the next start asks them again");
-            self.signals.abort.cancel();
-            if tokio::time::timeout(ABORT_TIMEOUT, self.workers.ended()).await.is_err() {
-                warn!("sweeps were still ending after the drain time");
-            }
+        let ended = tokio::time::timeout(timeout, self.workers.ended()).await.is_ok();
+        if ended && !self.signals.abort.is_cancelled() {
+            return;
+        }
+        warn!("giving up the attempts in flight; the next start asks them again");
+        self.signals.abort.cancel();
+        if tokio::time::timeout(ABORT_TIMEOUT, self.workers.ended()).await.is_err() {
+            warn!("sweeps were still ending after the drain time");
         }
     }
 
