@@ -137,7 +137,7 @@ async fn a_capability_has_a_list_of_its_own() {
     assert_eq!(kit.ask("GET", &of_tools, &known).await.status, 304);
     assert_eq!(kit.ask("GET", PATH, &known).await.status, 200, "the model's own list has its own tag");
     assert_eq!(kit.get(PATH).await.body, own.body);
-    assert_eq!(kit.get(&format!("/v1/models/kimi/allowlist?capability=tools")).await.body, tools.body);
+    assert_eq!(kit.get("/v1/models/kimi/allowlist?capability=tools").await.body, tools.body);
 
     let problem = kit.get(&format!("{PATH}?capability=tool")).await.is_problem(404, "unknown-capability");
     assert_eq!(problem["hint"], "did you mean `tools`? There are: streaming, tools");
