@@ -105,7 +105,8 @@ async fn a_lock_taken_while_we_run_is_told_and_passes() {
 /// Opens a store that may grow by a few pages only, and fills it. The sweep, and the attempts stored.
 async fn full_store(db: &Database) -> (Store, exactod::domain::SweepId, u64) {
     let pages = number(&db.url, "PRAGMA page_count").await as u32;
-    let store = Store::open(&db.url, &StoreOptions { max_pages: Some(pages + 40), ..StoreOptions::default() }).await.unwrap();
+    let store =
+        Store::open(&db.url, &StoreOptions { max_pages: Some(pages + 40), ..StoreOptions::default() }).await.unwrap();
     let id = sweep(&store, 1).await;
     let mut stored = 0;
     loop {
