@@ -104,7 +104,7 @@ impl Default for Quarantine {
 }
 
 /// Admission margin as a share of the margin, where the policy does not say.
-pub const ADMISSION_SHARE: f64 = 0.85;
+pub const ADMISSION_SHARE: f64 = 0.88;
 
 /// The rules of the decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
