@@ -452,7 +452,7 @@ pub static POLICY: Section = Section {
         key(
             "admission_margin",
             SHARE,
-            Optional("0.85 of `margin`"),
+            Optional("0.88 of `margin`"),
             "Admission must show a gap below this. In (0, margin].",
         ),
         key("alpha", SHARE, Default("0.01"), "Error of the first decision, per direction. In (0, 0.5)."),

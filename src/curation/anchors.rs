@@ -3,17 +3,23 @@
 use crate::domain::policy::Pool;
 use crate::domain::{BudgetedEndpoint, EndpointId, Policy, Standing};
 
+use super::reading::read;
 use super::state::{EndpointState, ModelState};
+use crate::stats::num::ln;
 
 /// Width of the wide pool, in margins: whoever ranks lower below the best is not compared with.
 pub const POOL_WINDOW: f64 = 1.0;
 
+/// Detector score against an endpoint from which the wide pool goes without it (at `burst_at`, where that is lower): one
+/// that has just fallen lowers the bar for all who fall with it long before its ranking shows it.
+pub const POOL_DOUBT_R: f64 = 10.0;
+
 /// Anchors of the next sweep, best first; frozen before its first call.
 ///
-/// The designated reference alone, while it is Admitted and takes part. Else, with [`Pool::Wide`], everybody trusted
-/// whose ranking estimate lies within [`POOL_WINDOW`] margins of the best (the smallest margin of the suites); with
-/// [`Pool::Anchors`] the `policy.anchors` best: Admitted first, then Unknown and Provisional, then the rest. Ties by
-/// configuration order. Only endpoints of `participating` are chosen.
+/// The designated reference alone, while it is Admitted and takes part. Else, with [`Pool::Wide`], everybody trusted and
+/// not in doubt ([`POOL_DOUBT_R`]) whose ranking estimate lies within [`POOL_WINDOW`] margins of the best (the smallest
+/// margin of the suites); with [`Pool::Anchors`] the `policy.anchors` best: Admitted first, then Unknown and Provisional,
+/// then the rest. Ties by configuration order. Only endpoints of `participating` are chosen.
 #[must_use]
 pub fn anchors(
     state: &ModelState,
@@ -88,7 +94,7 @@ fn pool(
         .filter(|id| may(id))
         .filter_map(|id| {
             let endpoint = state.endpoints.get(id).filter(|e| e.is_in_service())?;
-            Some((tier(policy.pool, endpoint.standing), state.ranking(policy, id), id))
+            Some((tier(state, policy, endpoint), state.ranking(policy, id), id))
         })
         .collect();
     // The sort is stable: equal estimates keep the order of the configuration.
@@ -104,11 +110,15 @@ fn pool(
     ranked.into_iter().map(|(_, _, id)| id.clone()).collect()
 }
 
-/// Who goes first. In the wide pool whoever is not known to be bad counts alike, and others stand in only where nobody
-/// is left.
-fn tier(pool: Pool, standing: Standing) -> u8 {
-    match (pool, standing) {
-        (_, Standing::Admitted) | (Pool::Wide, Standing::Unknown | Standing::Provisional) => 0,
+/// Who goes first. In the wide pool whoever is not known or thought to be bad counts alike, and others stand in only
+/// where nobody is left.
+fn tier(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -> u8 {
+    match (policy.pool, endpoint.standing) {
+        (Pool::Wide, Standing::Admitted | Standing::Unknown | Standing::Provisional) => {
+            let doubt = ln(POOL_DOUBT_R.min(policy.burst_at));
+            u8::from(read(state, policy, endpoint).log_r_ex >= doubt)
+        }
+        (Pool::Anchors, Standing::Admitted) => 0,
         (Pool::Anchors, Standing::Unknown | Standing::Provisional) | (Pool::Wide, Standing::Suspect) => 1,
         (Pool::Anchors, Standing::Suspect) | (_, Standing::Excluded) => 2,
     }

@@ -61,22 +61,31 @@ pub fn budgets(
     let configured: Vec<(&EndpointId, &EndpointState, Reading)> =
         state.endpoints.iter().filter(|(_, e)| e.configured).map(|(id, e)| (id, e, read(state, policy, e))).collect();
     let cold = state.is_cold();
+    let waited_for = policy.pool == Pool::Wide
+        && occasion.back_to_back
+        && configured.iter().any(|(_, endpoint, reading)| waits(endpoint, reading, policy));
     let one_suite = |(suite, size): (&SuiteName, &u32)| {
         let shares: Vec<Share<'_>> = configured
             .iter()
             .map(|(id, endpoint, reading)| {
                 let asked = endpoint.suites.get(suite).map_or(0, |e| e.cases);
-                let (wanted, need) = for_capabilities(state, policy, id, Some(suite), occasion);
-                let mut cases = own_budget(endpoint, reading, policy, asked, occasion).max(wanted).min(*size);
+                let mut own = own_budget(endpoint, reading, policy, asked, occasion);
+                let mut need = Need::of(endpoint, reading, policy);
+                if waited_for && endpoint.standing == Standing::Excluded {
+                    (need, own) = (Need::None, own.min(policy.cases.standard));
+                }
+                let (wanted, wanting) = for_capabilities(state, policy, id, Some(suite), occasion);
+                let mut cases = own.max(wanted).min(*size);
                 // The comparison of a first sweep is not worth much: it is for ranking, and small.
                 if cold && policy.pool == Pool::Wide && is_undecided(endpoint.standing) {
                     cases = cases.min(policy.cases.standard);
                 }
-                Share { id, endpoint, need: Need::of(endpoint, reading, policy).max(need), cases }
+                Share { id, endpoint, need: need.max(wanting), cases }
             })
             .filter(|share| share.cases > 0)
             .collect();
         let shares = on_duty(shares, state, policy, anchors);
+        let shares = if waited_for { without_watch(shares) } else { shares };
         (suite.clone(), shares.into_iter().map(|s| BudgetedEndpoint { id: s.id.clone(), cases: s.cases }).collect())
     };
     suite_sizes.iter().map(one_suite).collect()
@@ -159,6 +168,20 @@ fn on_duty<'a>(
         }
     }
     shares
+}
+
+/// Whether an endpoint waits for its first decision, below the cap: sweeps without pause are for the sake of those.
+fn waits(endpoint: &EndpointState, reading: &Reading, policy: &Policy) -> bool {
+    is_undecided(endpoint.standing) && endpoint.override_.is_none() && reading.effort < u64::from(policy.cases.cap)
+}
+
+/// The shares of a sweep without pause, while somebody waits for a first decision: without the Admitted who would be asked
+/// too few cases to be compared with. To watch them for changes many times an hour tells little; the next sweep of the
+/// schedule is soon enough. Excluded ones take part (interfaces, 6.4), in small: no burst for a recovery.
+fn without_watch(shares: Vec<Share<'_>>) -> Vec<Share<'_>> {
+    let full = shares.iter().map(|share| share.cases).max().unwrap_or(0);
+    let spared = |s: &Share<'_>| s.cases < full && s.endpoint.standing == Standing::Admitted && s.need == Need::None;
+    shares.into_iter().filter(|share| !spared(share)).collect()
 }
 
 /// Class of those who get the largest budget only so that somebody has it.

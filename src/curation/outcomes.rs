@@ -152,6 +152,33 @@ impl<'a> Finder<'a> {
 /// What the anchors of an endpoint made of each slot: their mean answer rate and their mean score, where any has one.
 type Means = Vec<(Option<f64>, Option<f64>)>;
 
+/// What the anchors made of one slot so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    score: f64,
+    answered: u32,
+    missing: u32,
+}
+
+impl Sums {
+    fn add(&mut self, cell: Cell) {
+        match cell {
+            Cell::Scored(y) => {
+                self.score += y;
+                self.answered += 1;
+            }
+            Cell::Missing => self.missing += 1,
+            Cell::Skipped { .. } | Cell::NotAsked => {}
+        }
+    }
+
+    fn means(&self) -> (Option<f64>, Option<f64>) {
+        let usable = self.answered + self.missing;
+        let mean = |sum: f64, count: u32| (count > 0).then(|| sum / f64::from(count));
+        (mean(f64::from(self.answered), usable), mean(self.score, self.answered))
+    }
+}
+
 impl<'a> Table<'a> {
     /// Rows outside the plan (another suite, case, epoch, endpoint, or beyond the endpoint's prefix) are left out.
     fn new(plan: &'a SuitePlan, rows: &[OutcomeRow]) -> Self {
@@ -176,20 +203,16 @@ impl<'a> Table<'a> {
         &self.cells[endpoint * self.slots..][..asked.min(self.slots)]
     }
 
-    /// Mean over the anchors that have a value in the slot. Anchors are summed in the plan's order.
-    fn mean(&self, anchors: &[usize], slot: usize, value: fn(Cell) -> Option<f64>) -> Option<f64> {
-        let (mut sum, mut count) = (0.0, 0u32);
-        for y in anchors.iter().filter_map(|a| value(self.cells[a * self.slots + slot])) {
-            sum += y;
-            count += 1;
+    /// Means over the anchors that have a value in the slot, of the first `slots` slots. Anchors are summed in the plan's
+    /// order, each over all slots: its outcomes lie side by side.
+    fn means(&self, anchors: &[usize], slots: usize) -> Means {
+        let mut sums = vec![Sums::default(); slots];
+        for anchor in anchors {
+            for (sum, cell) in sums.iter_mut().zip(&self.cells[anchor * self.slots..][..slots]) {
+                sum.add(*cell);
+            }
         }
-        (count > 0).then(|| sum / f64::from(count))
-    }
-
-    fn means(&self, anchors: &[usize]) -> Means {
-        (0..self.slots)
-            .map(|slot| (self.mean(anchors, slot, Cell::usable), self.mean(anchors, slot, Cell::score)))
-            .collect()
+        sums.iter().map(Sums::means).collect()
     }
 
     /// Repeats are compared repeat by repeat: a mean over all repeats of an anchor would tie the outcomes of a case
@@ -246,8 +269,10 @@ pub fn tally(
                 anchors.iter().filter_map(|anchor| asked.iter().position(|id| id == anchor)).collect();
             let out = tallies.entry(endpoint.clone()).or_default();
             out.anchors.extend(anchors.into_iter().filter(|a| !out.anchors.contains(a)).collect::<Vec<_>>());
-            let known = taken.iter().position(|(anchors, _)| *anchors == places).unwrap_or_else(|| {
-                let means = table.means(&places);
+            let slots = table.cells(index).len();
+            let fits = |(anchors, means): &(Vec<usize>, Means)| means.len() >= slots && *anchors == places;
+            let known = taken.iter().position(fits).unwrap_or_else(|| {
+                let means = table.means(&places, slots);
                 taken.push((places, means));
                 taken.len() - 1
             });

@@ -104,7 +104,7 @@ impl Default for Quarantine {
 }
 
 /// Admission margin as a share of the margin, where the policy does not say.
-pub const ADMISSION_SHARE: f64 = 0.85;
+pub const ADMISSION_SHARE: f64 = 0.88;
 
 /// Most capabilities of a model: each is a list, and a state of the size of the model's own.
 pub const CAPABILITIES_MAX: usize = 16;

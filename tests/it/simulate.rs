@@ -130,6 +130,7 @@ async fn slow_scenario_a_agrees_with_the_specification() {
         assert!((is - requests).abs() <= 0.15 * requests, "{name}: {is}");
     }
     at_most(of(&policies, "exactod"), "any_error", 0.02);
+    at_most(of(&policies, "exactod"), "requests_mean", 9500.0);
     at_most(of(&policies, "exactod-pool"), "any_error", 0.02);
     for (drop, n) in [("0", 615.0), ("5", 753.0), ("10", 189.0), ("20", 71.0)] {
         let is = of(&policies, "exactod-pool")["cases_by_drop"][drop].as_f64().unwrap();
@@ -137,6 +138,18 @@ async fn slow_scenario_a_agrees_with_the_specification() {
     }
     for (name, least) in [("peeking-wilson", 0.05), ("peeking-paired-z", 0.05), ("fixed-n-wilson-each", 0.15)] {
         assert!(of(&policies, name)["any_error"].as_f64().unwrap() > least, "{name} does not keep what it says");
+    }
+}
+
+#[tokio::test]
+#[ignore = "slow tier: scripts/test slow"]
+async fn slow_ten_new_endpoints_are_classified_within_the_promised_requests() {
+    let policies = figures("A", "0.01", "300", &["exactod", "exactod-equal-margins"]).await;
+    at_most(of(&policies, "exactod"), "requests_mean", 13_000.0);
+    at_most(of(&policies, "exactod-equal-margins"), "requests_mean", 13_000.0);
+    for policy in &policies {
+        at_most(policy, "any_error", 0.02);
+        at_most(policy, "undecided", 0.0);
     }
 }
 

@@ -274,6 +274,20 @@ suites = { tool-use = { weight = 0 } }"#), @r#"
 }
 
 #[test]
+fn a_pool_that_does_not_exist() {
+    assert_snapshot!(with("[policy]\npool = \"wise\""), @r#"
+    error: `wise` is not a pool
+      --> exactod.toml:2:8
+      |
+    2 | pool = "wise"
+      |        ^^^^^^
+      hint: did you mean "wide"?
+
+    1 error
+    "#);
+}
+
+#[test]
 fn an_impossible_policy_of_a_model() {
     assert_snapshot!({
         let model = MINIMAL.replace("[[model.endpoint]]", "policy = { margin = 0.01 }\n[[model.endpoint]]");

@@ -118,6 +118,37 @@ fn the_pool_gives_about_the_square_root_of_the_open_endpoints_and_three_to_a_bur
 }
 
 #[test]
+fn sweeps_without_pause_ask_of_the_decided_only_who_is_needed() {
+    let ids = ["a", "b", "c", "p", "s", "u", "x"];
+    let mut world = World::new(&ids, &[("tool-use", 200)]);
+    ["a", "b", "c"].iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.stand("s", Standing::Suspect);
+    world.stand("x", Standing::Excluded);
+    let shares = |world: &World, occasion| {
+        let shares = cases(world, &["a", "b", "c"], 200, occasion);
+        ids.iter().filter_map(|id| Some(format!("{id}{}", shares.get(*id)?))).collect::<Vec<_>>().join(" ")
+    };
+    world.stand("p", Standing::Admitted);
+    assert_eq!(shares(&world, LATER), "a100 b25 c25 p25 s25 u100", "by the schedule everybody is watched");
+    assert_eq!(shares(&world, HASTE), "a100 s25 u100 x25", "Admitted beside the point are spared");
+    score(&mut world, "x", None, Some(5.0));
+    world.stand("s", Standing::Suspect);
+    assert_eq!(shares(&world, HASTE), "a100 s25 u100 x25", "a recovery waits");
+    score(&mut world, "b", Some(31.0), None);
+    assert_eq!(shares(&world, HASTE), "a100 b100 c100 p100 s25 u100 x25", "a burst does not");
+    score(&mut world, "b", Some(1.0), None);
+    for (standing, cap) in [(Standing::Admitted, 2500), (Standing::Provisional, 1)] {
+        world.stand("u", standing);
+        world.policy.cases.cap = cap;
+        let everybody = "a100 b100 c100 p25 s25 u25 x100";
+        assert_eq!(shares(&world, HASTE), everybody, "nobody waits: a recovery goes on, {standing:?}");
+    }
+    (world.policy.cases.cap, world.policy.pool) = (2500, Pool::Anchors);
+    world.stand("u", Standing::Unknown);
+    assert!(shares(&world, HASTE).contains("x100"), "the rule of earlier versions");
+}
+
+#[test]
 fn a_reference_in_a_burst_is_given_others_to_be_compared_with() {
     let mut world = World::new(&["a", "b", "c", "ref"], &[("tool-use", 200)]);
     ["a", "b", "c", "ref"].iter().for_each(|id| world.stand(id, Standing::Admitted));

@@ -86,7 +86,7 @@ fn an_admission_names_its_weakest_suite_and_its_own_margin() {
     let decision = folded.decisions.iter().find(|d| d.endpoint.as_str() == "a").unwrap();
     assert_eq!(decision.suite, Some(suite("two")));
     assert!(decision.reason.starts_with("admitted: two success 9"), "{}", decision.reason);
-    assert!(decision.reason.contains("] < 1.7, evidence E="), "{}", decision.reason);
+    assert!(decision.reason.contains("] < 1.76, evidence E="), "{}", decision.reason);
     assert!(decision.reason.contains("wrong-admission guarantee <= 0.01"), "{}", decision.reason);
 }
 

@@ -101,6 +101,36 @@ fn the_wide_pool_is_everybody_trusted_within_a_margin_of_the_best() {
 }
 
 #[test]
+fn the_wide_pool_goes_without_an_endpoint_in_doubt_long_before_it_is_suspect() {
+    let mut world = World::new(&["a", "b", "c"], &[("tool-use", 200)]);
+    ["a", "b", "c"].iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.sweep(|_, _| PASS);
+    world.stand("c", Standing::Unknown);
+    let doubt = |world: &mut World, id: &str, r: f64| {
+        let suites = &mut world.state.endpoints.get_mut(&endpoint(id)).unwrap().suites;
+        suites.get_mut(&suite("tool-use")).unwrap().r_ex = [r.ln(); 6];
+    };
+    let chosen = |world: &World| {
+        let chosen = anchors(&world.state, &world.policy, &world.endpoints, &world.endpoints);
+        chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    doubt(&mut world, "a", 9.9);
+    assert_eq!(chosen(&world), "a b c");
+    doubt(&mut world, "a", 10.1);
+    assert_eq!(chosen(&world), "b c");
+    doubt(&mut world, "c", 10.1);
+    assert_eq!(chosen(&world), "b", "the undecided as well");
+    doubt(&mut world, "b", 10.1);
+    assert_eq!(chosen(&world), "a b c", "where all are in doubt somebody must stand in");
+    world.policy.burst_at = 5.0;
+    doubt(&mut world, "b", 4.9);
+    doubt(&mut world, "c", 5.1);
+    assert_eq!(chosen(&world), "b", "never later than a burst");
+    world.policy.pool = Pool::Anchors;
+    assert_eq!(chosen(&world), "a b c", "the rule of earlier versions does not look at it");
+}
+
+#[test]
 fn an_endpoint_is_compared_with_those_who_are_asked_as_much() {
     let mut world = World::new(&["a", "b", "c", "x"], &[("tool-use", 200)]);
     ["a", "b", "c"].iter().for_each(|id| world.stand(id, Standing::Admitted));
