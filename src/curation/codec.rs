@@ -11,11 +11,17 @@ use crate::domain::{EndpointId, Override, Standing, SuiteDigest, SuiteName, Swee
 use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
+use super::watch::{ContrastEvidence, Sums, Watch};
 use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
 
 const MAGIC: &[u8; 4] = b"xcur";
 /// Version 1 kept 32 clusters of cases; they are read as clusters with short keys.
-const VERSION: u8 = 2;
+///
+/// Version 3 adds the change alarms of the endpoints that have any. A state without any is written as version 2 wrote it,
+/// so that steps from before are made again to the last byte.
+const VERSION: u8 = 3;
+/// The version of a state without change alarms.
+const VERSION_WITHOUT_WATCH: u8 = 2;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Longest text accepted, in bytes: sentences are far shorter.
@@ -47,7 +53,9 @@ pub fn encode(state: &ModelState) -> Vec<u8> {
     let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen } = state;
     let mut out = Writer(Vec::with_capacity(256 + endpoints.len() * 1024));
     out.0.extend_from_slice(MAGIC);
-    out.0.push(VERSION);
+    let watched: Vec<(&EndpointId, &Watch)> =
+        endpoints.iter().map(|(id, e)| (id, &e.watch)).filter(|(_, watch)| **watch != Watch::default()).collect();
+    out.0.push(if watched.is_empty() { VERSION_WITHOUT_WATCH } else { VERSION });
     out.count(*sweeps_folded);
     out.option(last_sweep.as_ref(), |out, id| out.0.extend_from_slice(id.0.as_bytes()));
     out.count(suites.len() as u64);
@@ -63,6 +71,13 @@ pub fn encode(state: &ModelState) -> Vec<u8> {
     for (id, endpoint) in endpoints {
         out.text(id.as_str());
         out.endpoint(endpoint);
+    }
+    if !watched.is_empty() {
+        out.count(watched.len() as u64);
+        for (id, watch) in watched {
+            out.text(id.as_str());
+            out.watch(watch);
+        }
     }
     let sum = checksum(&out.0);
     out.0.extend_from_slice(&sum.to_le_bytes());
@@ -132,6 +147,7 @@ impl Writer {
             usable,
             tokens_spent,
             tokens_at_us,
+            watch: _,
         } = endpoint;
         self.0.push(standing_code(*standing));
         self.0.push(match override_ {
@@ -152,6 +168,25 @@ impl Writer {
         for (name, evidence) in suites {
             self.text(name.as_str());
             self.suite(evidence);
+        }
+    }
+
+    fn watch(&mut self, Watch { hold_out, linked }: &Watch) {
+        self.contrast(linked);
+        self.count(hold_out.len() as u64);
+        for (name, evidence) in hold_out {
+            self.text(name.as_str());
+            self.contrast(evidence);
+        }
+    }
+
+    fn contrast(&mut self, evidence: &ContrastEvidence) {
+        let ContrastEvidence { r, raised, repeated, first, second } = evidence;
+        self.0.push(u8::from(*raised));
+        self.count(u64::from(*repeated));
+        self.logs(r);
+        for Sums { count, own, anchors, squares } in [first, second] {
+            [*count, *own, *anchors, *squares].into_iter().for_each(|v| self.float(v));
         }
     }
 
@@ -331,10 +366,17 @@ impl<'a> Reader<'a> {
             Ok((name, id(SuiteDigest::new(r.text()?))?))
         })?;
         let frozen = self.option(|r| Ok(Freeze { since_us: r.time()?, reason: r.text()?.to_owned() }))?;
-        let endpoints = self.map(|r| {
+        let mut endpoints = self.map(|r| {
             let name = id(EndpointId::new(r.text()?))?;
             Ok((name, r.endpoint()?))
         })?;
+        if self.1 > VERSION_WITHOUT_WATCH {
+            for _ in 0..self.count()? {
+                let name = id(EndpointId::new(self.text()?))?;
+                let watch = self.watch()?;
+                endpoints.get_mut(&name).ok_or(DecodeError::Damaged("an alarm of nobody"))?.watch = watch;
+            }
+        }
         Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen })
     }
 
@@ -366,11 +408,36 @@ impl<'a> Reader<'a> {
             tokens_spent: self.float()?,
             tokens_at_us: self.time()?,
             usable: self.usable()?,
+            watch: Watch::default(),
             suites: self.map(|r| {
                 let name = id(SuiteName::new(r.text()?))?;
                 Ok((name, r.suite()?))
             })?,
         })
+    }
+
+    fn watch(&mut self) -> Read<Watch> {
+        let linked = self.contrast()?;
+        let hold_out = self.map(|r| {
+            let name = id(SuiteName::new(r.text()?))?;
+            Ok((name, r.contrast()?))
+        })?;
+        Ok(Watch { hold_out, linked })
+    }
+
+    fn contrast(&mut self) -> Read<ContrastEvidence> {
+        let raised = match self.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(DecodeError::Damaged("an unknown mark")),
+        };
+        let repeated = u32::try_from(self.count()?).map_err(|_| DecodeError::Damaged("an impossible count"))?;
+        let r = self.logs()?;
+        let mut sums = || -> Read<Sums> {
+            Ok(Sums { count: self.float()?, own: self.float()?, anchors: self.float()?, squares: self.float()? })
+        };
+        let (first, second) = (sums()?, sums()?);
+        Ok(ContrastEvidence { r, raised, repeated, first, second })
     }
 
     fn usable(&mut self) -> Read<UsableEvidence> {

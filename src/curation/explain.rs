@@ -243,7 +243,7 @@ pub fn evidence(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -
         .map(|(name, evidence)| (name.to_string(), suite_evidence(evidence, policy, share(state, policy, name))))
         .collect();
     let usable = &endpoint.usable;
-    json!({
+    let mut out = json!({
         "combined": {
             "log_e_exclude": reading.log_e_ex, "log_r_exclude": reading.log_r_ex,
             "log_e_admit": reading.log_e_ad, "log_r_admit": reading.log_r_ad,
@@ -259,7 +259,12 @@ pub fn evidence(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -
             "exclude_after_sweeps": policy.exclude_after_sweeps, "readmit_after_sweeps": policy.readmit_after_sweeps,
             "suspect_at": policy.suspect_at, "cap": policy.cases.cap,
         },
-    })
+    });
+    // Absent without alarms' evidence: decisions of earlier versions are made again as they were.
+    if let (Some(numbers), Value::Object(map)) = (endpoint.watch.numbers(), &mut out) {
+        map.insert("change_alarms".to_owned(), numbers);
+    }
+    out
 }
 
 fn suite_evidence(evidence: &SuiteEvidence, policy: &Policy, weight: f64) -> Value {

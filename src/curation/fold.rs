@@ -115,6 +115,8 @@ impl<'a> Fold<'a> {
             }
             if as_evidence {
                 add_usable(&mut endpoint.usable, tally);
+                let contrasts = tally.suites.iter().map(|(name, s)| (name, &s.hold_out, s.repeated, &s.linked));
+                endpoint.watch.take(contrasts);
             }
         }
     }
@@ -309,7 +311,7 @@ pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
             freeze.reason
         ),
     });
-    common.into_iter().collect()
+    common.into_iter().chain(super::watch::alarms(state)).collect()
 }
 
 /// Closes the batch of one suite. Without any compared attempt there is no batch: the clock of the detector, which

@@ -51,6 +51,7 @@ pub mod state;
 pub mod step;
 pub mod sync;
 pub mod transitions;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,18 @@ pub struct SuitePlan {
     pub epochs: u32,
     /// The endpoints and their prefixes.
     pub endpoints: Vec<BudgetedEndpoint>,
+    /// Which of the cases ask the same in every sweep. `None` in plans of earlier versions: they give no change alarms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<StableCases>,
+}
+
+/// The part of a suite that asks the same in every sweep: cases drawn once, and cases that are no templates.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StableCases {
+    /// Their places in [`SuitePlan::cases`], ascending.
+    pub places: Vec<u32>,
+    /// How many of them the whole suite has.
+    pub of: u32,
 }
 
 /// Everything fixed before the first call of a sweep. Stored, so that a restart goes on with the same plan.

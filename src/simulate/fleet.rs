@@ -343,6 +343,7 @@ impl Fleet {
                 cases: bench.order.iter().take(largest).map(|i| bench.cases[*i].clone()).collect(),
                 epochs: 1,
                 endpoints,
+                stable: None,
             });
         }
         let plan = SweepPlan {

@@ -110,6 +110,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
             cases: vec![CaseId::new("case-1").unwrap()],
             epochs: 1,
             endpoints: vec![BudgetedEndpoint { id: endpoint(0), cases: 1 }],
+            stable: None,
         }],
         reserved_nanousd: 1_000,
         gives_evidence: true,

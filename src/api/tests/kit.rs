@@ -276,6 +276,7 @@ impl Kit {
                     BudgetedEndpoint { id: endpoint(0), cases: 2 },
                     BudgetedEndpoint { id: endpoint(1), cases: 2 },
                 ],
+                stable: None,
             }],
             reserved_nanousd: 2_000_000,
             gives_evidence: true,

@@ -10,4 +10,5 @@ mod orders;
 mod outlooks;
 mod replays;
 mod state_machine;
+mod watch;
 mod world;
