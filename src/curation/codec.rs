@@ -11,7 +11,7 @@ use crate::domain::{EndpointId, Override, Standing, SuiteDigest, SuiteName, Swee
 use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
-use super::watch::{ContrastEvidence, Sums, Watch};
+use super::watch::{ContrastEvidence, Found, Sums, Watch};
 use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
 
 const MAGIC: &[u8; 4] = b"xcur";
@@ -181,8 +181,11 @@ impl Writer {
     }
 
     fn contrast(&mut self, evidence: &ContrastEvidence) {
-        let ContrastEvidence { r, raised, repeated, first, second } = evidence;
-        self.0.push(u8::from(*raised));
+        let ContrastEvidence { r, found, repeated, first, second } = evidence;
+        self.option(found.as_ref(), |out, Found { log_r, quiet }| {
+            out.float(*log_r);
+            out.count(u64::from(*quiet));
+        });
         self.count(u64::from(*repeated));
         self.logs(r);
         for Sums { count, own, anchors, squares } in [first, second] {
@@ -313,6 +316,10 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Damaged("a count without end"))
     }
 
+    fn small(&mut self) -> Read<u32> {
+        u32::try_from(self.count()?).map_err(|_| DecodeError::Damaged("an impossible count"))
+    }
+
     fn time(&mut self) -> Read<i64> {
         Ok(i64::from_le_bytes(self.array()?))
     }
@@ -426,18 +433,14 @@ impl<'a> Reader<'a> {
     }
 
     fn contrast(&mut self) -> Read<ContrastEvidence> {
-        let raised = match self.byte()? {
-            0 => false,
-            1 => true,
-            _ => return Err(DecodeError::Damaged("an unknown mark")),
-        };
-        let repeated = u32::try_from(self.count()?).map_err(|_| DecodeError::Damaged("an impossible count"))?;
+        let found = self.option(|r| Ok(Found { log_r: r.float()?, quiet: r.small()? }))?;
+        let repeated = self.small()?;
         let r = self.logs()?;
         let mut sums = || -> Read<Sums> {
             Ok(Sums { count: self.float()?, own: self.float()?, anchors: self.float()?, squares: self.float()? })
         };
         let (first, second) = (sums()?, sums()?);
-        Ok(ContrastEvidence { r, raised, repeated, first, second })
+        Ok(ContrastEvidence { r, found, repeated, first, second })
     }
 
     fn usable(&mut self) -> Read<UsableEvidence> {

@@ -11,8 +11,8 @@
 //! a random permutation, so that the groups are drawn without replacement: negatively associated, and the product of
 //! `1 + l (X - margin)` has under the null a mean of at most 1 (as statistics, 3.2). The detector begins anew with every
 //! sweep, so that the false alarms of an endpoint exactly at the margin come at most once in [`ALARM_AT`] sweeps on
-//! average; its score is cut at [`SCORE_MAX`], which can only delay an alarm, so that a finding ends about as soon as it
-//! began.
+//! average. It is reset after an alarm; the finding stands until [`QUIET_SWEEPS`] have passed in which the detector did not
+//! reach [`FOUND_AGAIN_AT`] once more.
 //!
 //! Cases that ask the same in every sweep are answered the same again and again: their number, not that of the attempts,
 //! says how far luck with them reaches. A gap is therefore alarmed only where it is also larger than [`LUCK_Z`] standard
@@ -42,11 +42,11 @@ pub const LINK_MARGIN: f64 = 0.01;
 /// Detector score from which a finding is alarmed.
 pub const ALARM_AT: f64 = 1000.0;
 
-/// Detector score below which the alarm ends.
-pub const ALARM_UNTIL: f64 = 100.0;
+/// Detector score at which a finding that stands is found again.
+pub const FOUND_AGAIN_AT: f64 = 100.0;
 
-/// Where the score of each bet is cut.
-pub const SCORE_MAX: f64 = 1e5;
+/// Sweeps with a comparison after which a finding that was not found again ends: fifteen days at four a day.
+pub const QUIET_SWEEPS: u32 = 60;
 
 /// Standard errors of luck with the repeated cases that a gap must exceed: one in a thousand exceeds them by chance.
 pub const LUCK_Z: f64 = 3.09;
@@ -167,8 +167,8 @@ impl Contrast {
 pub struct ContrastEvidence {
     /// e-SR detector.
     pub r: Logs,
-    /// The finding stands.
-    pub raised: bool,
+    /// The finding that stands.
+    pub found: Option<Found>,
     /// Repeated cases of the whole suite; 0 where luck with them is no matter.
     pub repeated: u32,
     /// Fresh or hard cases, decayed (display, and luck).
@@ -181,12 +181,21 @@ impl Default for ContrastEvidence {
     fn default() -> Self {
         ContrastEvidence {
             r: FRESH,
-            raised: false,
+            found: None,
             repeated: 0,
             first: Sums::default(),
             second: Sums::default(),
         }
     }
+}
+
+/// A finding that stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    /// Logarithm of the detector score that last told of it.
+    pub log_r: f64,
+    /// Sweeps since then.
+    pub quiet: u32,
 }
 
 /// Change alarms of an endpoint: the evidence behind them.
@@ -224,13 +233,17 @@ impl ContrastEvidence {
         let mut scaled: Vec<f64> = batch.differences.iter().map(|x| x / claim.range).collect();
         let bets = Bets::new(Side::Exclude, claim.margin / claim.range);
         close_batch(&mut self.r, &bets.batch_increments(&mut scaled));
-        for log in &mut self.r {
-            *log = log.min(ln(SCORE_MAX));
-        }
         self.first.take(&batch.first);
         self.second.take(&batch.second);
         let log_r = self.log_r();
-        self.raised = if self.raised { log_r >= ln(ALARM_UNTIL) } else { log_r >= ln(ALARM_AT) && !self.may_be_luck() };
+        let enough = if self.found.is_some() { FOUND_AGAIN_AT } else { ALARM_AT };
+        if log_r >= ln(enough) && !self.may_be_luck() {
+            self.found = Some(Found { log_r, quiet: 0 });
+            self.r = FRESH;
+        } else {
+            let one_more = |f: Found| Found { quiet: f.quiet + 1, ..f };
+            self.found = self.found.map(one_more).filter(|f| f.quiet < QUIET_SWEEPS);
+        }
     }
 
     /// The gap: how much better it does on repeated cases than on fresh ones, beyond what the anchors do.
@@ -272,7 +285,8 @@ impl Watch {
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut out = Vec::new();
-        for (name, evidence) in self.hold_out.iter().filter(|(_, e)| e.raised) {
+        for (name, evidence) in &self.hold_out {
+            let Some(found) = evidence.found else { continue };
             let (fresh, repeated) = (&evidence.first, &evidence.second);
             let mut text = format!("does better on {name} cases that it may have seen: success ");
             let _ = write!(
@@ -283,11 +297,11 @@ impl Watch {
                 percent(fresh.rate()),
                 percent(fresh.anchors_rate()),
                 trimmed((evidence.gap() * 1000.0).round() / 10.0),
-                score(evidence),
+                score(found),
             );
             out.push(Finding { kind: AlarmKind::HoldOutGap.name(), suite: Some(name.clone()), text });
         }
-        if self.linked.raised {
+        if let Some(found) = self.linked.found {
             let (hard, easy) = (&self.linked.first, &self.linked.second);
             let text = format!(
                 "content-linked errors: {}% of the answers to hard cases are missing (anchors {}%), {}% of those to easy \
@@ -296,7 +310,7 @@ impl Watch {
                 percent(hard.anchors_rate()),
                 percent(easy.rate()),
                 percent(easy.anchors_rate()),
-                score(&self.linked),
+                score(found),
             );
             out.push(Finding { kind: AlarmKind::ContentLinkedErrors.name(), suite: None, text });
         }
@@ -309,9 +323,10 @@ impl Watch {
             return None;
         }
         let sums = |s: &Sums| json!({"count": s.count, "rate": s.rate(), "anchors_rate": s.anchors_rate()});
+        let found = |e: &ContrastEvidence| e.found.map(|f| json!({"log_r": f.log_r, "sweeps_since": f.quiet}));
         let hold_out = |e: &ContrastEvidence| {
             json!({
-                "raised": e.raised, "log_r": e.log_r(), "gap": e.gap(), "repeated_cases": e.repeated,
+                "found": found(e), "log_r": e.log_r(), "gap": e.gap(), "repeated_cases": e.repeated,
                 "fresh": sums(&e.first), "repeated": sums(&e.second),
             })
         };
@@ -321,7 +336,7 @@ impl Watch {
         Some(json!({
             "hold_out": by_suite,
             "content_linked": {
-                "raised": linked.raised, "log_r": linked.log_r(),
+                "found": found(linked), "log_r": linked.log_r(),
                 "hard": sums(&linked.first), "easy": sums(&linked.second),
             },
             "alarm_at": ALARM_AT,
@@ -329,8 +344,8 @@ impl Watch {
     }
 }
 
-fn score(evidence: &ContrastEvidence) -> String {
-    format!("detector score R={} (alarm at {})", e_number(evidence.log_r()), trimmed(ALARM_AT))
+fn score(found: Found) -> String {
+    format!("detector score R={} (alarm at {})", e_number(found.log_r), trimmed(ALARM_AT))
 }
 
 /// A finding that stands.

@@ -49,4 +49,4 @@ pub use fleet::random_fleet;
 pub use library::Library;
 pub use play::{Counts, Outcome};
 pub use server::{RunningSim, SimError, start, start_with_clock};
-pub use spec::{EndpointSpec, Injection, SimSpec, Truth};
+pub use spec::{AuditAwareness, Condition, EndpointSpec, Injection, SimSpec, Truth};

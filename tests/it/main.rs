@@ -14,6 +14,7 @@ mod suites;
 #[path = "../support/world.rs"]
 mod world;
 
+mod alarms;
 mod architecture;
 mod bad_input;
 mod budget;
