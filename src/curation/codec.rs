@@ -11,8 +11,9 @@ use crate::domain::{EndpointId, Override, Standing, SuiteDigest, SuiteName, Swee
 use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
-use super::watch::{ContrastEvidence, Found, Sums, Watch};
+use super::prints::Prints;
 use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
+use super::watch::{ContrastEvidence, Found, Sums, Watch};
 
 const MAGIC: &[u8; 4] = b"xcur";
 /// Version 1 kept 32 clusters of cases; they are read as clusters with short keys.
@@ -103,6 +104,11 @@ impl Writer {
         self.0.extend_from_slice(&value.to_bits().to_le_bytes());
     }
 
+    /// A value that has single precision.
+    fn single(&mut self, value: f64) {
+        self.0.extend_from_slice(&(value as f32).to_bits().to_le_bytes());
+    }
+
     fn sum(&mut self, value: f64) {
         self.count(value.to_bits().reverse_bits());
     }
@@ -171,7 +177,27 @@ impl Writer {
         }
     }
 
-    fn watch(&mut self, Watch { hold_out, linked }: &Watch) {
+    fn prints(&mut self, prints: &Prints) {
+        let Prints { asked_at_us, no_tokens, tokens_p, tokens_differ, greedy, agreed, greedy_found, cases_left } =
+            prints;
+        self.time(*asked_at_us);
+        self.0.push(u8::from(*no_tokens) | u8::from(*tokens_differ) << 1);
+        self.option(tokens_p.as_ref(), |out, p| out.float(*p));
+        self.logs(greedy);
+        agreed.iter().for_each(|n| self.float(*n));
+        self.found(greedy_found.as_ref());
+        self.count(*cases_left);
+    }
+
+    fn found(&mut self, found: Option<&Found>) {
+        self.option(found, |out, Found { log_r, quiet }| {
+            out.float(*log_r);
+            out.count(u64::from(*quiet));
+        });
+    }
+
+    fn watch(&mut self, Watch { hold_out, linked, prints }: &Watch) {
+        self.prints(prints);
         self.contrast(linked);
         self.count(hold_out.len() as u64);
         for (name, evidence) in hold_out {
@@ -182,14 +208,11 @@ impl Writer {
 
     fn contrast(&mut self, evidence: &ContrastEvidence) {
         let ContrastEvidence { r, found, repeated, first, second } = evidence;
-        self.option(found.as_ref(), |out, Found { log_r, quiet }| {
-            out.float(*log_r);
-            out.count(u64::from(*quiet));
-        });
+        self.found(found.as_ref());
         self.count(u64::from(*repeated));
         self.logs(r);
         for Sums { count, own, anchors, squares } in [first, second] {
-            [*count, *own, *anchors, *squares].into_iter().for_each(|v| self.float(v));
+            [*count, *own, *anchors, *squares].into_iter().for_each(|v| self.single(v));
         }
     }
 
@@ -328,6 +351,10 @@ impl<'a> Reader<'a> {
         Ok(f64::from_bits(u64::from_le_bytes(self.array()?)))
     }
 
+    fn single(&mut self) -> Read<f64> {
+        Ok(f64::from(f32::from_bits(u32::from_le_bytes(self.array()?))))
+    }
+
     fn sum(&mut self) -> Read<f64> {
         Ok(f64::from_bits(self.count()?.reverse_bits()))
     }
@@ -424,20 +451,40 @@ impl<'a> Reader<'a> {
     }
 
     fn watch(&mut self) -> Read<Watch> {
+        let prints = self.prints()?;
         let linked = self.contrast()?;
         let hold_out = self.map(|r| {
             let name = id(SuiteName::new(r.text()?))?;
             Ok((name, r.contrast()?))
         })?;
-        Ok(Watch { hold_out, linked })
+        Ok(Watch { hold_out, linked, prints })
+    }
+
+    fn prints(&mut self) -> Read<Prints> {
+        let asked_at_us = self.time()?;
+        let flags = self.byte()?;
+        Ok(Prints {
+            asked_at_us,
+            no_tokens: flags & 1 != 0,
+            tokens_differ: flags & 2 != 0,
+            tokens_p: self.option(Reader::float)?,
+            greedy: self.logs()?,
+            agreed: [self.float()?, self.float()?, self.float()?],
+            greedy_found: self.found()?,
+            cases_left: self.count()?,
+        })
+    }
+
+    fn found(&mut self) -> Read<Option<Found>> {
+        self.option(|r| Ok(Found { log_r: r.float()?, quiet: r.small()? }))
     }
 
     fn contrast(&mut self) -> Read<ContrastEvidence> {
-        let found = self.option(|r| Ok(Found { log_r: r.float()?, quiet: r.small()? }))?;
+        let found = self.found()?;
         let repeated = self.small()?;
         let r = self.logs()?;
         let mut sums = || -> Read<Sums> {
-            Ok(Sums { count: self.float()?, own: self.float()?, anchors: self.float()?, squares: self.float()? })
+            Ok(Sums { count: self.single()?, own: self.single()?, anchors: self.single()?, squares: self.single()? })
         };
         let (first, second) = (sums()?, sums()?);
         Ok(ContrastEvidence { r, found, repeated, first, second })

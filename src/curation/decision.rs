@@ -52,17 +52,20 @@ pub enum AlarmKind {
     HoldOutGap,
     /// Its answers go missing where cases are hard.
     ContentLinkedErrors,
+    /// Its fingerprint is no longer that of the anchors.
+    FingerprintChanged,
 }
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 6] = [
+    pub const ALL: [AlarmKind; 7] = [
         AlarmKind::Common,
         AlarmKind::Provenance,
         AlarmKind::Reference,
         AlarmKind::Frozen,
         AlarmKind::HoldOutGap,
         AlarmKind::ContentLinkedErrors,
+        AlarmKind::FingerprintChanged,
     ];
 
     /// As written in the store, the API and the metrics.
@@ -75,6 +78,7 @@ impl AlarmKind {
             AlarmKind::Frozen => "frozen",
             AlarmKind::HoldOutGap => "hold_out_gap",
             AlarmKind::ContentLinkedErrors => "content_linked_errors",
+            AlarmKind::FingerprintChanged => "fingerprint_changed",
         }
     }
 }

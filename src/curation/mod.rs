@@ -45,6 +45,7 @@ mod notes;
 pub mod operator;
 pub mod outcomes;
 pub mod outlook;
+pub mod prints;
 pub mod ranking;
 pub mod reading;
 pub mod state;

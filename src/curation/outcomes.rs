@@ -74,6 +74,7 @@ impl Cell {
             Outcome::Scored(y) if (0.0..=1.0).contains(&y) => Cell::Scored(y),
             Outcome::Scored(_) => Cell::Skipped { provenance: false },
             Outcome::Missing => Cell::Missing,
+            Outcome::Observed(_) => Cell::Skipped { provenance: false },
             Outcome::Skipped { provenance } => Cell::Skipped { provenance },
         }
     }
@@ -319,11 +320,8 @@ pub fn tally(
 ) -> BTreeMap<EndpointId, Tally> {
     let mut tallies: BTreeMap<EndpointId, Tally> = BTreeMap::new();
     for suite in &plan.suites {
-        let anchors: Vec<&SuiteEvidence> = plan
-            .anchors
-            .iter()
-            .filter_map(|id| state.endpoints.get(id)?.suites.get(&suite.suite))
-            .collect();
+        let anchors: Vec<&SuiteEvidence> =
+            plan.anchors.iter().filter_map(|id| state.endpoints.get(id)?.suites.get(&suite.suite)).collect();
         let table = Table::new(suite, rows, &anchors);
         let asked: Vec<EndpointId> = suite.endpoints.iter().map(|e| e.id.clone()).collect();
         // Most endpoints are compared with the same anchors: their means are taken once.

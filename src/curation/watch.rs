@@ -6,7 +6,7 @@
 //! | `hold_out_gap` | D on fresh cases minus D on cases that ask the same in every sweep, by suite | at most [`GAP_MARGIN`]: it does no better on cases that it may have seen than the anchors do |
 //! | `content_linked_errors` | answers missing on hard cases minus on easy ones (statistics, 8) | at most [`LINK_MARGIN`]: what goes missing has nothing to do with what is asked |
 //!
-//! Both are tested alike. A sweep's outcomes of either kind are dealt in the plan's order, like cards, into as many
+//! Fingerprints, the third kind, have a file of their own ([`super::prints`]). These two are tested alike. A sweep's outcomes of either kind are dealt in the plan's order, like cards, into as many
 //! groups as the smaller kind has cases; each group gives one difference of means. The cases of a sweep are the start of
 //! a random permutation, so that the groups are drawn without replacement: negatively associated, and the product of
 //! `1 + l (X - margin)` has under the null a mean of at most 1 (as statistics, 3.2). The detector begins anew with every
@@ -31,6 +31,7 @@ use crate::stats::num::{ln, log_mean_exp};
 
 use super::decision::{AlarmKind, AlarmNote};
 use super::explain::{e_number, percent, trimmed};
+use super::prints::Prints;
 use super::state::ModelState;
 
 /// A gap between fresh and repeated cases up to this is of no interest.
@@ -39,8 +40,8 @@ pub const GAP_MARGIN: f64 = 0.05;
 /// More missing answers on hard cases than on easy ones, up to this, are of no interest.
 pub const LINK_MARGIN: f64 = 0.01;
 
-/// Detector score from which a finding is alarmed.
-pub const ALARM_AT: f64 = 1000.0;
+/// Detector score from which a finding is alarmed: five years of sweeps at four a day.
+pub const ALARM_AT: f64 = 7300.0;
 
 /// Detector score at which a finding that stands is found again.
 pub const FOUND_AGAIN_AT: f64 = 100.0;
@@ -104,10 +105,12 @@ impl Sums {
 
     fn take(&mut self, new: &Sums) {
         let Sums { count, own, anchors, squares } = new;
-        self.count = SHOWN_DECAY * self.count + count;
-        self.own = SHOWN_DECAY * self.own + own;
-        self.anchors = SHOWN_DECAY * self.anchors + anchors;
-        self.squares = SHOWN_DECAY * self.squares + squares;
+        // Kept in single precision: they are stored for every endpoint and suite, and seven digits do.
+        let add = |old: f64, new: &f64| f64::from((SHOWN_DECAY * old + new) as f32);
+        self.count = add(self.count, count);
+        self.own = add(self.own, own);
+        self.anchors = add(self.anchors, anchors);
+        self.squares = add(self.squares, squares);
     }
 
     /// Rate of the endpoint; 0 without outcomes.
@@ -179,13 +182,7 @@ pub struct ContrastEvidence {
 
 impl Default for ContrastEvidence {
     fn default() -> Self {
-        ContrastEvidence {
-            r: FRESH,
-            found: None,
-            repeated: 0,
-            first: Sums::default(),
-            second: Sums::default(),
-        }
+        ContrastEvidence { r: FRESH, found: None, repeated: 0, first: Sums::default(), second: Sums::default() }
     }
 }
 
@@ -205,6 +202,8 @@ pub struct Watch {
     pub hold_out: BTreeMap<SuiteName, ContrastEvidence>,
     /// Missing answers on hard against easy cases, over all suites.
     pub linked: ContrastEvidence,
+    /// Fingerprints.
+    pub prints: Prints,
 }
 
 /// What a contrast is tested for.
@@ -314,6 +313,9 @@ impl Watch {
             );
             out.push(Finding { kind: AlarmKind::ContentLinkedErrors.name(), suite: None, text });
         }
+        if let Some(text) = self.prints.text() {
+            out.push(Finding { kind: AlarmKind::FingerprintChanged.name(), suite: None, text });
+        }
         out
     }
 
@@ -338,6 +340,11 @@ impl Watch {
             "content_linked": {
                 "found": found(linked), "log_r": linked.log_r(),
                 "hard": sums(&linked.first), "easy": sums(&linked.second),
+            },
+            "fingerprint": {
+                "tokens_p": self.prints.tokens_p, "tokens_differ": self.prints.tokens_differ,
+                "greedy_log_r": log_mean_exp(&self.prints.greedy), "greedy_found": self.prints.greedy_found.is_some(),
+                "cases_left": self.prints.cases_left,
             },
             "alarm_at": ALARM_AT,
         }))
@@ -383,6 +390,10 @@ const ADVICE: &[(AlarmKind, &str)] = &[
     (
         AlarmKind::ContentLinkedErrors,
         "no verdict: look at its failed attempts; errors that follow the content may hide wrong answers or a length limit",
+    ),
+    (
+        AlarmKind::FingerprintChanged,
+        "no verdict: it is asked more, and its quality decides; ask its provider what changed",
     ),
 ];
 

@@ -34,6 +34,7 @@ pub mod ids;
 pub mod json;
 pub mod operator;
 pub mod policy;
+pub mod probes;
 pub mod provider;
 pub mod scorecard;
 pub mod standing;

@@ -99,16 +99,21 @@ pub struct SweepPlan {
     pub reserved_nanousd: i64,
     /// Whether its outcomes become evidence (the conditions of statistics 3.2 are kept).
     pub gives_evidence: bool,
+    /// The program's own prompts for fingerprints, where they are due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<SuitePlan>,
 }
 
 impl SweepPlan {
+    /// All that is asked: the suites, then the prompts for fingerprints.
+    pub fn parts(&self) -> impl Iterator<Item = &SuitePlan> {
+        self.suites.iter().chain(&self.probes)
+    }
+
     /// Number of attempts planned.
     #[must_use]
     pub fn attempts(&self) -> u64 {
-        self.suites
-            .iter()
-            .map(|s| u64::from(s.epochs) * s.endpoints.iter().map(|e| u64::from(e.cases)).sum::<u64>())
-            .sum()
+        self.parts().map(|s| u64::from(s.epochs) * s.endpoints.iter().map(|e| u64::from(e.cases)).sum::<u64>()).sum()
     }
 }
 
@@ -119,6 +124,8 @@ pub enum Outcome {
     Scored(f64),
     /// The provider's delivery failed after all retries.
     Missing,
+    /// What a prompt for fingerprints shows of the endpoint: no score.
+    Observed(f64),
     /// Unscored through no fault of the delivery (ours, provenance, grader): skipped everywhere
     /// except that `usable` does not count it.
     Skipped {

@@ -45,11 +45,14 @@ pub struct PlanInput {
     pub epochs: u32,
     /// Whether the outcomes become evidence.
     pub gives_evidence: bool,
+    /// Prompts for fingerprints, each with its repeats.
+    pub probes: Vec<(SuiteBudget, u32)>,
 }
 
 /// Makes the plan: one permutation per suite, prefixes per endpoint.
 #[must_use]
 pub fn build_plan(input: PlanInput) -> SweepPlan {
+    let probes = input.probes.into_iter().filter_map(|(s, repeats)| suite_plan(&input.seed, repeats, s)).collect();
     let suites = input.suites.into_iter().filter_map(|s| suite_plan(&input.seed, input.epochs, s)).collect();
     SweepPlan {
         id: input.id,
@@ -62,6 +65,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         suites,
         reserved_nanousd: 0,
         gives_evidence: input.gives_evidence,
+        probes,
     }
 }
 
@@ -121,10 +125,11 @@ fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
 }
 
 /// Shrinks every budget of a plan to the same share (`parts` of `whole`), so that a sweep fits its money; `None` when
-/// an endpoint would be left with nothing.
+/// an endpoint would be left with nothing. Fingerprints are left out first.
 #[must_use]
 pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> {
     let mut plan = plan.clone();
+    plan.probes.clear();
     for part in &mut plan.suites {
         for endpoint in &mut part.endpoints {
             let cases = u64::from(endpoint.cases) * u64::from(parts) / u64::from(whole.max(1));

@@ -150,12 +150,7 @@ impl Bench {
         state.endpoints.values_mut().for_each(|e| e.standing = Standing::Admitted);
         // Nothing is decided, so that the watched endpoint stays to be watched.
         let never = 1e200;
-        let policy = Policy {
-            exclude_after_sweeps: never,
-            suspect_at: never,
-            burst_at: never,
-            ..policy.clone()
-        };
+        let policy = Policy { exclude_after_sweeps: never, suspect_at: never, burst_at: never, ..policy.clone() };
         let cases = (0..CASES).map(|i| CaseId::new(&format!("case-{i:03}"))).collect::<Result<_, _>>()?;
         Ok(Bench { policy, state, model: ModelId::new("lab/m")?, suite, digest, ids, cases })
     }
@@ -166,7 +161,7 @@ impl Bench {
         let luck: Vec<f64> = (0..CASES).map(|_| dice.unit()).collect();
         let mut state = self.state.clone();
         let mut order: Vec<usize> = (0..CASES).collect();
-        let mut others = vec![false; ENDPOINTS - 1];
+        let mut others = [false; ENDPOINTS - 1];
         for sweep in 1..=DAYS * SWEEPS_A_DAY {
             dice.shuffle_front(&mut order, PER_SWEEP);
             let plan = self.plan(sweep as u64, &order);
@@ -233,6 +228,7 @@ impl Bench {
             suites: vec![suite],
             reserved_nanousd: 0,
             gives_evidence: true,
+            probes: Vec::new(),
         }
     }
 }

@@ -357,6 +357,7 @@ impl Fleet {
             suites,
             reserved_nanousd: 0,
             gives_evidence: true,
+            probes: Vec::new(),
         };
         (plan, shares)
     }

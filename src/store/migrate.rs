@@ -13,6 +13,7 @@ use super::{Store, statements};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "history", include_str!("migrations/0002_history.sql")),
+    (4, "observed", include_str!("migrations/0004_observed.sql")),
 ];
 
 /// The schema that this program knows: the version of the last migration.

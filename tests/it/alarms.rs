@@ -104,7 +104,9 @@ async fn found_and_forgotten(world: World) {
 
     // Measured afresh by an operator's order: the findings are forgotten, and the alarms close at once.
     for id in ["cedar", "dogwood"] {
-        world.json(&["reset", "lab/m", id, "--note", "its provider says that it is repaired", "--by", "ann", "--json"]).await;
+        world
+            .json(&["reset", "lab/m", id, "--note", "its provider says that it is repaired", "--by", "ann", "--json"])
+            .await;
     }
     assert_eq!(open(&world).await, BTreeMap::new());
     assert_eq!(explained(&world, "cedar").await["findings"], json!([]));

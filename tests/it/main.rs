@@ -22,6 +22,7 @@ mod decisions;
 mod demo;
 mod eval_suites;
 mod explain;
+mod fingerprints;
 mod history;
 mod interrupted;
 mod odd_answers;

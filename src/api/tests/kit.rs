@@ -280,6 +280,7 @@ impl Kit {
             }],
             reserved_nanousd: 2_000_000,
             gives_evidence: true,
+            probes: Vec::new(),
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id
@@ -343,6 +344,7 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         cost_nanousd: 1_500_000,
         finish_reason: Some("stop".to_owned()),
         draw: None,
+        observed: None,
         transcript: Some(Transcript {
             request: Bytes::from(
                 json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string(),

@@ -8,6 +8,7 @@ mod laws;
 mod lists;
 mod orders;
 mod outlooks;
+mod prints;
 mod replays;
 mod state_machine;
 mod watch;

@@ -83,7 +83,13 @@ fn luck_with_cases_that_are_answered_alike_every_time_is_no_finding() {
 fn hides(missing_if_hard: f64, missing_anyway: f64) -> impl FnMut(&Ask<'_>, &mut Dice) -> Outcome {
     move |ask, dice| {
         let hard = ask.case % 10 == 3;
-        let rate = if ask.endpoint != "d" { 0.0 } else if hard { missing_if_hard } else { missing_anyway };
+        let rate = if ask.endpoint != "d" {
+            0.0
+        } else if hard {
+            missing_if_hard
+        } else {
+            missing_anyway
+        };
         if dice.unit() < rate { Outcome::Missing } else { scored(!hard || dice.unit() >= 0.3) }
     }
 }
@@ -91,8 +97,7 @@ fn hides(missing_if_hard: f64, missing_anyway: f64) -> impl FnMut(&Ask<'_>, &mut
 #[test]
 fn errors_that_follow_the_content_are_alarmed_and_the_alarm_ends_with_them() {
     let mut world = admitted(3);
-    let folded =
-        world.sweep_until(60, hides(0.8, 0.0), |_, f| !alarmed(f, AlarmKind::ContentLinkedErrors).is_empty());
+    let folded = world.sweep_until(60, hides(0.8, 0.0), |_, f| !alarmed(f, AlarmKind::ContentLinkedErrors).is_empty());
     assert_eq!(alarmed(&folded, AlarmKind::ContentLinkedErrors), ["d"]);
     assert_eq!(world.standing("d"), Standing::Admitted, "no verdict");
     let quiet = QUIET_SWEEPS as usize + 20;

@@ -8,8 +8,8 @@ use crate::curation::{
     Folded, ModelState, Occasion, SweepRecord, anchors, budgets, fold_sweep, participants, sync_endpoints, sync_suites,
 };
 use crate::domain::{
-    CaseId, EndpointId, Micros, ModelId, Outcome, OutcomeRow, Policy, Standing, StableCases, SuiteDigest, SuiteName, SuitePlan,
-    SweepId, SweepKind, SweepPlan,
+    CaseId, EndpointId, Micros, ModelId, Outcome, OutcomeRow, Policy, StableCases, Standing, SuiteDigest, SuiteName,
+    SuitePlan, SweepId, SweepKind, SweepPlan,
 };
 
 pub const HOUR_US: Micros = 3600 * 1_000_000;
@@ -184,6 +184,7 @@ impl World {
             suites,
             reserved_nanousd: 0,
             gives_evidence: true,
+            probes: Vec::new(),
         }
     }
 
