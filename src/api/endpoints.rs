@@ -52,6 +52,7 @@ pub async fn get(
 fn of_view(view: EndpointView) -> Map<String, Value> {
     let EndpointView { id: _, standing, override_, since_us, reason, evidence } = view;
     let explanation = evidence.get("explanation").cloned().unwrap_or_default();
+    let findings = evidence.pointer("/explained/findings").cloned().unwrap_or_else(|| json!([]));
     let fields = [
         ("standing", json!(standing)),
         ("override", json!(override_)),
@@ -59,6 +60,7 @@ fn of_view(view: EndpointView) -> Map<String, Value> {
         ("since_us", json!(since_us)),
         ("reason", json!(reason)),
         ("explanation", explanation),
+        ("findings", findings),
         ("evidence", evidence),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -210,6 +210,7 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                     ("weight", Integer),
                     ("reason", String),
                     ("explanation", String),
+                    ("findings", Array),
                     ("evidence", Object),
                 ],
             ),

@@ -181,6 +181,7 @@ mod tests {
             tokens_in: None,
             tokens_out: None,
             cost_nanousd: 0,
+            observed: None,
         }
     }
 

@@ -510,6 +510,12 @@ pub static POLICY: Section = Section {
             Default("false"),
             "`true`: the designated reference may leave the list by evidence.",
         ),
+        key(
+            "fingerprint",
+            TIME_OR_ZERO,
+            Default("\"0s\""),
+            "How often a sweep asks the program's own prompts too, to see whether an endpoint is still the same thing: 180 short requests to each. `0s`: never.",
+        ),
         key("quarantine", Table(&QUARANTINE), Optional("off"), "Live-traffic quarantine."),
         key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin and weight of single suites, by name."),
     ],

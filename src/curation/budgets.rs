@@ -119,7 +119,11 @@ impl Need {
     fn of(endpoint: &EndpointState, reading: &Reading, policy: &Policy) -> Need {
         match endpoint.standing {
             Standing::Unknown | Standing::Provisional => Need::Open,
-            Standing::Admitted | Standing::Suspect if reading.log_r_ex >= ln(policy.burst_at) => Need::Burst,
+            Standing::Admitted | Standing::Suspect
+                if reading.log_r_ex >= ln(policy.burst_at) || endpoint.watch.prints.cases_left > 0 =>
+            {
+                Need::Burst
+            }
             Standing::Excluded if reading.log_r_ad >= ln(RECOVERING_R) => Need::Burst,
             Standing::Suspect => Need::Open,
             Standing::Admitted | Standing::Excluded => Need::None,
@@ -238,7 +242,8 @@ fn own_budget(endpoint: &EndpointState, reading: &Reading, policy: &Policy, aske
         Standing::Unknown | Standing::Provisional if asked < u64::from(cases.cap) => cases.unknown,
         Standing::Unknown | Standing::Provisional => cases.standard,
         Standing::Admitted | Standing::Suspect => {
-            let suspicious = reading.log_r_ex >= ln(policy.burst_at);
+            // A changed fingerprint asks for more as evidence does (T11).
+            let suspicious = reading.log_r_ex >= ln(policy.burst_at) || endpoint.watch.prints.cases_left > 0;
             let burst = suspicious && tokens_left(endpoint, policy, occasion.now_us) > 0.0;
             if burst { cases.burst } else { cases.standard }
         }

@@ -81,6 +81,11 @@ impl Clusters {
         self.bound();
     }
 
+    /// The cluster of a case, by its [`key_of`].
+    pub(super) fn of_key(&self, key: u16) -> Cluster {
+        self.cells.get(&(key >> (KEY_BITS - self.bits))).copied().unwrap_or_default()
+    }
+
     /// Sums and counts of the clusters.
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> + Clone {
         self.cells.values().map(|c| (c.sum, c.count as f64))

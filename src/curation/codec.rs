@@ -11,11 +11,18 @@ use crate::domain::{Capability, EndpointId, Override, Standing, SuiteDigest, Sui
 use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
+use super::prints::Prints;
 use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
+use super::watch::{ContrastEvidence, Found, Sums, Watch};
 
 const MAGIC: &[u8; 4] = b"xcur";
 /// Version 1 kept 32 clusters of cases; they are read as clusters with short keys.
-const VERSION: u8 = 2;
+///
+/// Version 3 adds the change alarms of the endpoints that have any. A state without any is written as version 2 wrote it,
+/// so that steps from before are made again to the last byte.
+const VERSION: u8 = 3;
+/// The version of a state without change alarms.
+const VERSION_WITHOUT_WATCH: u8 = 2;
 /// Set in the byte of the version when capabilities follow.
 const WITH_CAPABILITIES: u8 = 0x80;
 const CHECKSUM_BYTES: usize = 8;
@@ -48,18 +55,24 @@ fn checksum(bytes: &[u8]) -> u64 {
 pub fn encode(state: &ModelState) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(256 + state.endpoints.len() * (1 + state.capabilities.len()) * 1024));
     out.0.extend_from_slice(MAGIC);
-    out.0.push(if state.capabilities.is_empty() { VERSION } else { VERSION | WITH_CAPABILITIES });
-    out.model(state);
+    let with_watch = has_watch(state) || state.capabilities.values().any(has_watch);
+    let version = if with_watch { VERSION } else { VERSION_WITHOUT_WATCH };
+    out.0.push(if state.capabilities.is_empty() { version } else { version | WITH_CAPABILITIES });
+    out.model(state, with_watch);
     if !state.capabilities.is_empty() {
         out.count(state.capabilities.len() as u64);
         for (capability, state) in &state.capabilities {
             out.text(capability.as_str());
-            out.model(state);
+            out.model(state, with_watch);
         }
     }
     let sum = checksum(&out.0);
     out.0.extend_from_slice(&sum.to_le_bytes());
     out.0
+}
+
+fn has_watch(state: &ModelState) -> bool {
+    state.endpoints.values().any(|endpoint| endpoint.watch != Watch::default())
 }
 
 struct Writer(Vec<u8>);
@@ -79,6 +92,11 @@ impl Writer {
 
     fn float(&mut self, value: f64) {
         self.0.extend_from_slice(&value.to_bits().to_le_bytes());
+    }
+
+    /// A value that has single precision.
+    fn single(&mut self, value: f64) {
+        self.0.extend_from_slice(&(value as f32).to_bits().to_le_bytes());
     }
 
     fn sum(&mut self, value: f64) {
@@ -110,7 +128,7 @@ impl Writer {
     }
 
     /// All but its capabilities.
-    fn model(&mut self, state: &ModelState) {
+    fn model(&mut self, state: &ModelState, with_watch: bool) {
         let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: _ } = state;
         self.count(*sweeps_folded);
         self.option(last_sweep.as_ref(), |out, id| out.0.extend_from_slice(id.0.as_bytes()));
@@ -127,6 +145,15 @@ impl Writer {
         for (id, endpoint) in endpoints {
             self.text(id.as_str());
             self.endpoint(endpoint);
+        }
+        if !with_watch {
+            return;
+        }
+        let watched = || endpoints.iter().filter(|(_, endpoint)| endpoint.watch != Watch::default());
+        self.count(watched().count() as u64);
+        for (id, endpoint) in watched() {
+            self.text(id.as_str());
+            self.watch(&endpoint.watch);
         }
     }
 
@@ -146,6 +173,7 @@ impl Writer {
             usable,
             tokens_spent,
             tokens_at_us,
+            watch: _,
         } = endpoint;
         self.0.push(standing_code(*standing));
         self.0.push(match override_ {
@@ -166,6 +194,45 @@ impl Writer {
         for (name, evidence) in suites {
             self.text(name.as_str());
             self.suite(evidence);
+        }
+    }
+
+    fn prints(&mut self, prints: &Prints) {
+        let Prints { asked_at_us, no_tokens, tokens_p, tokens_differ, greedy, agreed, greedy_found, cases_left } =
+            prints;
+        self.time(*asked_at_us);
+        self.0.push(u8::from(*no_tokens) | u8::from(*tokens_differ) << 1);
+        self.option(tokens_p.as_ref(), |out, p| out.float(*p));
+        self.logs(greedy);
+        agreed.iter().for_each(|n| self.float(*n));
+        self.found(greedy_found.as_ref());
+        self.count(*cases_left);
+    }
+
+    fn found(&mut self, found: Option<&Found>) {
+        self.option(found, |out, Found { log_r, quiet }| {
+            out.float(*log_r);
+            out.count(u64::from(*quiet));
+        });
+    }
+
+    fn watch(&mut self, Watch { hold_out, linked, prints }: &Watch) {
+        self.prints(prints);
+        self.contrast(linked);
+        self.count(hold_out.len() as u64);
+        for (name, evidence) in hold_out {
+            self.text(name.as_str());
+            self.contrast(evidence);
+        }
+    }
+
+    fn contrast(&mut self, evidence: &ContrastEvidence) {
+        let ContrastEvidence { r, found, repeated, first, second } = evidence;
+        self.found(found.as_ref());
+        self.count(u64::from(*repeated));
+        self.logs(r);
+        for Sums { count, own, anchors, squares } in [first, second] {
+            [*count, *own, *anchors, *squares].into_iter().for_each(|v| self.single(v));
         }
     }
 
@@ -299,12 +366,20 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Damaged("a count without end"))
     }
 
+    fn small(&mut self) -> Read<u32> {
+        u32::try_from(self.count()?).map_err(|_| DecodeError::Damaged("an impossible count"))
+    }
+
     fn time(&mut self) -> Read<i64> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
     fn float(&mut self) -> Read<f64> {
         Ok(f64::from_bits(u64::from_le_bytes(self.array()?)))
+    }
+
+    fn single(&mut self) -> Read<f64> {
+        Ok(f64::from(f32::from_bits(u32::from_le_bytes(self.array()?))))
     }
 
     fn sum(&mut self) -> Read<f64> {
@@ -352,10 +427,17 @@ impl<'a> Reader<'a> {
             Ok((name, id(SuiteDigest::new(r.text()?))?))
         })?;
         let frozen = self.option(|r| Ok(Freeze { since_us: r.time()?, reason: r.text()?.to_owned() }))?;
-        let endpoints = self.map(|r| {
+        let mut endpoints = self.map(|r| {
             let name = id(EndpointId::new(r.text()?))?;
             Ok((name, r.endpoint()?))
         })?;
+        if self.1 > VERSION_WITHOUT_WATCH {
+            for _ in 0..self.count()? {
+                let name = id(EndpointId::new(self.text()?))?;
+                let watch = self.watch()?;
+                endpoints.get_mut(&name).ok_or(DecodeError::Damaged("an alarm of nobody"))?.watch = watch;
+            }
+        }
         Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: BTreeMap::new() })
     }
 
@@ -387,11 +469,52 @@ impl<'a> Reader<'a> {
             tokens_spent: self.float()?,
             tokens_at_us: self.time()?,
             usable: self.usable()?,
+            watch: Watch::default(),
             suites: self.map(|r| {
                 let name = id(SuiteName::new(r.text()?))?;
                 Ok((name, r.suite()?))
             })?,
         })
+    }
+
+    fn watch(&mut self) -> Read<Watch> {
+        let prints = self.prints()?;
+        let linked = self.contrast()?;
+        let hold_out = self.map(|r| {
+            let name = id(SuiteName::new(r.text()?))?;
+            Ok((name, r.contrast()?))
+        })?;
+        Ok(Watch { hold_out, linked, prints })
+    }
+
+    fn prints(&mut self) -> Read<Prints> {
+        let asked_at_us = self.time()?;
+        let flags = self.byte()?;
+        Ok(Prints {
+            asked_at_us,
+            no_tokens: flags & 1 != 0,
+            tokens_differ: flags & 2 != 0,
+            tokens_p: self.option(Reader::float)?,
+            greedy: self.logs()?,
+            agreed: [self.float()?, self.float()?, self.float()?],
+            greedy_found: self.found()?,
+            cases_left: self.count()?,
+        })
+    }
+
+    fn found(&mut self) -> Read<Option<Found>> {
+        self.option(|r| Ok(Found { log_r: r.float()?, quiet: r.small()? }))
+    }
+
+    fn contrast(&mut self) -> Read<ContrastEvidence> {
+        let found = self.found()?;
+        let repeated = self.small()?;
+        let r = self.logs()?;
+        let mut sums = || -> Read<Sums> {
+            Ok(Sums { count: self.single()?, own: self.single()?, anchors: self.single()?, squares: self.single()? })
+        };
+        let (first, second) = (sums()?, sums()?);
+        Ok(ContrastEvidence { r, found, repeated, first, second })
     }
 
     fn usable(&mut self) -> Read<UsableEvidence> {

@@ -48,9 +48,26 @@ pub enum AlarmKind {
     Reference,
     /// The list is held by a guard.
     Frozen,
+    /// It does better on cases that it may have seen than on fresh ones.
+    HoldOutGap,
+    /// Its answers go missing where cases are hard.
+    ContentLinkedErrors,
+    /// Its fingerprint is no longer that of the anchors.
+    FingerprintChanged,
 }
 
 impl AlarmKind {
+    /// All of them.
+    pub const ALL: [AlarmKind; 7] = [
+        AlarmKind::Common,
+        AlarmKind::Provenance,
+        AlarmKind::Reference,
+        AlarmKind::Frozen,
+        AlarmKind::HoldOutGap,
+        AlarmKind::ContentLinkedErrors,
+        AlarmKind::FingerprintChanged,
+    ];
+
     /// As written in the store, the API and the metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -59,6 +76,9 @@ impl AlarmKind {
             AlarmKind::Provenance => "provenance",
             AlarmKind::Reference => "reference",
             AlarmKind::Frozen => "frozen",
+            AlarmKind::HoldOutGap => "hold_out_gap",
+            AlarmKind::ContentLinkedErrors => "content_linked_errors",
+            AlarmKind::FingerprintChanged => "fingerprint_changed",
         }
     }
 }

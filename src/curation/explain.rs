@@ -54,6 +54,17 @@ pub fn policy_label(policy: &Policy) -> String {
 /// The sentence of a transition, before the evidence is reset.
 pub(super) fn decision_sentence(context: &Context<'_>, endpoint: &EndpointState, step: &Move) -> String {
     let mut out = format!("{}: ", headline(step, endpoint.standing));
+    if step.rule == Rule::Changed {
+        let what = endpoint.watch.prints.text().unwrap_or_default();
+        let _ = write!(
+            out,
+            "fingerprint changed; more sampling for {} cases, still listed, routed last: {what}; {}",
+            endpoint.watch.prints.cases_left,
+            guarantee_phrase(context, step),
+        );
+        out.push_str(&provenance_phrase(context, step));
+        return out;
+    }
     if step.rule.is_usable() {
         out.push_str(&usable_phrase(endpoint));
     } else if step.rule == Rule::Inconclusive && !has_peer(context.state) {
@@ -88,7 +99,7 @@ fn headline(step: &Move, from: Standing) -> &'static str {
         (Rule::AdmittedFirst, _) => "admitted",
         (Rule::Readmitted, _) => "re-admitted",
         (Rule::Inconclusive, _) => "inconclusive",
-        (Rule::Suspected, _) => "suspect",
+        (Rule::Suspected | Rule::Changed, _) => "suspect",
         (Rule::Cleared, _) => "cleared",
     }
 }
@@ -159,6 +170,7 @@ fn guarantee_phrase(context: &Context<'_>, step: &Move) -> String {
         Rule::ExcludedByDetector | Rule::TimesOut => yearly(policy.exclude_after_sweeps, "false-exclusion"),
         Rule::Readmitted => yearly(policy.readmit_after_sweeps, "false-re-admission"),
         Rule::Inconclusive => format!("the tests go on with {} cases a sweep", policy.cases.standard),
+        Rule::Changed => "no verdict, its quality decides".to_owned(),
         Rule::Suspected => "still listed, routed last, asked more".to_owned(),
         Rule::Cleared => "may be an anchor again".to_owned(),
     }
@@ -243,7 +255,7 @@ pub fn evidence(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -
         .map(|(name, evidence)| (name.to_string(), suite_evidence(evidence, policy, share(state, policy, name))))
         .collect();
     let usable = &endpoint.usable;
-    json!({
+    let mut out = json!({
         "combined": {
             "log_e_exclude": reading.log_e_ex, "log_r_exclude": reading.log_r_ex,
             "log_e_admit": reading.log_e_ad, "log_r_admit": reading.log_r_ad,
@@ -259,7 +271,12 @@ pub fn evidence(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -
             "exclude_after_sweeps": policy.exclude_after_sweeps, "readmit_after_sweeps": policy.readmit_after_sweeps,
             "suspect_at": policy.suspect_at, "cap": policy.cases.cap,
         },
-    })
+    });
+    // Absent without alarms' evidence: decisions of earlier versions are made again as they were.
+    if let (Some(numbers), Value::Object(map)) = (endpoint.watch.numbers(), &mut out) {
+        map.insert("change_alarms".to_owned(), numbers);
+    }
+    out
 }
 
 fn suite_evidence(evidence: &SuiteEvidence, policy: &Policy, weight: f64) -> Value {

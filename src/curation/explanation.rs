@@ -15,6 +15,7 @@ use super::guarantees::{ASSUMPTIONS, Guarantees, guarantees};
 use super::outlook::{Further, Goal, Outlook, Scene, outlooks};
 use super::reading::{read, share};
 use super::state::{EndpointState, SuiteEvidence};
+use super::watch::Finding;
 
 /// Why an endpoint stands where it stands. Numbers are given as logarithms where they may be huge; `null` stands for
 /// minus infinity.
@@ -41,6 +42,8 @@ pub struct Explanation {
     pub suites: Vec<SuiteCounts>,
     /// The test whether it answers at all.
     pub usable: UsableCounts,
+    /// What was found about it beside its quality: alarmed, never a verdict.
+    pub findings: Vec<Finding>,
     /// The anchors of the next sweep, by what is known now.
     pub anchors: Vec<EndpointId>,
     /// The changes behind `change`, as numbers.
@@ -150,6 +153,7 @@ pub fn explain(scene: &Scene<'_>, id: &EndpointId) -> Option<Explanation> {
             log_e: reading.usable_log_e,
             log_r: reading.usable_log_r,
         },
+        findings: endpoint.watch.findings(),
         anchors: anchors(scene.state, scene.policy, scene.order, &asked),
         outlooks: ahead,
         guarantees: scene.sweeps_per_year.map(|per_year| guarantees(scene.policy, per_year)),
@@ -342,7 +346,11 @@ impl Explanation {
     /// All of it in one line, as the API gives it.
     #[must_use]
     pub fn sentence(&self) -> String {
-        format!("{}. What would change it: {}. Guarantee: {}.", self.reason, self.change, self.guarantee)
+        let mut out = format!("{}. What would change it: {}. Guarantee: {}.", self.reason, self.change, self.guarantee);
+        for finding in &self.findings {
+            let _ = write!(out, " Alarm, no verdict: {}.", finding.text);
+        }
+        out
     }
 
     /// What people read on a terminal.
@@ -370,6 +378,9 @@ impl Explanation {
             e_number(usable.log_r),
             trimmed(usable.margin * 100.0)
         );
+        for finding in &self.findings {
+            let _ = write!(out, "\n  alarm      {} (no verdict)", finding.text);
+        }
         let anchors: Vec<&str> = self.anchors.iter().map(EndpointId::as_str).collect();
         let _ =
             write!(out, "\n  anchors    {}", if anchors.is_empty() { "none".to_owned() } else { anchors.join(" ") });

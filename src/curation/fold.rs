@@ -11,6 +11,7 @@ use super::budgets::spend_tokens;
 use super::decision::{AlarmKind, AlarmNote, NewDecision};
 use super::explain::{Context, decision_evidence, decision_sentence};
 use super::outcomes::{SuiteTally, Tally, tally};
+use super::prints;
 use super::reading::{Reading, read};
 use super::state::{EndpointState, Freeze, ModelState, SuiteEvidence, UsableEvidence, histogram_key};
 use super::sync::{adopt_suites, align_margins};
@@ -73,6 +74,8 @@ struct Fold<'a> {
     cold: bool,
     decisions: Vec<NewDecision>,
     alarms: Vec<AlarmNote>,
+    /// Endpoints whose fingerprint changed with this sweep.
+    changed: Vec<EndpointId>,
 }
 
 impl<'a> Fold<'a> {
@@ -90,7 +93,7 @@ impl<'a> Fold<'a> {
         let tallies = tally(&state, policy, record.plan, record.rows);
         let before = state.endpoints.iter().map(|(id, e)| (id.clone(), read(&state, policy, e))).collect();
         let cold = state.is_cold();
-        Fold { policy, record, state, tallies, before, cold, decisions, alarms: Vec::new() }
+        Fold { policy, record, state, tallies, before, cold, decisions, alarms: Vec::new(), changed: Vec::new() }
     }
 
     /// Adds the sweep's outcomes to the evidence of every configured endpoint. Decides nothing.
@@ -99,7 +102,8 @@ impl<'a> Fold<'a> {
         for (id, endpoint) in self.state.endpoints.iter_mut().filter(|(_, e)| e.configured) {
             let Some(tally) = self.tallies.get(id) else { continue };
             let decided = matches!(endpoint.standing, Standing::Admitted | Standing::Suspect);
-            let suspicious = self.before.get(id).is_some_and(|r| r.log_r_ex >= ln(self.policy.burst_at));
+            let suspicious = self.before.get(id).is_some_and(|r| r.log_r_ex >= ln(self.policy.burst_at))
+                || endpoint.watch.prints.cases_left > 0;
             if as_evidence && decided && suspicious {
                 spend_tokens(endpoint, self.policy, tally.planned, self.record.ended_at_us);
             }
@@ -115,7 +119,15 @@ impl<'a> Fold<'a> {
             }
             if as_evidence {
                 add_usable(&mut endpoint.usable, tally);
+                let contrasts = tally.suites.iter().map(|(name, s)| (name, &s.hold_out, s.repeated, &s.linked));
+                endpoint.watch.take(contrasts);
+                let left = &mut endpoint.watch.prints.cases_left;
+                *left = left.saturating_sub(tally.asked);
             }
+        }
+        if as_evidence && !self.record.plan.probes.is_empty() {
+            let SweepRecord { plan, rows, ended_at_us, .. } = self.record;
+            self.changed = prints::take(&mut self.state, plan, rows, *ended_at_us);
         }
     }
 
@@ -150,12 +162,25 @@ impl<'a> Fold<'a> {
             .filter(|(id, _)| self.tallies.get(*id).is_some_and(|t| t.asked > 0))
             .filter_map(|(id, endpoint)| {
                 let reading = read(&self.state, self.policy, endpoint);
-                let step = due(endpoint.standing, &reading, self.policy, !self.cold)?;
+                let step = due(endpoint.standing, &reading, self.policy, !self.cold);
+                // T11: a changed fingerprint keeps an endpoint Suspect for a while, and makes it so if nothing else does.
+                let lasts = |step: &Move| step.rule == Rule::Cleared && endpoint.watch.prints.cases_left > 0;
+                let step = step.filter(|step| !lasts(step)).or_else(|| self.print_changed(id, endpoint))?;
                 // A reference is Admitted by designation: suspicion is not for it.
-                let soft = matches!(step.rule, Rule::Suspected | Rule::Cleared);
+                let soft = matches!(step.rule, Rule::Suspected | Rule::Cleared | Rule::Changed);
                 (!(soft && endpoint.designated)).then(|| (id.clone(), step))
             })
             .collect()
+    }
+
+    fn print_changed(&self, id: &EndpointId, endpoint: &EndpointState) -> Option<Move> {
+        (endpoint.standing == Standing::Admitted && self.changed.contains(id)).then(|| Move {
+            rule: Rule::Changed,
+            to: Standing::Suspect,
+            suite: None,
+            log_value: endpoint.watch.prints.greedy_found.map_or(f64::NEG_INFINITY, |found| found.log_r),
+            threshold: prints::GREEDY_AT,
+        })
     }
 
     fn apply(&mut self, id: &EndpointId, step: &Move, reason: &str) {
@@ -166,6 +191,9 @@ impl<'a> Fold<'a> {
         endpoint.since_sweep = self.record.plan.ordinal;
         endpoint.ever_admitted |= step.to == Standing::Admitted;
         endpoint.listed_through_change = false;
+        if step.to != Standing::Suspect {
+            endpoint.watch.prints.cases_left = 0;
+        }
         reason.clone_into(&mut endpoint.last_reason);
         if step.rule.resets() {
             endpoint.reset(now_us);
@@ -309,7 +337,7 @@ pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
             freeze.reason
         ),
     });
-    common.into_iter().collect()
+    common.into_iter().chain(super::watch::alarms(state)).collect()
 }
 
 /// Closes the batch of one suite. Without any compared attempt there is no batch: the clock of the detector, which

@@ -46,12 +46,14 @@ mod notes;
 pub mod operator;
 pub mod outcomes;
 pub mod outlook;
+pub mod prints;
 pub mod ranking;
 pub mod reading;
 pub mod state;
 pub mod step;
 pub mod sync;
 pub mod transitions;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use crate::domain::{CaseId, EndpointId, Outcome, OutcomeRow, Policy, SuiteName, 
 
 use super::anchors::comparison;
 use super::clusters::{Clusters, key_of};
-use super::state::ModelState;
+use super::state::{ModelState, SuiteEvidence};
+use super::watch::{Contrast, Dealt, Seen};
 
 /// What one sweep says about one endpoint.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -48,6 +49,12 @@ pub struct SuiteTally {
     pub lost: u64,
     /// Sum of scores; missing counts as 0.
     pub sum: f64,
+    /// D on fresh against repeated cases.
+    pub hold_out: Contrast,
+    /// Repeated cases of the whole suite.
+    pub repeated: u32,
+    /// Missing answers on hard against easy cases.
+    pub linked: Contrast,
 }
 
 /// What is known of one attempt. Ordered from worst to best: of two rows for one attempt the worse counts, so that
@@ -67,6 +74,7 @@ impl Cell {
             Outcome::Scored(y) if (0.0..=1.0).contains(&y) => Cell::Scored(y),
             Outcome::Scored(_) => Cell::Skipped { provenance: false },
             Outcome::Missing => Cell::Missing,
+            Outcome::Observed(_) => Cell::Skipped { provenance: false },
             Outcome::Skipped { provenance } => Cell::Skipped { provenance },
         }
     }
@@ -107,6 +115,10 @@ struct Table<'a> {
     cells: Vec<Cell>,
     /// Cluster of each planned case.
     clusters: Vec<u16>,
+    /// Whether each planned case asks the same in every sweep.
+    repeated: Vec<bool>,
+    /// Whether each planned case is one of the harder half, where that is known.
+    hard: Vec<Option<bool>>,
 }
 
 /// Finds the places of rows in the plan. Rows mostly come in the plan's order, by endpoint or by case: the place after
@@ -181,7 +193,7 @@ impl Sums {
 
 impl<'a> Table<'a> {
     /// Rows outside the plan (another suite, case, epoch, endpoint, or beyond the endpoint's prefix) are left out.
-    fn new(plan: &'a SuitePlan, rows: &[OutcomeRow]) -> Self {
+    fn new(plan: &'a SuitePlan, rows: &[OutcomeRow], anchors: &[&SuiteEvidence]) -> Self {
         let epochs = plan.epochs as usize;
         let slots = plan.cases.len() * epochs;
         let mut cells = vec![Cell::NotAsked; slots * plan.endpoints.len()];
@@ -193,8 +205,13 @@ impl<'a> Table<'a> {
                 *cell = Cell::of(row.outcome).worse(*cell);
             }
         }
-        let clusters = plan.cases.iter().map(|case| key_of(case.as_str())).collect();
-        Table { plan, epochs, slots, cells, clusters }
+        let clusters: Vec<u16> = plan.cases.iter().map(|case| key_of(case.as_str())).collect();
+        let mut repeated = vec![false; plan.cases.len()];
+        for place in plan.stable.iter().flat_map(|stable| &stable.places) {
+            repeated.get_mut(*place as usize).into_iter().for_each(|is| *is = true);
+        }
+        let hard = harder_half(&plan.cases, &clusters, anchors);
+        Table { plan, epochs, slots, cells, clusters, repeated, hard }
     }
 
     /// The slots of an endpoint's prefix.
@@ -213,6 +230,43 @@ impl<'a> Table<'a> {
             }
         }
         sums.iter().map(Sums::means).collect()
+    }
+
+    /// The first repeat of an endpoint's cases: their places, what came of them, and the anchors' means.
+    fn first_repeats<'t>(
+        &'t self,
+        endpoint: usize,
+        means: &'t Means,
+    ) -> impl Iterator<Item = (usize, Cell, Option<f64>, Option<f64>)> + 't {
+        let slots = self.cells(endpoint).iter().zip(means).step_by(self.epochs.max(1)).enumerate();
+        slots.map(|(case, (cell, (usable, mean)))| (case, *cell, *usable, *mean))
+    }
+
+    fn hold_out(&self, endpoint: usize, means: &Means) -> Contrast {
+        let dealt: Vec<Dealt> = self
+            .first_repeats(endpoint, means)
+            .map(|(case, cell, _, mean)| {
+                let seen = |(own, anchors): (f64, f64)| Seen { value: (anchors - own).clamp(-1.0, 1.0), own, anchors };
+                Dealt { is_first: !self.repeated[case], seen: cell.score().zip(mean).map(seen) }
+            })
+            .collect();
+        Contrast::of(&dealt)
+    }
+
+    fn linked(&self, endpoint: usize, means: &Means) -> Contrast {
+        let dealt: Vec<Dealt> = self
+            .first_repeats(endpoint, means)
+            .filter_map(|(case, cell, usable, _)| {
+                let seen = |(answered, anchors): (f64, f64)| {
+                    let own = 1.0 - answered;
+                    Seen { value: own, own, anchors: 1.0 - anchors }
+                };
+                // Without an anchor that was asked, its rate is only shown: it counts as having answered.
+                let seen = cell.usable().map(|answered| seen((answered, usable.unwrap_or(1.0))));
+                Some(Dealt { is_first: self.hard[case]?, seen })
+            })
+            .collect();
+        Contrast::of(&dealt)
     }
 
     /// Repeats are compared repeat by repeat: a mean over all repeats of an anchor would tie the outcomes of a case
@@ -242,11 +296,41 @@ impl<'a> Table<'a> {
                 (_, None) => {}
             }
         }
+        if let Some(stable) = &self.plan.stable {
+            suite.hold_out = self.hold_out(endpoint, means);
+            suite.repeated = stable.of;
+            suite.linked = self.linked(endpoint, means);
+        }
         out.asked += suite.asked;
         out.answered += suite.asked - suite.lost;
         out.planned = out.planned.max(self.plan.endpoints[endpoint].cases);
         out.suites.insert(self.plan.suite.clone(), suite);
     }
+}
+
+/// The half of the cases on which the anchors did worse before this sweep; `None` for a case that they were never asked,
+/// and for all where they did the same on every one.
+fn harder_half(cases: &[CaseId], keys: &[u16], anchors: &[&SuiteEvidence]) -> Vec<Option<bool>> {
+    let mut known: Vec<(f64, usize)> = Vec::with_capacity(cases.len());
+    for (place, key) in keys.iter().enumerate() {
+        let (mut sum, mut count) = (0.0, 0);
+        for cluster in anchors.iter().map(|anchor| anchor.clusters.of_key(*key)) {
+            sum += cluster.sum;
+            count += cluster.count;
+        }
+        if count > 0 {
+            known.push((sum / count as f64, place));
+        }
+    }
+    known.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then_with(|| cases[a.1].cmp(&cases[b.1])));
+    let mut out = vec![None; cases.len()];
+    if known.first().map(|k| k.0) != known.last().map(|k| k.0) {
+        let half = known.len() / 2;
+        for (rank, (_, place)) in known.into_iter().enumerate() {
+            out[place] = Some(rank < half);
+        }
+    }
+    out
 }
 
 /// Tallies every planned endpoint. `state` is the one from before the sweep.
@@ -259,7 +343,9 @@ pub fn tally(
 ) -> BTreeMap<EndpointId, Tally> {
     let mut tallies: BTreeMap<EndpointId, Tally> = BTreeMap::new();
     for suite in &plan.suites {
-        let table = Table::new(suite, rows);
+        let anchors: Vec<&SuiteEvidence> =
+            plan.anchors.iter().filter_map(|id| state.endpoints.get(id)?.suites.get(&suite.suite)).collect();
+        let table = Table::new(suite, rows, &anchors);
         let asked: Vec<EndpointId> = suite.endpoints.iter().map(|e| e.id.clone()).collect();
         // Most endpoints are compared with the same anchors: their means are taken once.
         let mut taken: Vec<(Vec<usize>, Means)> = Vec::new();

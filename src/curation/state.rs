@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clusters::Clusters;
+use super::watch::Watch;
 use crate::domain::policy::Pool;
 use crate::domain::{Capability, EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
 use crate::stats::bets::{K, Logs, Side, log_e_weighted};
@@ -81,6 +82,8 @@ pub struct EndpointState {
     pub tokens_spent: f64,
     /// When the tokens were counted.
     pub tokens_at_us: Micros,
+    /// Change alarms; they survive a reset, but not a restart.
+    pub watch: Watch,
 }
 
 /// The sequential test state of an endpoint on a suite.
@@ -292,6 +295,7 @@ impl EndpointState {
             usable: UsableEvidence::new(0.0),
             tokens_spent: 0.0,
             tokens_at_us: now_us,
+            watch: Watch::default(),
         }
     }
 
@@ -313,6 +317,7 @@ impl EndpointState {
         };
         self.listed_through_change |= matches!(from, Standing::Admitted | Standing::Suspect) && to != from;
         self.reset(now_us);
+        self.watch = Watch::default();
         to
     }
 

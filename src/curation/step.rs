@@ -94,10 +94,15 @@ impl Stepped {
     }
 }
 
-/// Alarms that any step may end, and those that only a sweep knows of.
-const ALWAYS: &[AlarmKind] = &[AlarmKind::Common, AlarmKind::Frozen];
-const AFTER_A_SWEEP: &[AlarmKind] =
-    &[AlarmKind::Common, AlarmKind::Frozen, AlarmKind::Provenance, AlarmKind::Reference];
+/// Alarms that any step may end: the state says whether they hold. The others only a sweep knows of.
+const ALWAYS: &[AlarmKind] = &[
+    AlarmKind::Common,
+    AlarmKind::Frozen,
+    AlarmKind::HoldOutGap,
+    AlarmKind::ContentLinkedErrors,
+    AlarmKind::FingerprintChanged,
+];
+const AFTER_A_SWEEP: &[AlarmKind] = &AlarmKind::ALL;
 
 /// Makes a step.
 ///

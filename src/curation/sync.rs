@@ -110,6 +110,7 @@ pub fn sync_suites(
     next.suites.retain(|name, _| suites.contains_key(name));
     for endpoint in next.endpoints.values_mut() {
         endpoint.suites.retain(|name, _| suites.contains_key(name));
+        endpoint.watch.hold_out.retain(|name, _| suites.contains_key(name));
     }
     (next, decisions)
 }

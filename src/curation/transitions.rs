@@ -26,6 +26,8 @@ pub enum Rule {
     Suspected,
     /// T7: the suspicion has passed.
     Cleared,
+    /// T11: its fingerprint changed.
+    Changed,
 }
 
 /// A transition that is due.
@@ -48,7 +50,7 @@ impl Rule {
     /// what raised it; the tests of an inconclusive endpoint go on.
     #[must_use]
     pub fn resets(self) -> bool {
-        !matches!(self, Rule::Inconclusive | Rule::Suspected | Rule::Cleared)
+        !matches!(self, Rule::Inconclusive | Rule::Suspected | Rule::Cleared | Rule::Changed)
     }
 
     /// It compares an e-value; else a detector score.
@@ -77,6 +79,7 @@ impl Rule {
             (Rule::ExcludedByDetector, _) => "T8",
             (Rule::Readmitted, _) => "T9",
             (Rule::TimesOut | Rule::TimesOutFirst, _) => "T10",
+            (Rule::Changed, _) => "T11",
         }
     }
 }

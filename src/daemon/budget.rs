@@ -149,6 +149,7 @@ mod tests {
             suites: drawers.values().map(suite).collect(),
             epochs: 1,
             gives_evidence: true,
+            probes: Vec::new(),
         })
     }
 

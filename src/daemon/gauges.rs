@@ -26,7 +26,7 @@ pub(super) fn show_standings(metrics: &Metrics, model: &ModelId, state: &ModelSt
 /// Sets the alarms that steps govern, as the store has them.
 pub(super) async fn show_stored_alarms(sweeper: &Sweeper, model: &ModelId) -> Result<(), StoreError> {
     let open = sweeper.store.open_alarms().await?;
-    for kind in [AlarmKind::Common, AlarmKind::Frozen, AlarmKind::Provenance, AlarmKind::Reference] {
+    for kind in AlarmKind::ALL {
         let of = open.iter().filter(|a| a.key.model.as_ref() == Some(model) && a.key.kind == kind.name());
         sweeper.metrics.set_alarms(model, kind.name(), of.count());
     }

@@ -3,6 +3,7 @@
 
 mod budget;
 mod conclude;
+mod fingerprints;
 mod follow;
 mod gauges;
 mod mark;

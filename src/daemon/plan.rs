@@ -330,6 +330,7 @@ fn units(runtime: &Runtime, model: &ModelRuntime, scene: &Scene<'_>, trails: &Tr
             suites: vec![SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None }],
             epochs: 1,
             gives_evidence: true,
+            probes: Vec::new(),
         });
         let worst = WorstCase::of(&whole, &runtime.drawers, &tariffs);
         let known = trails.iter().filter(|((s, _), t)| s == suite && t.attempts > 0).map(|(_, t)| *t);

@@ -8,6 +8,7 @@ use super::schedule::Timetable;
 use crate::clock::Clock;
 use crate::config::{Config, ModelConfig, ScheduleConfig};
 use crate::diagnostics::Diagnostics;
+use crate::domain::probes::is_probe;
 use crate::domain::{Endpoint, EndpointId, ModelId, Provider, Suite, SuiteName};
 use crate::provider::{Client, ClientError, EndpointLimiter};
 use crate::runner::Lane;
@@ -46,6 +47,12 @@ pub enum RuntimeError {
         suite: SuiteName,
         /// Why.
         source: DrawError,
+    },
+    /// A suite bears a name that is ours.
+    #[error("the suite {suite} bears the name of the program's own prompts for fingerprints: give it another one")]
+    Reserved {
+        /// The suite.
+        suite: SuiteName,
     },
     /// A provider's client cannot be made.
     #[error("failed to prepare the client of provider {provider}: {source}")]
@@ -87,6 +94,8 @@ pub struct Runtime {
     pub config: Arc<Config>,
     /// Loaded suites, by name.
     pub drawers: BTreeMap<SuiteName, Arc<Drawer>>,
+    /// The program's own prompts for fingerprints, by name: they are no suites.
+    pub probes: BTreeMap<SuiteName, Arc<Drawer>>,
     /// Models, by id.
     pub models: BTreeMap<ModelId, Arc<ModelRuntime>>,
     /// Schedules, in file order.
@@ -116,6 +125,10 @@ impl Runtime {
         let suites = suites::load_all(&config.suites)?;
         let names: Vec<SuiteName> = suites.iter().map(|s| s.name.clone()).collect();
         config.check_suites(&names).into_result(())?;
+        if let Some(suite) = names.into_iter().find(is_probe) {
+            return Err(RuntimeError::Reserved { suite });
+        }
+        let probes = suites::probes()?.into_iter().map(drawer).collect::<Result<_, _>>()?;
         let drawers = suites.into_iter().map(drawer).collect::<Result<_, _>>()?;
         let models = config
             .models
@@ -133,7 +146,7 @@ impl Runtime {
             })
             .collect::<Result<_, RuntimeError>>()?;
         let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
-        let runtime = Runtime { config: Arc::new(config), drawers, models, schedules, per_year };
+        let runtime = Runtime { config: Arc::new(config), drawers, probes, models, schedules, per_year };
         runtime.config.check_capabilities(|model| runtime.tags_of(model)).into_result(())?;
         Ok(runtime)
     }
@@ -142,6 +155,12 @@ impl Runtime {
     fn tags_of(&self, model: &ModelConfig) -> BTreeSet<String> {
         let suites = self.suites_of(model).into_iter().filter_map(|name| self.drawers.get(&name));
         suites.flat_map(|drawer| &drawer.suite().cases).flat_map(|case| case.tags.iter().cloned()).collect()
+    }
+
+    /// Everything that a plan may name: suites and prompts for fingerprints.
+    #[must_use]
+    pub fn askable(&self) -> BTreeMap<SuiteName, Arc<Drawer>> {
+        self.drawers.iter().chain(&self.probes).map(|(name, drawer)| (name.clone(), Arc::clone(drawer))).collect()
     }
 
     /// The loaded suites.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::budget::Fitted;
 use super::runtime::{ModelRuntime, Runtime};
-use super::{budget, conclude, owner, taking_part};
+use super::{budget, conclude, fingerprints, owner, taking_part};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
@@ -307,7 +307,7 @@ impl Sweeper {
         plan: SweepPlan,
         allowance: Option<i64>,
     ) -> Result<Option<Fitted>, SweepError> {
-        let (drawers, tariffs) = (runtime.drawers.clone(), budget::tariffs(model));
+        let (drawers, tariffs) = (runtime.askable(), budget::tariffs(model));
         // Draws every case: work for a thread of its own.
         let fitting = tokio::task::spawn_blocking(move || {
             let worst_case = WorstCase::of(&plan, &drawers, &tariffs);
@@ -374,6 +374,7 @@ impl Sweeper {
             suites,
             epochs: request.epochs.max(1),
             gives_evidence: has_anchors,
+            probes: fingerprints::due(runtime, &state, policy, request, &taking_part, now_us),
         });
         Ok(SweepPlan { capabilities, ..plan })
     }
@@ -419,7 +420,7 @@ impl Sweeper {
 
     async fn begin_progress(&self, plan: &SweepPlan) -> Result<Arc<SweepProgress>, StoreError> {
         let mut endpoints: BTreeMap<EndpointId, EndpointProgress> = BTreeMap::new();
-        for part in &plan.suites {
+        for part in plan.parts() {
             for e in &part.endpoints {
                 let planned = u64::from(e.cases) * u64::from(part.epochs);
                 *endpoints.entry(e.id.clone()).or_default().planned.get_mut() += planned;
@@ -482,7 +483,7 @@ impl Sweeper {
         let complete = execute(Execution {
             plan: Arc::clone(plan),
             lanes: model.lanes.clone(),
-            drawers: runtime.drawers.clone(),
+            drawers: runtime.askable(),
             judge: Arc::clone(&self.judge),
             done,
             writer: self.writer.clone(),
@@ -514,8 +515,8 @@ impl Drop for Shown {
 
 /// A plan made under another configuration is not finished under this one.
 fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
-    for part in &plan.suites {
-        match runtime.drawers.get(&part.suite) {
+    for part in plan.parts() {
+        match runtime.drawers.get(&part.suite).or_else(|| runtime.probes.get(&part.suite)) {
             None => return Some(format!("suite {} is not loaded any more", part.suite)),
             Some(d) if d.suite().digest != part.digest => {
                 return Some(format!("suite {} has changed since", part.suite));

@@ -77,6 +77,8 @@ pub struct Attempt {
     pub finish_reason: Option<String>,
     /// The drawn values of a templated case.
     pub draw: Option<Value>,
+    /// What an answer to a prompt for fingerprints shows; `None` for cases of suites.
+    pub observed: Option<f64>,
     /// Request and response; `None` once pruned.
     pub transcript: Option<Transcript>,
 }

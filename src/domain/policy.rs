@@ -148,6 +148,10 @@ pub struct Policy {
     pub capabilities: Vec<Capability>,
     /// A designated reference may leave the list by evidence.
     pub reference_may_fall: bool,
+    /// How often fingerprints are taken, in microseconds; `None`: never. Left out of the stored policy then, so that the
+    /// label of a policy from before is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint_us: Option<i64>,
     /// Live-traffic quarantine.
     pub quarantine: Quarantine,
     /// Per-suite margins and weights.
@@ -174,6 +178,7 @@ impl Default for Policy {
             graded: false,
             capabilities: Vec::new(),
             reference_may_fall: false,
+            fingerprint_us: None,
             quarantine: Quarantine::default(),
             suites: BTreeMap::new(),
         }

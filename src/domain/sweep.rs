@@ -82,6 +82,18 @@ pub struct SuitePlan {
     pub epochs: u32,
     /// The endpoints and their prefixes.
     pub endpoints: Vec<BudgetedEndpoint>,
+    /// Which of the cases ask the same in every sweep. `None` in plans of earlier versions: they give no change alarms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<StableCases>,
+}
+
+/// The part of a suite that asks the same in every sweep: cases drawn once, and cases that are no templates.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StableCases {
+    /// Their places in [`SuitePlan::cases`], ascending.
+    pub places: Vec<u32>,
+    /// How many of them the whole suite has.
+    pub of: u32,
 }
 
 /// Everything fixed before the first call of a sweep. Stored, so that a restart goes on with the same plan.
@@ -110,16 +122,21 @@ pub struct SweepPlan {
     /// The anchors of each capability that its outcomes are evidence for as well; frozen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<Capability, Vec<EndpointId>>,
+    /// The program's own prompts for fingerprints, where they are due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<SuitePlan>,
 }
 
 impl SweepPlan {
+    /// All that is asked: the suites, then the prompts for fingerprints.
+    pub fn parts(&self) -> impl Iterator<Item = &SuitePlan> {
+        self.suites.iter().chain(&self.probes)
+    }
+
     /// Number of attempts planned.
     #[must_use]
     pub fn attempts(&self) -> u64 {
-        self.suites
-            .iter()
-            .map(|s| u64::from(s.epochs) * s.endpoints.iter().map(|e| u64::from(e.cases)).sum::<u64>())
-            .sum()
+        self.parts().map(|s| u64::from(s.epochs) * s.endpoints.iter().map(|e| u64::from(e.cases)).sum::<u64>()).sum()
     }
 }
 
@@ -130,6 +147,8 @@ pub enum Outcome {
     Scored(f64),
     /// The provider's delivery failed after all retries.
     Missing,
+    /// What a prompt for fingerprints shows of the endpoint: no score.
+    Observed(f64),
     /// Unscored through no fault of the delivery (ours, provenance, grader): skipped everywhere
     /// except that `usable` does not count it.
     Skipped {

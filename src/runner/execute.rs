@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::ids::Ids;
 use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
+use crate::domain::probes::{is_probe, observe};
 use crate::domain::{
     Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Judgement, SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage,
 };
@@ -165,7 +166,7 @@ async fn run_workers(shared: &Arc<Shared>, lists: BTreeMap<EndpointId, Vec<Item>
 /// The attempts of each endpoint in plan order: place by place, over all suites, so that the suites advance together.
 fn work_lists(run: &Execution) -> Result<BTreeMap<EndpointId, Vec<Item>>, RunError> {
     let mut lists: BTreeMap<EndpointId, Vec<Item>> = BTreeMap::new();
-    for (index, part) in run.plan.suites.iter().enumerate() {
+    for (index, part) in run.plan.parts().enumerate() {
         if !run.drawers.contains_key(&part.suite) {
             return Err(RunError::Gone { what: format!("suite {}", part.suite) });
         }
@@ -271,7 +272,12 @@ fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
 
 fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply: Reply) -> Attempt {
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
+    let mut observed = None;
     let (judgement, usage, finish_reason) = match outcome {
+        Ok(completion) if is_probe(&item.suite) => {
+            observed = observe(&item.suite, &completion);
+            (noticed(observed), completion.usage, completion.finish_reason)
+        }
         Ok(completion) => (prepared.judge.judge(&completion), completion.usage, completion.finish_reason),
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };
@@ -287,7 +293,16 @@ fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply:
         usage,
         finish_reason,
         draw: prepared.instance.draw.clone(),
+        observed,
         transcript: Some(transcript),
+    }
+}
+
+/// An answer to a prompt for fingerprints is neither right nor wrong.
+fn noticed(observed: Option<f64>) -> Judgement {
+    match observed {
+        Some(_) => Judgement::pass(1.0),
+        None => Judgement::unscored(UnscoredWhy::Ours, "the answer does not show what is looked for"),
     }
 }
 
@@ -316,6 +331,7 @@ fn broken_case(run: &Execution, lane: &Lane, item: &Item, reason: String) -> Att
         cost_nanousd: 0,
         finish_reason: None,
         draw: None,
+        observed: None,
         transcript: None,
     }
 }

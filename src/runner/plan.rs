@@ -1,13 +1,14 @@
 //! Plans a sweep: pure. Everything that a sweep does is fixed here, before its first call.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, Fault, Micros, ModelId, Outcome, Suite, SuiteDigest, SuitePlan, SweepId,
-    SweepKind, SweepPlan, UnscoredWhy, Verdict, canonical,
+    BudgetedEndpoint, CaseId, EndpointId, Fault, Micros, ModelId, Outcome, StableCases, Suite, SuiteDigest, SuitePlan,
+    SweepId, SweepKind, SweepPlan, UnscoredWhy, Verdict, canonical,
 };
 
 /// One suite with its budgets.
@@ -44,11 +45,14 @@ pub struct PlanInput {
     pub epochs: u32,
     /// Whether the outcomes become evidence.
     pub gives_evidence: bool,
+    /// Prompts for fingerprints, each with its repeats.
+    pub probes: Vec<(SuiteBudget, u32)>,
 }
 
 /// Makes the plan: one permutation per suite, prefixes per endpoint.
 #[must_use]
 pub fn build_plan(input: PlanInput) -> SweepPlan {
+    let probes = input.probes.into_iter().filter_map(|(s, repeats)| suite_plan(&input.seed, repeats, s)).collect();
     let suites = input.suites.into_iter().filter_map(|s| suite_plan(&input.seed, input.epochs, s)).collect();
     SweepPlan {
         id: input.id,
@@ -62,6 +66,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         reserved_nanousd: 0,
         gives_evidence: input.gives_evidence,
         capabilities: Default::default(),
+        probes,
     }
 }
 
@@ -79,7 +84,20 @@ fn suite_plan(seed: &str, epochs: u32, budget: SuiteBudget) -> Option<SuitePlan>
         .collect();
     let largest = endpoints.iter().map(|e| e.cases).max()?;
     let cases = permutation(seed, &budget.suite.digest, &all, largest as usize);
-    Some(SuitePlan { suite: budget.suite.name.clone(), digest: budget.suite.digest.clone(), cases, epochs, endpoints })
+    let stable = Some(stable_cases(&budget.suite, &cases));
+    let (suite, digest) = (budget.suite.name.clone(), budget.suite.digest.clone());
+    Some(SuitePlan { suite, digest, cases, epochs, endpoints, stable })
+}
+
+/// Which of the planned cases ask the same in every sweep. Told in the plan, so that what follows from it can be made
+/// again without the suite's files.
+fn stable_cases(suite: &Suite, cases: &[CaseId]) -> StableCases {
+    let stable: HashSet<&CaseId> =
+        suite.cases.iter().filter(|case| case.fixed || !case.is_template()).map(|case| &case.id).collect();
+    StableCases {
+        places: (0..).zip(cases).filter(|(_, case)| stable.contains(case)).map(|(place, _)| place).collect(),
+        of: u32::try_from(stable.len()).unwrap_or(u32::MAX),
+    }
 }
 
 /// The first `take` of a random permutation (Fisher-Yates, ChaCha8 seeded by seed and digest; version 1).
@@ -108,10 +126,11 @@ fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
 }
 
 /// Shrinks every budget of a plan to the same share (`parts` of `whole`), so that a sweep fits its money; `None` when
-/// an endpoint would be left with nothing.
+/// an endpoint would be left with nothing. Fingerprints are left out first.
 #[must_use]
 pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> {
     let mut plan = plan.clone();
+    plan.probes.clear();
     for part in &mut plan.suites {
         for endpoint in &mut part.endpoints {
             let cases = u64::from(endpoint.cases) * u64::from(parts) / u64::from(whole.max(1));
@@ -122,6 +141,9 @@ pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> 
         }
         let largest = part.endpoints.iter().map(|e| e.cases).max().unwrap_or(0);
         part.cases.truncate(largest as usize);
+        if let Some(stable) = &mut part.stable {
+            stable.places.retain(|place| *place < largest);
+        }
     }
     Some(plan)
 }

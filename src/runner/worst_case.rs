@@ -58,7 +58,7 @@ impl WorstCase {
         tariffs: &BTreeMap<EndpointId, Tariff>,
     ) -> WorstCase {
         let mut out = WorstCase { sums: Vec::new(), unlimited: 0 };
-        for part in &plan.suites {
+        for part in plan.parts() {
             let paid = part.endpoints.iter().any(|e| tariffs.contains_key(&e.id));
             let drawer = drawers.get(&part.suite).filter(|_| paid);
             let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, drawer, &plan.seed));
@@ -74,7 +74,7 @@ impl WorstCase {
     #[must_use]
     pub fn of_shorter(&self, plan: &SweepPlan) -> i64 {
         let mut total = 0i64;
-        for (part, sums) in plan.suites.iter().zip(&self.sums) {
+        for (part, sums) in plan.parts().zip(&self.sums) {
             for (endpoint, sums) in part.endpoints.iter().zip(sums) {
                 let at = (endpoint.cases as usize).min(sums.len().saturating_sub(1));
                 total = total.saturating_add(sums.get(at).copied().unwrap_or(0));

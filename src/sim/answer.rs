@@ -37,6 +37,8 @@ pub struct Answer {
     pub wrong: bool,
     /// Another fingerprint than the endpoint's usual one.
     pub fingerprint: Option<String>,
+    /// Log-probability of the first token, where the model's way of speaking says it.
+    pub logprob: Option<f64>,
 }
 
 /// One tool call.

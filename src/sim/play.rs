@@ -15,6 +15,7 @@ use super::answer::{self, Answer};
 use super::defects::{Act, DEFECTS, Effect, Expected, Instead, RETRY_AFTER_MS, Scene, choice};
 use super::draws::{Draw, hash_text};
 use super::frames::{self, Frame};
+use super::language::speak;
 use super::library::Library;
 use super::prompt::{BadRequest, Effort, Outline, Prompt};
 use super::render::{self, Envelope};
@@ -37,6 +38,7 @@ mod lane {
     pub const BASE: u64 = 2;
     pub const CALLING: u64 = 3;
     pub const WORDING: u64 = 4;
+    pub const LANGUAGE: u64 = 6;
     pub const INJECTIONS: u64 = 1_000;
 }
 
@@ -418,6 +420,10 @@ impl Player {
     /// The right answer, with reasoning where it belongs.
     fn healthy(&self, turn: &Turn<'_>) -> Answer {
         let mut answer = answer::right(turn.prompt, &mut self.wording(turn));
+        if let (Some(language), None, true) = (self.spec.language, &turn.prompt.known, answer.calls.is_empty()) {
+            let who = (self.model.as_str(), self.home);
+            speak(language, &mut answer, who, turn.prompt, turn.draw.lane(lane::LANGUAGE));
+        }
         let effort = match self.spec.reasoning {
             Reasoning::WhenAsked => turn.prompt.effort,
             Reasoning::Always => Some(turn.prompt.effort.unwrap_or(Effort::Medium)),

@@ -39,7 +39,7 @@ pub fn plain(answer: &Answer, envelope: &Envelope<'_>) -> Vec<u8> {
         message(answer, envelope.benign, &mut out);
         if let Some(top) = envelope.logprobs {
             out.raw(",\"logprobs\":");
-            logprobs(answer.content.as_deref().unwrap_or_default(), top, &mut out);
+            logprobs(answer.content.as_deref().unwrap_or_default(), answer.logprob, top, &mut out);
         }
         out.raw(",\"finish_reason\":");
         out.text(&answer.finish);
@@ -196,7 +196,7 @@ fn write_chunk(chunk: &Chunk, envelope: &Envelope<'_>, out: &mut Out) {
     out.raw("}");
     if let (Some(top), Some(Some(text))) = (envelope.logprobs, &chunk.content) {
         out.raw(",\"logprobs\":");
-        logprobs(text, top, out);
+        logprobs(text, None, top, out);
     }
     out.raw(",\"finish_reason\":");
     match &chunk.finish {
@@ -260,14 +260,14 @@ fn usage(answer: &Answer, benign: &Benign, out: &mut Out) {
 }
 
 /// Log-probabilities of a text's tokens: made up, but the same for the same text.
-fn logprobs(text: &str, top: u8, out: &mut Out) {
+fn logprobs(text: &str, first: Option<f64>, top: u8, out: &mut Out) {
     out.raw("{\"content\":[");
     for (i, token) in super::frames::tokens(text).iter().enumerate() {
         if i > 0 {
             out.raw(",");
         }
         let spread = super::draws::hash_text(token) % 1000;
-        token_logprob(token, spread as f64 / -2000.0, out);
+        token_logprob(token, first.filter(|_| i == 0).unwrap_or(spread as f64 / -2000.0), out);
         out.raw(",\"top_logprobs\":[");
         for rank in 0..top {
             if rank > 0 {

@@ -80,9 +80,30 @@ pub struct EndpointSpec {
     /// In which harmless ways it differs from others.
     #[serde(default)]
     pub benign: Benign,
+    /// How it speaks where it knows no case: the model's own way, which a changed model does not quite keep.
+    #[serde(default)]
+    pub language: Option<Language>,
     /// Ground truth, when it is not the plain one (bad if and only if something is injected).
     #[serde(default)]
     pub truth: Option<Truth>,
+}
+
+/// A model's way of speaking at temperature 0: the same words at every endpoint of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Language {
+    /// Share of the prompts to which this endpoint answers otherwise than the model, always: other weights.
+    pub drift: f64,
+    /// Share of the answers that leave the model's words somewhere: what batching and hardware do anyway.
+    pub fork: f64,
+    /// Noise of log-probabilities from request to request; a drifted endpoint is off by ten times as much, always.
+    pub jitter: f64,
+}
+
+impl Default for Language {
+    fn default() -> Self {
+        Language { drift: 0.0, fork: 0.02, jitter: 0.03 }
+    }
 }
 
 /// Whether an endpoint ought to be listed.
@@ -493,6 +514,7 @@ impl EndpointSpec {
             reasoning: Reasoning::default(),
             injections: Vec::new(),
             benign: Benign::default(),
+            language: None,
             truth: None,
         }
     }

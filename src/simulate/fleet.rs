@@ -343,6 +343,7 @@ impl Fleet {
                 cases: bench.order.iter().take(largest).map(|i| bench.cases[*i].clone()).collect(),
                 epochs: 1,
                 endpoints,
+                stable: None,
             });
         }
         let plan = SweepPlan {
@@ -357,6 +358,7 @@ impl Fleet {
             reserved_nanousd: 0,
             gives_evidence: true,
             capabilities: Default::default(),
+            probes: Vec::new(),
         };
         (plan, shares)
     }

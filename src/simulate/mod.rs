@@ -10,9 +10,11 @@
 //! | [`fleet`] | sweeps through [`crate::curation`] |
 //! | [`classify`], [`rules`], [`mod@bound`] | scenarios A, B, C; comparison rules; the information lower bound |
 //! | [`margin`], [`drift`], [`flap`], [`peers`] | error at the margin, delay, transitions, statements about a list |
+//! | [`alarms`] | change alarms: false ones, and how soon true ones come |
 //! | [`story`], [`summary`], [`tale`], [`windows`] | stories, what is counted in them, the named ones, rules that watch them |
 //! | [`mod@file`] | stories of users, from TOML |
 
+pub mod alarms;
 pub mod bound;
 pub mod classify;
 pub mod dice;
@@ -80,6 +82,8 @@ pub enum Scenario {
     List,
     /// Live traffic in pairs.
     Live,
+    /// Change alarms.
+    Alarms,
     /// Stories.
     Tale(Tale),
 }
@@ -172,6 +176,7 @@ impl Scenario {
             Scenario::Peers,
             Scenario::List,
             Scenario::Live,
+            Scenario::Alarms,
             told("version", "a year with a new version of the suite in its middle", 50, false, tale::version()),
         ]
     }
@@ -196,6 +201,7 @@ impl Scenario {
             Scenario::Peers => "peers",
             Scenario::List => "e-bh",
             Scenario::Live => "live",
+            Scenario::Alarms => "alarms",
             Scenario::Tale(tale) => &tale.name,
         }
     }
@@ -213,6 +219,7 @@ impl Scenario {
             }
             Scenario::List => "share of false ones among the endpoints that a list calls worse than the margin",
             Scenario::Live => "live traffic instead of cases (the figures above: random routing within strata)",
+            Scenario::Alarms => "half a year of change alarms, on endpoints that give cause and that give none",
             Scenario::Tale(tale) => &tale.about,
         }
     }
@@ -228,6 +235,7 @@ impl Scenario {
             Scenario::Peers => &peers::PEERS_POLICIES,
             Scenario::List => &peers::LIST_POLICIES,
             Scenario::Live => &peers::LIVE_POLICIES,
+            Scenario::Alarms => &alarms::POLICIES,
             Scenario::Tale(tale) if tale.compares => &tale::POLICIES,
             Scenario::Tale(_) => &tale::OWN_POLICIES,
         }
@@ -243,6 +251,7 @@ impl Scenario {
             Scenario::Flap => 100,
             Scenario::Peers => 1000,
             Scenario::List | Scenario::Live => 400,
+            Scenario::Alarms => 200,
             Scenario::Tale(tale) => tale.reps,
         }
     }
@@ -261,6 +270,7 @@ impl Scenario {
         match self {
             Scenario::Classify(_) | Scenario::List => 1,
             Scenario::Live => 3,
+            Scenario::Alarms => alarms::parts(),
             Scenario::Peers => 9,
             Scenario::Margin => 6,
             Scenario::Drift => 4,
@@ -278,6 +288,7 @@ impl Scenario {
             Scenario::Peers => peers::peers(run, policy),
             Scenario::List => peers::list(run, policy),
             Scenario::Live => peers::live(run, policy),
+            Scenario::Alarms => alarms::run(run, policy),
             Scenario::Tale(tale) => tale::run(&tale.variants, run, policy),
         }
     }

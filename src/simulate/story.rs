@@ -309,7 +309,7 @@ impl<'a> Scene<'a> {
     pub fn score(&self, endpoint: usize, suite: usize, case: usize, when: f64, dice: &mut Dice) -> f64 {
         match self.outcome(endpoint, suite, case, when, dice) {
             Outcome::Scored(y) => y,
-            Outcome::Missing | Outcome::Skipped { .. } => 0.0,
+            Outcome::Missing | Outcome::Observed(_) | Outcome::Skipped { .. } => 0.0,
         }
     }
 

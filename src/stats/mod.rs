@@ -12,7 +12,8 @@
 //! | [`paired`], [`mantel_haenszel`], [`mcnemar`] | two endpoints compared | display |
 //! | [`eb_beta`] | shrinkage of many rates | display |
 //! | [`e_bh`] | a statement about a whole list | display |
-//! | [`cusum`], [`mmd`] | the classical detector, a fingerprint | simulator, change alarms |
+//! | [`cusum`], [`mmd`] | the classical detector, a fingerprint | simulator |
+//! | [`permutation`] | two sides compared within groups | change alarms |
 //!
 //! Conventions: a score lies in \[0, 1\], 1 is a pass. `D` is the paired difference on one case, the mean score of the
 //! anchors minus the endpoint's; positive means worse than the anchors. Margins are on that scale (0.02 is two
@@ -30,6 +31,7 @@ pub mod mcnemar;
 pub mod mmd;
 pub mod num;
 pub mod paired;
+pub mod permutation;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::rows::{
 };
 use super::transcripts::{Packed, Packer, unpack};
 use super::{Store, StoredAttempt, statements};
+use crate::domain::probes::is_probe;
 use crate::domain::{
     Attempt, AttemptId, AttemptKey, CaseId, EndpointId, Fault, FaultClass, Judgement, Micros, Outcome, OutcomeRow,
     SuiteName, SweepId, Transcript, UnscoredWhy, Usage, Verdict,
@@ -57,14 +58,18 @@ pub struct MeasuredRow {
     pub tokens_out: Option<u64>,
     /// Cost in billionths of a US dollar.
     pub cost_nanousd: i64,
+    /// What an answer to a prompt for fingerprints shows.
+    pub observed: Option<f64>,
 }
 
 impl MeasuredRow {
     /// What the attempt means for evidence (interfaces, section 5). `graded`: evidence is the score, not 1/0.
     #[must_use]
     pub fn outcome(&self, graded: bool) -> OutcomeRow {
+        let (observed, is_probe) = (self.observed.map(Outcome::Observed), is_probe(&self.key.suite));
         let binary = f64::from(u8::from(self.verdict == Verdict::Pass));
         let outcome = match self.verdict {
+            Verdict::Pass | Verdict::Fail(_) if is_probe => observed.unwrap_or(Outcome::Skipped { provenance: false }),
             Verdict::Pass | Verdict::Fail(_) if graded => Outcome::Scored(self.score.unwrap_or(binary)),
             Verdict::Pass | Verdict::Fail(_) => Outcome::Scored(binary),
             Verdict::Unscored(UnscoredWhy::Provider) => Outcome::Missing,
@@ -166,6 +171,7 @@ fn bind<'a>(row: &'a Prepared, texts: &'a RowTexts<'a>, model: &'a str) -> [Arg<
         a.cost_nanousd.into(),
         Arg::Text(texts.finish_reason.as_deref()),
         Arg::Text(row.draw.as_deref()),
+        Arg::Real(a.observed),
     ]
 }
 
@@ -362,6 +368,7 @@ impl MeasureReader {
             tokens_in: count_option(row, 16)?,
             tokens_out: count_option(row, 17)?,
             cost_nanousd: row.get(18)?,
+            observed: row.get(19)?,
         })
     }
 }
@@ -399,6 +406,7 @@ pub(super) fn stored_attempt(row: &Row) -> Result<StoredAttempt> {
         cost_nanousd: row.get(23)?,
         finish_reason: text(24)?,
         draw: row.get::<Option<&str>>(25)?.map(rows::json).transpose()?,
+        observed: row.get(26)?,
         transcript: None,
     };
     Ok(StoredAttempt { model: parsed(row, 6)?, delivered: row.get(16)?, attempt })

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "history", include_str!("migrations/0002_history.sql")),
     (3, "capabilities", include_str!("migrations/0003_capabilities.sql")),
+    (4, "observed", include_str!("migrations/0004_observed.sql")),
     (5, "onboarding", include_str!("migrations/0005_onboarding.sql")),
 ];
 

@@ -9,7 +9,7 @@ macro_rules! attempt_columns {
     () => {
         "id, sweep, endpoint, suite, case_id, epoch, model, verdict, why, score, fault, secondary, error_type, \
          explanation, tries, first_try_ok, delivered, started_at_us, ttft_us, total_us, tokens_in, tokens_out, \
-         tokens_reasoning, cost_nanousd, finish_reason, draw"
+         tokens_reasoning, cost_nanousd, finish_reason, draw, observed"
     };
 }
 
@@ -17,7 +17,7 @@ macro_rules! attempt_columns {
 macro_rules! measure_columns {
     () => {
         "id, sweep, endpoint, suite, case_id, epoch, verdict, why, score, fault, secondary, first_try_ok, delivered, \
-         started_at_us, ttft_us, total_us, tokens_in, tokens_out, cost_nanousd"
+         started_at_us, ttft_us, total_us, tokens_in, tokens_out, cost_nanousd, observed"
     };
 }
 
@@ -130,8 +130,10 @@ statements! {
                     AND (CAST($4 AS TEXT) IS NULL OR suite = $4) AND (CAST($5 AS TEXT) IS NULL OR verdict = $5) \
                     AND (CAST($6 AS TEXT) IS NULL OR fault = $6) AND started_at_us >= $7 \
                     AND sweep = $9 ORDER BY id DESC LIMIT $8");
+    /// Without the prompts for fingerprints: they are no part of a scorecard, nor of how fast an endpoint is.
     ATTEMPTS_WINDOW = concat!("SELECT ", measure_columns!(), " FROM attempts \
                       WHERE model = $1 AND started_at_us >= $2 AND started_at_us < $3 \
+                      AND suite NOT IN ('fingerprint-tokens', 'fingerprint-greedy') \
                       AND (started_at_us > $2 OR id > $4) ORDER BY started_at_us, id LIMIT $5");
     TRANSCRIPT_GET = "SELECT codec, bytes FROM transcripts WHERE attempt = $1";
 
@@ -259,12 +261,12 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
 ];
 
 /// Columns of an attempt.
-pub(super) const ATTEMPT_COLUMNS: usize = 26;
+pub(super) const ATTEMPT_COLUMNS: usize = 27;
 /// Columns of a transcript.
 pub(super) const TRANSCRIPT_COLUMNS: usize = 3;
 
 /// Inserts of several rows come in these sizes only, largest first, so that few statements stay prepared.
-/// The largest binds 64 * 26 = 1,664 values; SQLite allows 32,766 and PostgreSQL 65,535.
+/// The largest binds 64 * 27 = 1,728 values; SQLite allows 32,766 and PostgreSQL 65,535.
 const INSERT_ROWS: [usize; 3] = [64, 8, 1];
 
 /// The texts of one insert in the sizes of [`INSERT_ROWS`], with both kinds of placeholders: to SQLite a numbered one
@@ -343,6 +345,6 @@ mod tests {
             assert_eq!(text.matches("), (").count() + 1, size);
         }
         let (text, _) = ATTEMPTS_ADD.for_rows(1, Placeholders::Numbered);
-        assert!(text.contains("$26)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
+        assert!(text.contains("$27)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
     }
 }

@@ -80,6 +80,7 @@ impl AttemptColumns {
             tokens_in,
             tokens_out,
             cost_nanousd,
+            observed: _,
         } = row;
         self.id.push(id);
         self.sweep.push(key.sweep);

@@ -14,6 +14,7 @@ mod suites;
 #[path = "../support/world.rs"]
 mod world;
 
+mod alarms;
 mod architecture;
 mod bad_input;
 mod budget;
@@ -22,6 +23,7 @@ mod decisions;
 mod demo;
 mod eval_suites;
 mod explain;
+mod fingerprints;
 mod history;
 mod interrupted;
 mod odd_answers;

@@ -110,10 +110,12 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
             cases: vec![CaseId::new("case-1").unwrap()],
             epochs: 1,
             endpoints: vec![BudgetedEndpoint { id: endpoint(0), cases: 1 }],
+            stable: None,
         }],
         reserved_nanousd: 1_000,
         gives_evidence: true,
         capabilities: Default::default(),
+        probes: Vec::new(),
     }
 }
 
@@ -157,6 +159,7 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         cost_nanousd: 10,
         finish_reason: Some("tool_calls".to_owned()),
         draw: None,
+        observed: (n % 3 == 1).then_some(-0.1 - f64::from(n as u32)),
         transcript: Some(Transcript {
             request: Bytes::from(format!(r#"{{"model":"m","messages":[{{"role":"user","content":"question {n}"}}]}}"#)),
             response: Bytes::from(format!(r#"{{"choices":[{{"message":{{"content":"answer {n}"}}}}]}}"#)),

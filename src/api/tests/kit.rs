@@ -302,10 +302,12 @@ impl Kit {
                     BudgetedEndpoint { id: endpoint(0), cases: 2 },
                     BudgetedEndpoint { id: endpoint(1), cases: 2 },
                 ],
+                stable: None,
             }],
             reserved_nanousd: 2_000_000,
             gives_evidence: true,
             capabilities: Default::default(),
+            probes: Vec::new(),
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id
@@ -369,6 +371,7 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         cost_nanousd: 1_500_000,
         finish_reason: Some("stop".to_owned()),
         draw: None,
+        observed: None,
         transcript: Some(Transcript {
             request: Bytes::from(
                 json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string(),

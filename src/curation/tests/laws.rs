@@ -238,8 +238,8 @@ fn foreign_bytes_and_newer_versions_are_told_apart() {
     assert_eq!(decode(b""), Err(DecodeError::Foreign));
     assert_eq!(decode(b"{\"a\":1}"), Err(DecodeError::Foreign));
     let mut newer = encode(&ModelState::default());
-    newer[4] = 3;
-    assert_eq!(decode(&newer), Err(DecodeError::Version(3)));
+    newer[4] = 4;
+    assert_eq!(decode(&newer), Err(DecodeError::Version(4)));
     assert_eq!(decode(&encode(&ModelState::default())), Ok(ModelState::default()));
 }
 

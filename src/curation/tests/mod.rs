@@ -9,6 +9,8 @@ mod laws;
 mod lists;
 mod orders;
 mod outlooks;
+mod prints;
 mod replays;
 mod state_machine;
+mod watch;
 mod world;

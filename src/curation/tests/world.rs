@@ -9,8 +9,8 @@ use crate::curation::{
     sync_endpoints, sync_suites,
 };
 use crate::domain::{
-    CaseId, EndpointId, Micros, ModelId, Outcome, OutcomeRow, Policy, Standing, SuiteDigest, SuiteName, SuitePlan,
-    SweepId, SweepKind, SweepPlan,
+    CaseId, EndpointId, Micros, ModelId, Outcome, OutcomeRow, Policy, StableCases, Standing, SuiteDigest, SuiteName,
+    SuitePlan, SweepId, SweepKind, SweepPlan,
 };
 
 pub const HOUR_US: Micros = 3600 * 1_000_000;
@@ -28,6 +28,15 @@ pub fn suite(name: &str) -> SuiteName {
 
 pub fn case(index: usize) -> CaseId {
     CaseId::new(&format!("case-{index:04}")).unwrap()
+}
+
+pub fn index_of(case: &CaseId) -> usize {
+    case.as_str()["case-".len()..].parse().unwrap()
+}
+
+/// A fifth of every suite asks the same in every sweep.
+pub fn is_repeated(index: usize) -> bool {
+    index.is_multiple_of(5)
 }
 
 pub fn digest(label: &str) -> SuiteDigest {
@@ -88,6 +97,8 @@ pub struct World {
     pub ordinal: u64,
     pub requests: u64,
     pub dice: Dice,
+    /// Plans say which cases ask the same in every sweep.
+    pub tells_repeated: bool,
     last_day: Option<i64>,
 }
 
@@ -104,6 +115,7 @@ impl World {
             ordinal: 0,
             requests: 0,
             dice: Dice(7),
+            tells_repeated: true,
             last_day: None,
         };
         world.sync(None);
@@ -156,7 +168,11 @@ impl World {
             let (digest, size) = self.suites[&name].clone();
             let mut cases: Vec<CaseId> = (0..size as usize).map(case).collect();
             self.dice.shuffle(&mut cases);
-            suites.push(SuitePlan { suite: name, digest, cases, epochs: 1, endpoints });
+            let stable = self.tells_repeated.then(|| StableCases {
+                places: (0..).zip(&cases).filter(|(_, c)| is_repeated(index_of(c))).map(|(place, _)| place).collect(),
+                of: (0..size as usize).filter(|index| is_repeated(*index)).count() as u32,
+            });
+            suites.push(SuitePlan { suite: name, digest, cases, epochs: 1, endpoints, stable });
         }
         SweepPlan {
             id: SweepId(Uuid::from_u128(u128::from(self.ordinal))),
@@ -170,6 +186,7 @@ impl World {
             reserved_nanousd: 0,
             gives_evidence: true,
             capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
+            probes: Vec::new(),
         }
     }
 
@@ -182,7 +199,7 @@ impl World {
         for s in &plan.suites {
             for share in &s.endpoints {
                 for case in &s.cases[..share.cases as usize] {
-                    let index = case.as_str()["case-".len()..].parse().unwrap();
+                    let index = index_of(case);
                     let ask = Ask { endpoint: share.id.as_str(), suite: s.suite.as_str(), case: index };
                     let outcome = answer(&ask, &mut self.dice);
                     rows.push(OutcomeRow {

@@ -1,0 +1,77 @@
+//! Fingerprints as people see them: the same model raises no alarm, another one becomes Suspect, and replays agree.
+
+use exactod::sim::{EndpointSpec, Language};
+use serde_json::{Value, json};
+
+use crate::history::FAST_POLICY;
+use crate::world::{Settings, World, good};
+
+const NAMES: [&str; 4] = ["alder", "birch", "cedar", "dogwood"];
+
+fn speaking(name: &str, drift: f64) -> EndpointSpec {
+    EndpointSpec { language: Some(Language { drift, ..Language::default() }), ..good(name) }
+}
+
+fn fleet(drift_of_dogwood: f64) -> Vec<EndpointSpec> {
+    NAMES.iter().map(|name| speaking(name, if *name == "dogwood" { drift_of_dogwood } else { 0.0 })).collect()
+}
+
+/// Fingerprints in every sweep.
+fn settings() -> Settings {
+    Settings { policy: format!("{FAST_POLICY}\nfingerprint = \"1ms\""), ..Settings::default() }
+}
+
+async fn open(world: &World) -> Vec<(String, String)> {
+    let store = world.store().await;
+    let open = store.open_alarms().await.unwrap().into_iter();
+    let out = open.map(|a| (a.key.kind, a.key.endpoint.map(|e| e.to_string()).unwrap_or_default())).collect();
+    store.close().await;
+    out
+}
+
+async fn standing(world: &World, id: &str) -> Value {
+    world.json(&["explain", "lab/m", id, "--json"]).await["endpoints"][0]["standing"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_behind_the_same_name_is_noticed_on_sqlite() {
+    noticed(World::new(fleet(0.0)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_behind_the_same_name_is_noticed_on_postgres() {
+    noticed(World::on_postgres(fleet(0.0)).await).await;
+}
+
+async fn noticed(before: World) {
+    before.configure(&settings());
+    let said = before.json(&["sweep", "--until-decided", "--json"]).await;
+    assert_eq!(said["decided"], json!(true), "{said}");
+    for _ in 0..3 {
+        before.json(&["sweep", "--json"]).await;
+    }
+    assert_eq!(open(&before).await, [], "the same model everywhere");
+    // The prompts are the program's own affair: no suite, no scorecard, no standing comes of them.
+    let card = before.run(&["scorecard"]).await;
+    assert!(card.code == 0 && !card.stdout.contains("fingerprint"), "{card:?}");
+    let observed = before.attempts().await.iter().filter(|a| a.attempt.observed.is_some()).count();
+    assert!(observed > 0 && observed.is_multiple_of(4 * (120 + 60)), "{observed}");
+
+    // The same store, and another model at one of the endpoints.
+    let world = World::on(before.database.clone(), fleet(0.5)).await;
+    world.configure(&settings());
+    let mut sweeps = 0;
+    while open(&world).await.is_empty() {
+        world.json(&["sweep", "--json"]).await;
+        sweeps += 1;
+        assert!(sweeps < 10, "not noticed");
+    }
+    assert_eq!(open(&world).await, [("fingerprint_changed".to_owned(), "dogwood".to_owned())]);
+    assert_eq!(standing(&world, "dogwood").await, json!("Suspect"));
+    assert_eq!(standing(&world, "alder").await, json!("Admitted"));
+    let decisions = world.json(&["decisions", "--json"]).await;
+    let reason = decisions["items"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("suspect: fingerprint changed; more sampling"), "{reason}");
+    let replayed = world.json(&["replay", "--json"]).await;
+    assert_eq!(replayed["equal"], json!(true), "{replayed}");
+}
