@@ -139,6 +139,7 @@ impl Service {
     /// [`ServiceError`] when the listener is unusable or the interrupted sweeps cannot be looked up.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
         let listening = listener.local_addr().map_err(ServiceError::Listener)?;
+        self.follower().catch_up().await;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let tasks = self.start_tasks(listening, received);
@@ -156,6 +157,7 @@ impl Service {
         if tokio::time::timeout(drain + ABORT_TIMEOUT, api).await.is_err() {
             warn!("connections were still open at the end of the drain time");
         }
+        self.follower().catch_up().await;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "../support/daemon.rs"]
 mod daemon;
+#[path = "../support/days.rs"]
+mod days;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/odd_server.rs"]
@@ -36,3 +38,4 @@ mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
+mod year;
