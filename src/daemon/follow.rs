@@ -33,9 +33,27 @@ pub struct Follower {
 }
 
 impl Follower {
+    fn mark(&self) -> Mark {
+        Mark::of(self.runtime.load().config.store.url.expose(), self.sweeper.store.place())
+    }
+
+    /// One look beside the loop. Before a start serves anything: a restored backup must not serve, nor a sweep's end give
+    /// out again, revisions that consumers have seen superseded. After a stop: the mark must know the last of them.
+    pub async fn catch_up(&self) {
+        let mark = self.mark();
+        let mut seen = mark.read();
+        match self.look(&mut seen).await {
+            Ok(true) => mark.write(&seen),
+            Ok(false) => {}
+            Err(error) => {
+                warn!(%error, "failed to see how far the store has come; a restored backup may not be noticed")
+            }
+        }
+    }
+
     /// Runs until stopped.
     pub async fn run(self) {
-        let mark = Mark::of(self.runtime.load().config.store.url.expose(), self.sweeper.store.place());
+        let mark = self.mark();
         let mut seen = mark.read();
         let mut told = false;
         loop {

@@ -39,7 +39,8 @@ impl Reloader {
     pub async fn run(self) {
         let path = self.runtime.load().config.path.clone();
         let mut hangup = Hangup::new();
-        let mut seen = stamp(&path);
+        // Read once after the start: the file may have changed since it was read for it.
+        let mut seen = None;
         loop {
             let asked = tokio::select! {
                 () = hangup.recv() => true,
@@ -61,13 +62,11 @@ impl Reloader {
     /// being taken, which may pass.
     async fn reload(&self, path: &Path, asked: bool) -> bool {
         let old = self.runtime.load_full();
-        let runtime = match self.read(path, Arc::clone(&old)).await {
-            Ok(runtime) => runtime,
+        let runtime = match self.read(path, Arc::clone(&old), asked).await {
+            Ok(Some(runtime)) => runtime,
+            Ok(None) => return true,
             Err(why) => return self.refuse(&why),
         };
-        if runtime.config.digest == old.config.digest && !asked {
-            return true;
-        }
         // Before the swap, as at every start: what a sweep measures must have a name that nothing else has.
         match register_suites(&self.sweeper.store, &runtime, self.sweeper.clock.now_us()).await {
             Ok(()) => {}
@@ -93,15 +92,19 @@ impl Reloader {
         true
     }
 
-    /// Reads config and suites beside the async tasks: files may be slow, and a key command may take its time.
-    async fn read(&self, path: &Path, old: Arc<Runtime>) -> Result<Runtime, String> {
+    /// Reads config and suites beside the async tasks: files may be slow, and a key command may take its time. `None`: the
+    /// config says what it said before, and nobody has asked for its suites to be read again.
+    async fn read(&self, path: &Path, old: Arc<Runtime>, asked: bool) -> Result<Option<Runtime>, String> {
         let (path, clock, listening) = (path.to_owned(), Arc::clone(&self.sweeper.clock), self.listening);
         let read = move || {
             let config = read_config(&path).map_err(|problems| problems.to_string())?;
+            if config.digest == old.config.digest && !asked {
+                return Ok(None);
+            }
             if let Some(why) = would_open_the_api(&config, listening) {
                 return Err(why);
             }
-            Runtime::build_after(config, &clock, &old).map_err(|error| error.to_string())
+            Runtime::build_after(config, &clock, &old).map(Some).map_err(|error| error.to_string())
         };
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.to_string()))
     }

@@ -143,6 +143,7 @@ impl Service {
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
         let listening = listener.local_addr().map_err(ServiceError::Listener)?;
         gauges::close_alarms_of_removed(&self.sweeper, &self.runtime.load_full()).await?;
+        self.follower().catch_up().await;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let tasks = self.start_tasks(listening, received);
@@ -160,6 +161,7 @@ impl Service {
         if tokio::time::timeout(drain + ABORT_TIMEOUT, api).await.is_err() {
             warn!("connections were still open at the end of the drain time");
         }
+        self.follower().catch_up().await;
         Ok(())
     }
 

@@ -48,8 +48,16 @@ impl Queue {
 
     /// `None`: the worker is no more.
     fn hand(&self, request: SweepRequest) -> Option<Handed> {
-        // Counted before it is seen, so that it is never served before it is counted.
+        if self.requests.is_closed() {
+            return None;
+        }
+        // Counted before it is seen, so that it is never served before it is counted. The count decides, not the
+        // channel: a request that the worker has not taken yet is the one in flight, not the one that waits.
         let before = self.open.fetch_add(1, Ordering::SeqCst);
+        if before > REQUESTS_WAITING_MAX {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            return Some(Handed::Overlaps);
+        }
         let handed = match self.requests.try_send(request) {
             Ok(()) if before == 0 => return Some(Handed::Started),
             Ok(()) => return Some(Handed::Queued),
@@ -140,7 +148,7 @@ impl Workers {
     }
 
     fn start(&self, model: ModelId) -> Queue {
-        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (requests, receiver) = mpsc::channel(1 + REQUESTS_WAITING_MAX);
         let open = Arc::new(AtomicUsize::new(0));
         let worker = Worker {
             sweeper: Arc::clone(&self.sweeper),
@@ -230,5 +238,26 @@ impl Worker {
             () = tokio::time::sleep(pause) => {}
             () = self.signals.stop.cancelled() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::manual_request;
+
+    #[test]
+    fn of_ticks_that_come_together_the_second_waits_though_the_first_is_not_taken_yet() {
+        let (requests, mut taken) = mpsc::channel(1 + REQUESTS_WAITING_MAX);
+        let queue = Queue { requests, open: Arc::default() };
+        let hand = || queue.hand(manual_request(Duration::ZERO));
+        assert_eq!([hand(), hand(), hand()], [Some(Handed::Started), Some(Handed::Queued), Some(Handed::Overlaps)]);
+        // Taken is not served: it is in flight.
+        assert!(taken.try_recv().is_ok());
+        assert_eq!(hand(), Some(Handed::Overlaps));
+        queue.open.fetch_sub(1, Ordering::SeqCst);
+        assert_eq!(hand(), Some(Handed::Queued));
+        drop(taken);
+        assert_eq!(hand(), None, "the worker is no more");
     }
 }

@@ -3,6 +3,8 @@
 
 #[path = "../support/daemon.rs"]
 mod daemon;
+#[path = "../support/days.rs"]
+mod days;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/odd_server.rs"]
@@ -40,3 +42,4 @@ mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
+mod year;

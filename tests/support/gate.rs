@@ -42,6 +42,13 @@ impl Gate {
         gate
     }
 
+    /// Holds every answer from now on, until it is opened again.
+    pub fn hold(&self) {
+        for permits in &self.permits {
+            permits.forget_permits(permits.available_permits());
+        }
+    }
+
     /// Lets everything through from now on, what is held included.
     pub fn open(&self) {
         for permits in &self.permits {
