@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
@@ -48,6 +49,8 @@ pub struct Sweeper {
     pub progress: Arc<Progress>,
     /// Compiles scorers.
     pub judge: Arc<Judge>,
+    /// The configuration in force: a sweep that began under another ends under this one.
+    pub current: Arc<ArcSwap<Runtime>>,
     /// How fast endpoints were lately.
     pub speeds: super::speed::SpeedCache,
     /// This process, in leases.
@@ -82,7 +85,8 @@ pub struct SweepRequest {
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SweepOutcome {
-    /// Stored, folded, published.
+    /// Stored, folded, published; or closed without evidence, as the configuration has changed meanwhile so that it could
+    /// not have been resumed.
     Done {
         /// The sweep.
         sweep: SweepId,
@@ -413,7 +417,7 @@ impl Sweeper {
             return Ok(SweepOutcome::Parked { sweep: plan.id });
         }
         self.speeds.forget(&plan.model);
-        conclude::fold(self, runtime, model, &plan, fence).await?;
+        conclude::end(self, (runtime, model), &plan, fence).await?;
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
     }
 
@@ -513,7 +517,7 @@ impl Drop for Shown {
 }
 
 /// A plan made under another configuration is not finished under this one.
-fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
+pub(super) fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
     for part in &plan.suites {
         match runtime.drawers.get(&part.suite) {
             None => return Some(format!("suite {} is not loaded any more", part.suite)),
