@@ -124,10 +124,14 @@ async fn fold(
     let rows: Vec<OutcomeRow> = measured.iter().map(|row| row.outcome(graded)).collect();
     let at_us = sweeper.clock.now_us();
     let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, at_us)).filter(|n| *n > 0.0);
-    let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year };
-    let record = steps::record(sweeper, model, act, at_us).await?;
     let setting = steps::setting(runtime, model);
     let base = steps::base(&sweeper.store, &plan.model).await?;
+    let after = match base.state.last_sweep {
+        Some(last) => sweeper.store.sweep(last).await?.map(|stored| stored.record.ordinal),
+        None => None,
+    };
+    let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year, after };
+    let record = steps::record(sweeper, model, act, at_us).await?;
     let input = Input { at_us, setting: &setting, record: &record, sweep: Some((plan, &rows)) };
     let stepped = made(curation::step(&base, &input), &plan.model)?;
     let end = SweepEnd {
