@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::budget::Fitted;
 use super::runtime::{ModelRuntime, Runtime};
-use super::{budget, conclude, owner, taking_part};
+use super::{budget, conclude, owner, taking_part, ticks_ahead};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
@@ -262,13 +262,21 @@ impl Sweeper {
             if plan.attempts() == 0 {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
-            let allowance = budget::allowance(&runtime.config.budget, day_left);
             let onboarding = request.kind == SweepKind::Onboarding;
+            let day_left = match day_left {
+                Some(left) if onboarding => Some(left - ticks_ahead::held_back(&self.store, runtime, now_us).await?),
+                left => left,
+            };
+            let allowance = budget::allowance(&runtime.config.budget, day_left);
             let worth_it = |f: &Fitted| !onboarding || budget::is_worth_it(f, &runtime.config.budget, day_left);
             let Some(fitted) = self.fitted(runtime, model, plan, allowance).await?.filter(worth_it) else {
                 return Ok(Err(self.no_money(&model.config.id, request).await?));
             };
-            let (note, plan) = (fitted.note(), fitted.plan);
+            let (shrunk, mut plan) = (fitted.note(), fitted.plan);
+            let size = |suite: &SuiteName| runtime.drawers.get(suite).map_or(0, |d| d.suite().cases.len());
+            let repeats = budget::without_repeats_of_a_part(&mut plan, size);
+            let notes: Vec<&str> = [shrunk.as_str(), repeats].into_iter().filter(|note| !note.is_empty()).collect();
+            let note = notes.join("; ");
             match self.store.create_noted_sweep(&plan, &note, request.fire.as_ref(), day_cap.as_ref()).await? {
                 Created::Created => {
                     if !note.is_empty() {
@@ -292,8 +300,8 @@ impl Sweeper {
     /// the schedule has swept meanwhile; a tick comes again by itself.
     async fn no_money(&self, model: &ModelId, request: &SweepRequest) -> Result<String, StoreError> {
         const NONE_FITS: &str = "no sweep fits what is left of the budget";
-        const WAITS: &str = "less than half an onboarding sweep fits what is left of the budget: onboarding goes on \
-                             with the next UTC day, or after the schedule's next sweep";
+        const WAITS: &str = "less than half an onboarding sweep fits what is left of the budget beside the ticks still to \
+                             come today: onboarding goes on with the next UTC day, or after the schedule's next sweep";
         let onboarding = request.kind == SweepKind::Onboarding;
         let why = if onboarding { WAITS } else { NONE_FITS };
         conclude::raise(self, model, "budget", why).await?;
