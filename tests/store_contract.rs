@@ -62,7 +62,8 @@ contracts! {
         pruned_attempts_leave_a_checkpoint_at_the_horizon;
     upkeep: every_statement_prepares, migrating_again_changes_nothing, two_daemons_may_migrate_at_once,
         a_newer_schema_is_refused, an_altered_migration_is_refused, foreign_tables_are_refused, check_finds_nothing_wrong,
-        check_finds_orphans, pruning_keeps_what_it_should, facts_are_kept, a_database_of_version_2_is_upgraded;
+        check_finds_orphans, pruning_keeps_what_it_should, facts_are_kept, a_database_of_version_2_is_upgraded,
+        sweeps_of_version_2_go_on_after_the_upgrade, the_newest_sweeps_are_those_of_the_last_places;
     writer: what_was_flushed_is_stored, a_full_disk_is_waited_out, a_shutdown_writes_what_is_queued,
         a_shutdown_on_a_full_disk_tells_what_was_lost, a_small_queue_loses_nothing;
 }

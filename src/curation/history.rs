@@ -58,6 +58,9 @@ pub enum Act {
         attempts: u64,
         /// Sweeps a year by the schedule in force.
         sweeps_per_year: Option<f64>,
+        /// Place of the sweep that was folded before; `None` for the first, and in steps of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
     },
     /// A sweep was closed without evidence.
     Closed {
@@ -205,7 +208,7 @@ mod tests {
     fn a_record_survives_its_text_to_the_last_bit() {
         let figures = Figures { latency_us: Some(0.1 + 0.2), tokens_per_second: Some(1.0 / 3.0) };
         let record = Record {
-            act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.25 + 1e-10) },
+            act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.25 + 1e-10), after: Some(3) },
             figures: [(EndpointId::new("a/b").unwrap(), figures)].into(),
         };
         assert_eq!(Record::from_stored(&record.to_stored().unwrap()), Ok(record));

@@ -121,9 +121,16 @@ pub(super) fn restored(base: &Base, seq: u64, revision: Revision, at_us: Micros)
 }
 
 /// A sweep ended after one that was begun later. Its outcomes count when it ends: evidence is a sum, and its anchors and
-/// budgets were frozen before its first call.
-pub(super) fn out_of_order(state: &ModelState, plan: &SweepPlan, at_us: Micros) -> Vec<NewDecision> {
-    let Some(last) = state.last_sweep.filter(|last| *last > plan.id) else { return Vec::new() };
+/// budgets were frozen before its first call. Which was begun later is told by their places: a clock that was set back
+/// gives the later one the smaller id. (`after` is absent from steps of earlier versions, which went by ids.)
+pub(super) fn out_of_order(
+    state: &ModelState,
+    plan: &SweepPlan,
+    after: Option<u64>,
+    at_us: Micros,
+) -> Vec<NewDecision> {
+    let is_later = |last: SweepId| after.map_or(last > plan.id, |after| after > plan.ordinal);
+    let Some(last) = state.last_sweep.filter(|last| is_later(*last)) else { return Vec::new() };
     let reason = format!(
         "irregular: sweep {} ended after one that was begun later; sweeps count in the order of their ends",
         plan.ordinal

@@ -139,10 +139,10 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
         Act::Restored { seq, revision, .. } => {
             decisions.extend(notes::restored(base, *seq, *revision, at_us));
         }
-        Act::Sweep { sweeps_per_year, .. } => {
+        Act::Sweep { sweeps_per_year, after, .. } => {
             sync(&mut state, setting, at_us, &mut decisions);
             if let Some((plan, rows)) = sweep {
-                decisions.extend(notes::out_of_order(&state, plan, at_us));
+                decisions.extend(notes::out_of_order(&state, plan, *after, at_us));
                 decisions.extend(notes::out_of_range(&state, plan, rows, at_us));
                 let ended = SweepRecord { plan, rows, ended_at_us: at_us, sweeps_per_year: *sweeps_per_year };
                 let folded = fold_sweep(&state, policy, &ended);

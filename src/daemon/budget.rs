@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::runtime::ModelRuntime;
 use crate::config::Budget;
-use crate::domain::{EndpointId, Micros, SweepPlan};
+use crate::domain::{EndpointId, Micros, SuiteName, SuitePlan, SweepPlan};
 use crate::runner::{Tariff, WorstCase, shrink_to};
 use crate::store::DayBudget;
 
@@ -52,6 +52,21 @@ impl Fitted {
         let to = self.plan.attempts();
         self.shrunk_from.map(|from| format!("shrunk from {from} to {to} cases by the budget")).unwrap_or_default()
     }
+}
+
+/// What a sweep's record says when it repeats a part of a suite.
+const REPEATS_OF_A_PART: &str = "gives no evidence: repeats of a part of a suite, whose spread cannot be told from that of \
+                                 the cases; leave --epochs out, or ask every case";
+
+/// Repeats are evidence when every case is asked (docs/statistics.md): of a part of a suite they are answers on record,
+/// but no evidence. `sizes`: cases of each suite. What the sweep's record says about it; empty when it is none of these.
+pub fn without_repeats_of_a_part(plan: &mut SweepPlan, sizes: impl Fn(&SuiteName) -> usize) -> &'static str {
+    let is_part = |part: &SuitePlan| part.endpoints.iter().any(|e| (e.cases as usize) < sizes(&part.suite));
+    if !plan.gives_evidence || !plan.suites.iter().any(|part| part.epochs > 1 && is_part(part)) {
+        return "";
+    }
+    plan.gives_evidence = false;
+    REPEATS_OF_A_PART
 }
 
 /// The plan with its reservation, shrunk to what may be spent: to the largest share that fits, the same for every

@@ -9,12 +9,12 @@ use tracing::warn;
 use super::mark::Seen;
 use super::runtime::{ModelRuntime, Runtime};
 use super::steps;
-use super::sweeper::{SweepError, Sweeper};
+use super::sweeper::{SweepError, Sweeper, why_not_resumed};
 use crate::config::ModelConfig;
 use crate::curation::{self, Act, Base, Input, ModelState, Record, Refused, Setting, Stepped};
 use crate::domain::{EndpointId, Micros, ModelId, OutcomeRow, Standing, SweepId, SweepPlan, SweepState};
 use crate::metrics::ModelWordLabels;
-use crate::store::{Alarm, AlarmKey, CurationCommit, Store, StoreError, SweepEnd};
+use crate::store::{Alarm, AlarmKey, CurationCommit, MeasuredRow, Store, StoreError, SweepEnd};
 
 /// A step that only an operator's order could be refused.
 fn made(stepped: Result<Stepped, Refused>, model: &ModelId) -> Result<Stepped, SweepError> {
@@ -60,20 +60,32 @@ pub(super) async fn synced_state(
     }
 }
 
-/// Folds a complete sweep and publishes what follows.
-pub(super) async fn fold(
+/// Ends a complete sweep under the configuration in force by now, which is that of every step since a reload: folds it and
+/// publishes what follows, or closes it as it is when it could not have been resumed under that configuration.
+pub(super) async fn end(
     sweeper: &Sweeper,
-    runtime: &Runtime,
-    model: &ModelRuntime,
+    (begun, model): (&Runtime, &ModelRuntime),
     plan: &Arc<SweepPlan>,
     fence: i64,
 ) -> Result<(), SweepError> {
-    let graded = model.config.policy.graded;
     let measured = sweeper.store.sweep_rows(plan.id).await?;
-    let rows: Vec<OutcomeRow> = measured.iter().map(|row| row.outcome(graded)).collect();
     let mut tries = 1;
     loop {
-        let ended = fold_once(sweeper, runtime, model, (plan, &rows), fence).await;
+        // Read before the base is: whoever steps under a newer one in between overtakes this try.
+        let current = sweeper.current.load_full();
+        let ended = match in_force(&current, model, plan) {
+            Ok(model) => fold(sweeper, &current, model, (plan, &measured), fence).await,
+            Err(why) => {
+                warn!(model = %plan.model, sweep = %plan.id, why, "closing a sweep as it is: it gives no evidence");
+                // A model that is gone has no other setting than that it was swept under.
+                let (runtime, model) = match current.models.get(&plan.model) {
+                    Some(model) => (&*current, &**model),
+                    None => (begun, model),
+                };
+                let closing = Closing { sweep: plan.id, ordinal: plan.ordinal, plan: Some(plan), why: &why };
+                return close(sweeper, runtime, model, &closing, fence).await;
+            }
+        };
         if tries < steps::TRIES_MAX && steps::was_overtaken(&ended) {
             tries += 1;
             continue;
@@ -84,20 +96,43 @@ pub(super) async fn fold(
     }
 }
 
-async fn fold_once(
+/// The model as it is configured by now, or why a sweep that began as it was before cannot end under that.
+fn in_force<'a>(current: &'a Runtime, begun: &ModelRuntime, plan: &SweepPlan) -> Result<&'a ModelRuntime, String> {
+    let Some(model) = current.models.get(&plan.model) else {
+        return Err("the model is not configured any more".to_owned());
+    };
+    if let Some(why) = why_not_resumed(current, model, plan) {
+        return Err(why);
+    }
+    let asks = |model: &ModelRuntime, id: &EndpointId| model.config.endpoint(id).map(|(e, _)| e.upstream_model.clone());
+    let mut asked = plan.suites.iter().flat_map(|part| &part.endpoints).filter(|e| e.cases > 0);
+    match asked.find(|e| asks(begun, &e.id) != asks(model, &e.id)) {
+        Some(other) => Err(format!("endpoint {} has another upstream_model by now", other.id)),
+        None => Ok(model),
+    }
+}
+
+/// Folds a complete sweep and publishes what follows.
+async fn fold(
     sweeper: &Sweeper,
     runtime: &Runtime,
     model: &ModelRuntime,
-    (plan, rows): (&Arc<SweepPlan>, &[OutcomeRow]),
+    (plan, measured): (&Arc<SweepPlan>, &[MeasuredRow]),
     fence: i64,
 ) -> Result<(), SweepError> {
+    let graded = model.config.policy.graded;
+    let rows: Vec<OutcomeRow> = measured.iter().map(|row| row.outcome(graded)).collect();
     let at_us = sweeper.clock.now_us();
     let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, at_us)).filter(|n| *n > 0.0);
-    let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year };
-    let record = steps::record(sweeper, model, act, at_us).await?;
     let setting = steps::setting(runtime, model);
     let base = steps::base(&sweeper.store, &plan.model).await?;
-    let input = Input { at_us, setting: &setting, record: &record, sweep: Some((plan, rows)) };
+    let after = match base.state.last_sweep {
+        Some(last) => sweeper.store.sweep(last).await?.map(|stored| stored.record.ordinal),
+        None => None,
+    };
+    let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year, after };
+    let record = steps::record(sweeper, model, act, at_us).await?;
+    let input = Input { at_us, setting: &setting, record: &record, sweep: Some((plan, &rows)) };
     let stepped = made(curation::step(&base, &input), &plan.model)?;
     let end = SweepEnd {
         sweep: plan.id,

@@ -23,6 +23,7 @@ mod steps;
 mod supervise;
 mod sweeper;
 mod taking_part;
+mod ticks_ahead;
 mod upkeep;
 mod views;
 mod waits;

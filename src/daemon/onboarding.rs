@@ -20,6 +20,7 @@ use super::workers::Workers;
 use super::{conclude, steps, waits};
 use crate::config::ONBOARDING_NAME;
 use crate::curation::ModelState;
+use crate::curation::allowlist::CLOCK_TOLERANCE_US;
 use crate::domain::{EndpointId, Micros, ModelId, Policy, Standing, SuiteName, SweepKind, SweepState};
 use crate::store::{Fire, Store, StoreError};
 
@@ -88,12 +89,13 @@ pub async fn fruitless(
     if open.is_empty() {
         return Ok(out);
     }
-    let newest = store.sweeps(Some(model), None, SWEEPS_LOOKED_AT, None).await?.items;
+    let newest = store.newest_sweeps(model, SWEEPS_LOOKED_AT).await?;
     for record in newest.iter().filter(|s| s.state != SweepState::Running) {
         for counts in store.progress(record.id).await? {
             let Some(sweeps) = open.get_mut(&counts.endpoint) else { continue };
             *sweeps += 1;
-            let scored = record.state == SweepState::Done && counts.pass + counts.fail > 0;
+            // Also of a closed sweep: it gives no evidence, and yet the endpoint answers.
+            let scored = counts.pass + counts.fail > 0;
             if scored || *sweeps == FRUITLESS_SWEEPS_MAX {
                 open.remove(&counts.endpoint);
                 if !scored {
@@ -111,7 +113,19 @@ pub async fn fruitless(
 /// When the next onboarding sweep is due, the same for every process that reads the same rows: a pause after the last
 /// sweep's end (or, without one, at the last tick). What was due before and led to no sweep did not fit the budget: then
 /// with the next UTC day.
-fn due_at(last_end_us: Option<Micros>, pause_us: i64, last_fire_us: Option<Micros>, last_tick_us: Micros) -> Micros {
+///
+/// A last sweep that has ended after now was made by a clock that has been set back since: the pause then begins with the
+/// last tick, or with the last try after it.
+fn due_at(
+    last_end_us: Option<Micros>,
+    pause_us: i64,
+    last_fire_us: Option<Micros>,
+    last_tick_us: Micros,
+    now_us: Micros,
+) -> Micros {
+    if last_end_us.is_some_and(|end_us| end_us > now_us.saturating_add(CLOCK_TOLERANCE_US)) {
+        return last_tick_us.max(last_fire_us.unwrap_or(last_tick_us)).saturating_add(pause_us);
+    }
     let due_us = last_end_us.map_or(last_tick_us, |end_us| end_us.saturating_add(pause_us));
     match last_fire_us {
         Some(tried_us) if tried_us >= due_us => next_day(tried_us),
@@ -246,12 +260,14 @@ impl Onboarding {
 
     async fn due(&self, model: &ModelId, pace: &Pace<'_>, now_us: Micros) -> Result<Option<Micros>, StoreError> {
         let store = &self.sweeper.store;
-        let newest = store.sweeps(Some(model), None, 1, None).await?.items.pop();
+        let newest = store.newest_sweeps(model, 1).await?.pop();
         let last_end_us = newest.map(|s| s.finished_at_us.unwrap_or(s.planned_at_us));
-        let last_fire_us = store.last_fire(ONBOARDING_NAME, model).await?;
+        // What was tried by a clock that ran ahead says nothing about now.
+        let until_us = now_us.saturating_add(CLOCK_TOLERANCE_US);
+        let last_fire_us = store.last_fire_until(ONBOARDING_NAME, model, until_us).await?;
         let Some(tick) = pace.schedule.timetable.last_due(now_us) else { return Ok(None) };
         let pause_us = i64::try_from(pace.pause.as_micros()).unwrap_or(i64::MAX);
-        Ok(Some(due_at(last_end_us, pause_us, last_fire_us, tick.nominal_us)))
+        Ok(Some(due_at(last_end_us, pause_us, last_fire_us, tick.nominal_us, now_us)))
     }
 
     fn hand(&self, model: &ModelId, request: SweepRequest) -> bool {
@@ -317,15 +333,28 @@ mod tests {
     #[test]
     fn the_next_sweep_is_a_pause_after_the_last_and_waits_for_a_day_when_there_was_no_money() {
         let pause = HOUR / 2;
-        assert_eq!(due_at(None, pause, None, 6 * HOUR), 6 * HOUR, "never swept: for the tick that passed");
-        assert_eq!(due_at(Some(7 * HOUR), pause, None, 6 * HOUR), 7 * HOUR + pause);
+        assert_eq!(due_at(None, pause, None, 6 * HOUR, DAY), 6 * HOUR, "never swept: for the tick that passed");
+        assert_eq!(due_at(Some(7 * HOUR), pause, None, 6 * HOUR, DAY), 7 * HOUR + pause);
         // What was due before the last sweep has led to it, or is overtaken by it.
-        assert_eq!(due_at(Some(7 * HOUR), pause, Some(6 * HOUR), 6 * HOUR), 7 * HOUR + pause);
+        assert_eq!(due_at(Some(7 * HOUR), pause, Some(6 * HOUR), 6 * HOUR, DAY), 7 * HOUR + pause);
         // Tried without a sweep since: the day is over for it, and so on from day to day.
-        assert_eq!(due_at(Some(7 * HOUR), pause, Some(7 * HOUR + pause), 6 * HOUR), DAY);
-        assert_eq!(due_at(Some(7 * HOUR), pause, Some(DAY), 6 * HOUR), 2 * DAY);
-        assert_eq!(due_at(None, pause, Some(6 * HOUR), 6 * HOUR), DAY);
+        assert_eq!(due_at(Some(7 * HOUR), pause, Some(7 * HOUR + pause), 6 * HOUR, DAY), DAY);
+        assert_eq!(due_at(Some(7 * HOUR), pause, Some(DAY), 6 * HOUR, DAY), 2 * DAY);
+        assert_eq!(due_at(None, pause, Some(6 * HOUR), 6 * HOUR, DAY), DAY);
         // The schedule's sweep in between had money: so may the next.
-        assert_eq!(due_at(Some(13 * HOUR), pause, Some(7 * HOUR + pause), 12 * HOUR), 13 * HOUR + pause);
+        assert_eq!(due_at(Some(13 * HOUR), pause, Some(7 * HOUR + pause), 12 * HOUR, DAY), 13 * HOUR + pause);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_make_it_wait_until_it_has_caught_up() {
+        let pause = HOUR / 2;
+        let ahead = 100 * DAY;
+        // The last tick was at six; it is seven.
+        assert_eq!(due_at(Some(ahead), pause, None, 6 * HOUR, 7 * HOUR), 6 * HOUR + pause);
+        // Tried since, without a sweep: a pause after that, and not with the day after the one that has not come.
+        let tried = 6 * HOUR + pause;
+        assert_eq!(due_at(Some(ahead), pause, Some(tried), 6 * HOUR, 7 * HOUR), 7 * HOUR);
+        // Two machines' clocks may differ a little.
+        assert_eq!(due_at(Some(7 * HOUR + 1), pause, None, 6 * HOUR, 7 * HOUR), 7 * HOUR + 1 + pause);
     }
 }

@@ -104,6 +104,7 @@ impl Service {
         let runtime = Runtime::build(config, &options.clock)?;
         let store = Store::open_migrated(runtime.config.store.url.expose(), &StoreOptions::default()).await?;
         register_suites(&store, &runtime, options.clock.now_us()).await?;
+        let runtime = Arc::new(ArcSwap::from_pointee(runtime));
         let sweeper = Arc::new(Sweeper {
             writer: BatchWriter::start(store.clone(), WriterOptions::default()),
             store,
@@ -113,10 +114,10 @@ impl Service {
             metrics: Arc::new(Metrics::new()),
             progress: Arc::new(Progress::default()),
             judge: Arc::new(Judge::new()),
+            current: Arc::clone(&runtime),
             speeds: SpeedCache::default(),
             owner: options.owner,
         });
-        let runtime = Arc::new(ArcSwap::from_pointee(runtime));
         let signals = Signals::default();
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
         let (reloaded, news) = (Arc::new(watch::channel(0).0), Arc::new(watch::channel(0).0));

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::budget::Fitted;
 use super::runtime::{ModelRuntime, Runtime};
-use super::{budget, conclude, fingerprints, owner, taking_part};
+use super::{budget, conclude, fingerprints, owner, taking_part, ticks_ahead};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
@@ -48,6 +49,8 @@ pub struct Sweeper {
     pub progress: Arc<Progress>,
     /// Compiles scorers.
     pub judge: Arc<Judge>,
+    /// The configuration in force: a sweep that began under another ends under this one.
+    pub current: Arc<ArcSwap<Runtime>>,
     /// How fast endpoints were lately.
     pub speeds: super::speed::SpeedCache,
     /// This process, in leases.
@@ -82,7 +85,8 @@ pub struct SweepRequest {
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SweepOutcome {
-    /// Stored, folded, published.
+    /// Stored, folded, published; or closed without evidence, as the configuration has changed meanwhile so that it could
+    /// not have been resumed.
     Done {
         /// The sweep.
         sweep: SweepId,
@@ -258,13 +262,21 @@ impl Sweeper {
             if plan.attempts() == 0 {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
-            let allowance = budget::allowance(&runtime.config.budget, day_left);
             let onboarding = request.kind == SweepKind::Onboarding;
+            let day_left = match day_left {
+                Some(left) if onboarding => Some(left - ticks_ahead::held_back(&self.store, runtime, now_us).await?),
+                left => left,
+            };
+            let allowance = budget::allowance(&runtime.config.budget, day_left);
             let worth_it = |f: &Fitted| !onboarding || budget::is_worth_it(f, &runtime.config.budget, day_left);
             let Some(fitted) = self.fitted(runtime, model, plan, allowance).await?.filter(worth_it) else {
                 return Ok(Err(self.no_money(&model.config.id, request).await?));
             };
-            let (note, plan) = (fitted.note(), fitted.plan);
+            let (shrunk, mut plan) = (fitted.note(), fitted.plan);
+            let size = |suite: &SuiteName| runtime.drawers.get(suite).map_or(0, |d| d.suite().cases.len());
+            let repeats = budget::without_repeats_of_a_part(&mut plan, size);
+            let notes: Vec<&str> = [shrunk.as_str(), repeats].into_iter().filter(|note| !note.is_empty()).collect();
+            let note = notes.join("; ");
             match self.store.create_noted_sweep(&plan, &note, request.fire.as_ref(), day_cap.as_ref()).await? {
                 Created::Created => {
                     if !note.is_empty() {
@@ -288,8 +300,8 @@ impl Sweeper {
     /// the schedule has swept meanwhile; a tick comes again by itself.
     async fn no_money(&self, model: &ModelId, request: &SweepRequest) -> Result<String, StoreError> {
         const NONE_FITS: &str = "no sweep fits what is left of the budget";
-        const WAITS: &str = "less than half an onboarding sweep fits what is left of the budget: onboarding goes on \
-                             with the next UTC day, or after the schedule's next sweep";
+        const WAITS: &str = "less than half an onboarding sweep fits what is left of the budget beside the ticks still to \
+                             come today: onboarding goes on with the next UTC day, or after the schedule's next sweep";
         let onboarding = request.kind == SweepKind::Onboarding;
         let why = if onboarding { WAITS } else { NONE_FITS };
         conclude::raise(self, model, "budget", why).await?;
@@ -414,7 +426,7 @@ impl Sweeper {
             return Ok(SweepOutcome::Parked { sweep: plan.id });
         }
         self.speeds.forget(&plan.model);
-        conclude::fold(self, runtime, model, &plan, fence).await?;
+        conclude::end(self, (runtime, model), &plan, fence).await?;
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
     }
 
@@ -514,7 +526,7 @@ impl Drop for Shown {
 }
 
 /// A plan made under another configuration is not finished under this one.
-fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
+pub(super) fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
     for part in plan.parts() {
         match runtime.drawers.get(&part.suite).or_else(|| runtime.probes.get(&part.suite)) {
             None => return Some(format!("suite {} is not loaded any more", part.suite)),

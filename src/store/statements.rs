@@ -85,6 +85,8 @@ statements! {
     FIRE_ADD = "INSERT INTO fires (schedule, fire_at_us, model, sweep, note) VALUES ($1, $2, $3, $4, $5) \
                 ON CONFLICT DO NOTHING";
     FIRE_LAST = "SELECT fire_at_us FROM fires WHERE schedule = $1 AND model = $2 ORDER BY fire_at_us DESC LIMIT 1";
+    FIRE_LAST_UNTIL = "SELECT fire_at_us FROM fires WHERE schedule = $1 AND model = $2 AND fire_at_us <= $3 \
+                       ORDER BY fire_at_us DESC LIMIT 1";
 
     SWEEP_ADD = "INSERT INTO sweeps (id, model, ordinal, kind, state, plan, planned_at_us, finished_at_us, \
                  reserved_nanousd, spent_nanousd, lease_owner, lease_until_us, fence, note) \
@@ -108,6 +110,7 @@ statements! {
     SWEEPS_LIST = concat!("SELECT ", sweep_columns!(), " FROM sweeps WHERE id < $1 \
                   AND (CAST($2 AS TEXT) IS NULL OR model = $2) AND (CAST($3 AS TEXT) IS NULL OR state = $3) \
                   ORDER BY id DESC LIMIT $4");
+    SWEEPS_NEWEST = concat!("SELECT ", sweep_columns!(), " FROM sweeps WHERE model = $1 ORDER BY ordinal DESC LIMIT $2");
     SWEEP_PROGRESS = "SELECT endpoint, verdict, COUNT(*) FROM attempts WHERE sweep = $1 GROUP BY endpoint, verdict";
 
     /// By model, because the index on time begins with the model.

@@ -222,6 +222,24 @@ impl Store {
         self.pool.read_one(statements::FIRE_LAST, &[schedule.into(), model.as_str().into()], |row| row.get(0)).await
     }
 
+    /// Time of the latest fire of a schedule for a model up to a time.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn last_fire_until(&self, schedule: &str, model: &ModelId, until_us: Micros) -> Result<Option<Micros>> {
+        let args = [schedule.into(), model.as_str().into(), until_us.into()];
+        self.pool.read_one(statements::FIRE_LAST_UNTIL, &args, |row| row.get(0)).await
+    }
+
+    /// A model's sweeps, those begun last first whatever the clock said: by their place, not by their time.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn newest_sweeps(&self, model: &ModelId, limit: usize) -> Result<Vec<SweepRecord>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.pool.read(statements::SWEEPS_NEWEST, &[model.as_str().into(), limit.into()], record).await
+    }
+
     /// The next free place among a model's sweeps, from 1.
     ///
     /// # Errors

@@ -75,3 +75,36 @@ async fn when_the_day_is_spent_no_sweep_begins_and_an_alarm_says_so() {
     assert_eq!((refused.code, world.requests() as usize), (1, 2 * CASES), "{refused:?}");
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_are_evidence_only_when_every_case_is_asked() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    let store = world.store().await;
+    let newest = async || {
+        let id = store.newest_sweeps(&crate::world::model(), 1).await.unwrap().remove(0).id;
+        store.sweep(id).await.unwrap().unwrap()
+    };
+    world.configure(&settings(""));
+    let whole = world.json(&["sweep", "--full", "--epochs", "2", "--json"]).await;
+    let stored = newest().await;
+    assert_eq!((&whole["note"], stored.plan.unwrap().gives_evidence), (&Value::Null, true));
+
+    let part = world.json(&["sweep", "--full", "--epochs", "2", "--limit", "3", "--json"]).await;
+    let stored = newest().await;
+    assert!(!stored.plan.unwrap().gives_evidence);
+    assert!(part["note"].as_str().unwrap().starts_with("gives no evidence: repeats of a part"), "{part}");
+    // Asked whole, and made a part by the budget.
+    let cap = stored.record.reserved_nanousd as f64 / 1e9;
+    world.configure(&settings(&format!("usd_per_sweep = {cap}")));
+    let shrunk = world.json(&["sweep", "--full", "--epochs", "2", "--json"]).await;
+    let note = shrunk["note"].as_str().unwrap();
+    assert!(note.starts_with("shrunk from") && note.contains("; gives no evidence"), "{note}");
+    let stored = newest().await;
+    assert_eq!((stored.plan.unwrap().gives_evidence, stored.record.note.as_str()), (false, note));
+    // A part without repeats is evidence as ever.
+    let once = world.json(&["sweep", "--full", "--limit", "3", "--json"]).await;
+    let gives_evidence = newest().await.plan.unwrap().gives_evidence;
+    assert!(gives_evidence && !once["note"].as_str().unwrap_or_default().contains("evidence"), "{once}");
+    store.close().await;
+    assert_eq!(world.run(&["replay"]).await.code, 0);
+}

@@ -33,6 +33,7 @@ mod onboarding;
 mod orders;
 mod printed;
 mod reload;
+mod reload_in_flight;
 mod restart;
 mod schedule;
 mod scorecards;

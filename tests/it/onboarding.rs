@@ -206,6 +206,90 @@ async fn when_the_days_money_is_used_up_onboarding_waits_for_the_next_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn onboarding_of_two_models_leaves_the_days_ticks_their_money() {
+    const DEAR: &str = "price = { input_per_mtok = 100.0, output_per_mtok = 1000.0 }\nupstream_model = \"lab/m\"";
+    let fleet = || vec![good("alder"), good("birch"), good("cedar")];
+    // What a sweep of one model costs, and reserves, found elsewhere: it would count for the day.
+    let elsewhere = World::new(fleet()).await;
+    elsewhere.configure(&Settings { endpoint: DEAR.to_owned(), ..fast() });
+    elsewhere.json(&["sweep", "--json"]).await;
+    let store = elsewhere.store().await;
+    let whole = sweeps(&store).await.remove(0);
+    store.close().await;
+    let (spent, reserved) = (whole.spent_nanousd as f64 / 1e9, whole.reserved_nanousd as f64 / 1e9);
+
+    let world = World::new(fleet()).await;
+    // Two models: at the start, at twelve and at eighteen, and half a sweep over.
+    let budget = format!("usd_per_day = {}", 6.5 * spent + 2.0 * (reserved - spent));
+    world.configure(&Settings { endpoint: DEAR.to_owned(), budget, policy: String::new(), ..six_hourly("\"30m\"") });
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let (models, providers) = text.split_at(text.find("[[provider]]").unwrap());
+    let first = &models[models.find("[[model]]").unwrap()..];
+    let second = first.replacen("id = \"lab/m\"", "id = \"lab/n\"", 1);
+    std::fs::write(world.config_path(), format!("{models}{second}\n{providers}")).unwrap();
+
+    let clock = Stepped::new();
+    let serving = Serving::start(&world, clock.clone(), "only").await;
+    done(serving.store(), 2).await;
+    let without = async |n: usize| {
+        eventually("there is no money between the ticks", async || {
+            let all = fires(&world).await;
+            (all.iter().filter(|(_, sweep, _)| sweep.is_none()).count() == n).then_some(())
+        })
+        .await;
+    };
+    clock.advance(30 * MINUTE);
+    without(2).await;
+    clock.advance(HOUR);
+    done(serving.store(), 4).await;
+    clock.advance(30 * MINUTE);
+    without(4).await;
+    clock.advance(5 * HOUR + 30 * MINUTE);
+    let all = done(serving.store(), 6).await;
+    assert!(all.iter().all(|s| s.kind == SweepKind::Scheduled && s.note.is_empty()), "whole: {all:?}");
+    // Nothing comes any more today: what is left is onboarding's.
+    clock.advance(30 * MINUTE);
+    let onboarding = eventually("a sweep between the ticks", async || {
+        sweeps(serving.store()).await.into_iter().find(|s| s.kind == SweepKind::Onboarding)
+    })
+    .await;
+    assert_eq!(onboarding.planned_at_us, HALF_PAST_TEN + 8 * HOUR);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_ran_ahead_and_was_set_back_does_not_stop_it() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    // By the default policy two endpoints of two tiny suites stay undecided for long.
+    world.configure(&Settings { policy: String::new(), ..yearly() });
+    let ahead = Stepped::new();
+    ahead.advance(1000 * HOUR);
+    let serving = Serving::start(&world, ahead.clone(), "ahead").await;
+    done(serving.store(), 1).await;
+    ahead.advance(30 * MINUTE);
+    done(serving.store(), 2).await;
+    serving.stop().await;
+
+    let clock = Stepped::new();
+    let serving = Serving::start(&world, clock.clone(), "right").await;
+    // The last sweep has ended in the future: the next begins now, and then the pace is as ever.
+    for swept in 3..6 {
+        done(serving.store(), swept).await;
+        clock.advance(30 * MINUTE);
+    }
+    let mut all = done(serving.store(), 6).await;
+    all.sort_by_key(|s| s.ordinal);
+    let began: Vec<i64> = all[2..].iter().map(|s| s.planned_at_us).collect();
+    assert_eq!(began, (0..4).map(|n| HALF_PAST_TEN + n * 30 * MINUTE).collect::<Vec<_>>());
+    serving.stop().await;
+    let log = world.json(&["decisions", "--json"]).await;
+    let reasons: Vec<&str> = log["items"].as_array().unwrap().iter().map(|d| d["reason"].as_str().unwrap()).collect();
+    assert!(reasons.iter().any(|r| r.contains("the clock went back")), "{reasons:?}");
+    assert!(!reasons.iter().any(|r| r.contains("begun later")), "they ended in their order: {reasons:?}");
+    assert_eq!(world.run(&["replay"]).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn endpoints_that_never_answer_are_left_to_the_schedule_with_an_alarm() {
     let world = World::new(vec![good("alder"), good("birch")]).await;
     // Nobody listens there.

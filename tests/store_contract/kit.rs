@@ -72,6 +72,19 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Whether the database itself takes SQL behind the store's back.
+    pub async fn takes(&self, sql: &'static str) -> bool {
+        if self.is_sqlite() {
+            let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut conn).await.is_ok()
+        } else {
+            let mut conn = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut conn).await.is_ok()
+        }
+    }
+}
+
 /// An id of version 7 made at a time; `n` tells ids of the same time apart and orders them.
 pub fn id_at(at_us: Micros, n: u64) -> Uuid {
     let seconds = (at_us / SECOND) as u64;

@@ -1,9 +1,11 @@
 //! Schema, check, prune.
 
-use exactod::domain::SweepState;
-use exactod::store::{Pruned, Retention, SCHEMA_VERSION, Schema, Store, StoreError, StoreOptions, SweepEnd};
+use exactod::domain::{SweepId, SweepKind, SweepPlan, SweepState};
+use exactod::store::{
+    Created, Fire, Pruned, Retention, SCHEMA_VERSION, Schema, Store, StoreError, StoreOptions, SweepEnd, SweepRecord,
+};
 
-use crate::kit::{Database, SECOND, T0, attempt, attempts, model, sweep};
+use crate::kit::{DAY, Database, SECOND, T0, attempt, attempts, model, sweep};
 
 pub async fn every_statement_prepares(db: Database) {
     let store = db.store().await;
@@ -139,6 +141,79 @@ pub async fn facts_are_kept(db: Database) {
     store.set_fact("instance", "one").await.unwrap();
     store.set_fact("instance", "two").await.unwrap();
     assert_eq!(db.store().await.fact("instance").await.unwrap().as_deref(), Some("two"));
+}
+
+/// Sweeps with what hangs on them come through the upgrade, which replaces a column of theirs: one that was running under
+/// a lease goes on, and kinds stay checked.
+pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
+    let empty = db.empty().await;
+    let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
+    store.migrate_to(2).await.unwrap();
+    // These tables were the same in version 2.
+    let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
+    store.append_attempts(attempts(done, 0..6)).await.unwrap();
+    store.append_attempts(attempts(running, 6..9)).await.unwrap();
+    let fire = |n: i64| Fire { schedule: "daily".to_owned(), fire_at_us: T0 + n, model: model() };
+    let fired = crate::kit::plan(&model(), 3);
+    assert_eq!(store.create_sweep(&fired, Some(&fire(1)), None).await.unwrap(), Created::Created);
+    assert!(store.skip_fire(&fire(2), "budget").await.unwrap());
+    let fence = store.claim_sweep(running, "a", T0 + DAY, T0).await.unwrap().unwrap();
+    empty
+        .raw(
+            "UPDATE sweeps SET kind = 'full' WHERE ordinal = 1; UPDATE sweeps SET kind = 'manual' WHERE ordinal = 3; \
+             UPDATE sweeps SET state = 'done', finished_at_us = 9, note = 'whole', spent_nanousd = 5 WHERE ordinal = 1",
+        )
+        .await;
+    empty
+        .raw(if empty.is_sqlite() {
+            "INSERT INTO states (model, seq, sweep, at_us, bytes) VALUES ('lab/model', 4, NULL, 7, x'00ff'); \
+             INSERT INTO checkpoints (model, seq, at_us, revision, bytes) VALUES ('lab/model', 3, 6, NULL, x'00fe')"
+        } else {
+            "INSERT INTO states (model, seq, sweep, at_us, bytes) VALUES ('lab/model', 4, NULL, 7, '\\x00ff'); \
+             INSERT INTO checkpoints (model, seq, at_us, revision, bytes) VALUES ('lab/model', 3, 6, NULL, '\\x00fe')"
+        })
+        .await;
+    let before = (store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap());
+
+    assert_eq!(store.migrate().await.unwrap().found, SCHEMA_VERSION);
+    assert_eq!((store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap()), before);
+    let kinds: Vec<_> = store.newest_sweeps(&model(), 9).await.unwrap().into_iter().map(|s| s.kind).collect();
+    assert_eq!(kinds, [SweepKind::Manual, SweepKind::Scheduled, SweepKind::Full]);
+    let found = store.sweep(running).await.unwrap().unwrap();
+    assert_eq!((found.record.lease_owner.as_deref(), found.record.fence), (Some("a"), fence));
+    assert_eq!(found.plan.map(|plan| plan.id), Some(running));
+    assert_eq!(store.done_keys(running).await.unwrap().len(), 3);
+    store.renew_lease(running, fence, T0 + 2 * DAY).await.unwrap();
+    assert_eq!(store.claim_sweep(running, "b", T0 + DAY, T0).await.unwrap(), None, "the lease holds");
+    assert_eq!(store.last_fire("daily", &model()).await.unwrap(), Some(T0 + 2));
+    assert_eq!(
+        store.create_sweep(&crate::kit::plan(&model(), 4), Some(&fire(1)), None).await.unwrap(),
+        Created::AlreadyFired
+    );
+    assert_eq!(store.state(&model()).await.unwrap().unwrap().bytes, [0, 0xff]);
+    assert_eq!(store.checkpoint(&model(), 3).await.unwrap().unwrap().bytes, [0, 0xfe]);
+
+    assert!(empty.takes("UPDATE sweeps SET kind = 'onboarding' WHERE ordinal = 3").await);
+    assert!(!empty.takes("UPDATE sweeps SET kind = 'now and then' WHERE ordinal = 3").await);
+    let report = store.check().await.unwrap();
+    assert_eq!((report.problems, report.rows["transcripts"], report.rows["attempts"]), (vec![], 9, 9));
+}
+
+/// A clock that was set back gives later sweeps smaller ids and times: their places tell which are the newest.
+pub async fn the_newest_sweeps_are_those_of_the_last_places(db: Database) {
+    let store = db.store().await;
+    for (ordinal, at_us) in [(1, T0), (2, T0 + DAY), (3, T0 - DAY)] {
+        let plan = crate::kit::plan(&model(), ordinal);
+        let plan = SweepPlan { id: SweepId(crate::kit::id_at(at_us, ordinal)), planned_at_us: at_us, ..plan };
+        assert_eq!(store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
+    }
+    let places = |all: Vec<SweepRecord>| all.into_iter().map(|s| s.ordinal).collect::<Vec<_>>();
+    assert_eq!(places(store.newest_sweeps(&model(), 2).await.unwrap()), [3, 2]);
+    for n in [1, 5, 9] {
+        store.skip_fire(&Fire { schedule: "daily".to_owned(), fire_at_us: n, model: model() }, "").await.unwrap();
+    }
+    assert_eq!(store.last_fire_until("daily", &model(), 5).await.unwrap(), Some(5));
+    assert_eq!(store.last_fire_until("daily", &model(), 0).await.unwrap(), None);
 }
 
 /// What a program of version 2 has left is there after the upgrade, and its lists know the steps that published them.

@@ -106,7 +106,7 @@ impl Chronicle {
     }
 
     pub fn end(&mut self, (plan, rows): (SweepPlan, Vec<OutcomeRow>)) -> Stepped {
-        let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year: Some(PER_YEAR) };
+        let act = Act::Sweep { attempts: rows.len() as u64, sweeps_per_year: Some(PER_YEAR), after: None };
         self.take(act, Some((plan, rows))).unwrap()
     }
 
