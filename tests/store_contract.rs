@@ -48,7 +48,8 @@ contracts! {
     sweeps: a_fire_happens_once, an_ordinal_is_taken_once, a_plan_comes_back, a_lease_keeps_others_away,
         a_stale_owner_can_do_nothing, a_reservation_must_fit_the_budget, money_is_summed_from_attempts,
         sweeps_are_listed_newest_first, a_label_stands_for_one_content;
-    attempts: every_field_comes_back, appending_again_counts_nothing_twice,
+    attempts: every_field_comes_back, a_score_that_is_no_share_is_skipped_and_noted_on_every_database,
+        appending_again_counts_nothing_twice,
         another_answer_for_the_same_key_changes_nothing, batches_of_any_size_arrive_whole,
         what_comes_after_the_end_is_refused, pages_stay_as_they_are_while_others_write, filters_choose,
         a_window_in_pages_is_the_whole_window, progress_counts_by_endpoint, a_foreign_cursor_is_refused,

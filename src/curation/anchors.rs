@@ -47,8 +47,9 @@ pub(super) fn is_reference(state: &ModelState, planned: &[EndpointId]) -> bool {
 
 /// The anchors that one endpoint is compared with on a suite: those of the plan without itself.
 ///
-/// With [`Pool::Wide`] only those that are asked at least as many cases as it: one and the same set over all of its
-/// cases, or the proof for a random subset of cases (statistics, 3.2) would not hold. Where none is left, everybody else
+/// Only those that are asked at least as many cases as it: one and the same set over all of its cases, or the proof for a
+/// random subset of cases (statistics, 3.2) would not hold. The anchors of the model's own list have the largest budget
+/// with [`Pool::Anchors`]; those of a capability may have less. Where none is left, everybody else
 /// not Excluded who is asked as much takes their place, then anybody who is. The designated reference, which has no
 /// anchor but itself, is tested against the pool of the others. All of it is known before the first call.
 #[must_use]
@@ -60,18 +61,10 @@ pub fn comparison(
     endpoint: &EndpointId,
 ) -> Vec<EndpointId> {
     let tests_itself = matches!(planned, [only] if only == endpoint);
-    if policy.pool == Pool::Anchors {
-        return if tests_itself {
-            let ids: Vec<EndpointId> = asked.iter().map(|share| share.id.clone()).collect();
-            pool(state, policy, &ids, |id| id != endpoint)
-        } else {
-            planned.iter().filter(|id| *id != endpoint).cloned().collect()
-        };
-    }
     let own = asked.iter().find(|share| share.id == *endpoint).map_or(0, |share| share.cases);
     let others: Vec<EndpointId> =
         asked.iter().filter(|share| share.id != *endpoint && share.cases >= own).map(|s| s.id.clone()).collect();
-    let mut chosen: Vec<EndpointId> = if tests_itself && is_reference(state, planned) {
+    let mut chosen: Vec<EndpointId> = if tests_itself && (policy.pool == Pool::Anchors || is_reference(state, planned)) {
         pool(state, policy, &others, |_| true)
     } else {
         planned.iter().filter(|id| others.contains(id)).cloned().collect()

@@ -29,7 +29,7 @@ use super::history::{Act, Setting};
 use super::operator::operate;
 use super::state::ModelState;
 use super::step::{Base, Input};
-use super::sync::{sync_endpoints, sync_suites};
+use super::sync::{sync_endpoints, sync_suites, upstream_changes};
 
 /// The cases that carry a tag, by suite, in order of their ids. Suites without one are not there.
 pub type Tagged = BTreeMap<SuiteName, Vec<CaseId>>;
@@ -95,8 +95,13 @@ fn step_one(
 ) -> Made {
     let Input { at_us, setting, record, sweep } = *input;
     let before = base.state.capabilities.get(capability).cloned().unwrap_or_default();
-    let (mut state, mut decisions) =
-        if syncs { synced(&before, setting, (capability, tagged), own, at_us) } else { (before.clone(), Vec::new()) };
+    let mut state = before.clone();
+    let mut decisions = upstream_changes(&mut state, base.setting.as_ref(), setting, at_us);
+    if syncs {
+        let (next, more) = synced(&state, setting, (capability, tagged), own, at_us);
+        state = next;
+        decisions.extend(more);
+    }
     let mut alarms = None;
     match &record.act {
         Act::Operator { order } => {

@@ -22,6 +22,8 @@ pub const CASES_AHEAD_MAX: u64 = 1_000_000;
 pub const SWEEPS_AHEAD_MAX: u64 = 400;
 /// Compared cases from which the gap seen so far is worth going on from.
 const COMPARED_MIN: u64 = 50;
+/// Far more than sums of [`SWEEPS_AHEAD_MAX`] shares of cases are wrong by, and far less than one share.
+const ROUNDING: f64 = 1e-6;
 const DAY_US: f64 = 86_400e6;
 const DAYS_PER_YEAR: f64 = 365.25;
 
@@ -52,10 +54,10 @@ impl Scene<'_> {
     }
 
     /// Of so many cases of a suite those that count, on average of all permutations.
-    fn counted(&self, suite: &SuiteName, cases: u32) -> u64 {
-        let Some(tagged) = self.tagged else { return u64::from(cases) };
+    fn counted(&self, suite: &SuiteName, cases: u32) -> f64 {
+        let Some(tagged) = self.tagged else { return f64::from(cases) };
         let (of, size) = (tagged.get(suite).copied().unwrap_or(0), self.sizes.get(suite).copied().unwrap_or(0));
-        (f64::from(cases) * f64::from(of) / f64::from(size.max(1))).round() as u64
+        f64::from(cases) * f64::from(of) / f64::from(size.max(1))
     }
 
     /// The occasion of the n-th coming sweep, from 0. Without a schedule sweeps follow each other.
@@ -292,13 +294,19 @@ fn sweeps_until(scene: &Scene<'_>, id: &EndpointId, further: Further, goal: Goal
     let before = state.endpoints.get(id)?.effort(scene.state.suites.keys());
     // Only the very first sweep of a model is small; the endpoint alone does not show whether it has been.
     let folded = u64::from(!scene.state.is_cold());
+    let mut carried: BTreeMap<&SuiteName, f64> = BTreeMap::new();
     for n in 0..SWEEPS_AHEAD_MAX {
         state.sweeps_folded = folded + n;
         let shares = budgets(&state, scene.policy, &[], scene.sizes, scene.occasion(n));
         let endpoint = state.endpoints.get_mut(id)?;
         for (suite, drift) in &drifts {
             let cases = shares.get(suite).and_then(|of| of.first()).map_or(0, |share| share.cases);
-            let cases = scene.counted(suite, cases);
+            // Of a rare tag less than a case comes in a sweep: what is left over is carried on.
+            let due = carried.entry(suite).or_insert(0.0);
+            *due += scene.counted(suite, cases);
+            let cases = (*due + ROUNDING).floor();
+            *due -= cases;
+            let cases = cases as u64;
             if let Some(evidence) = endpoint.suites.get_mut(suite).filter(|_| cases > 0) {
                 take(evidence, drift, cases);
             }

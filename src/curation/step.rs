@@ -18,7 +18,7 @@ use super::history::{Act, Record, Setting, decision_id};
 use super::notes;
 use super::operator::{Refused, operate};
 use super::state::ModelState;
-use super::sync::{sync_endpoints, sync_suites};
+use super::sync::{sync_endpoints, sync_suites, upstream_changes};
 
 /// What a step builds on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -118,6 +118,8 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     let mut alarms = Vec::new();
     let mut governs = ALWAYS;
     let mut state = base.state.clone();
+    // Whatever happened: the next step compares with this one's setting.
+    decisions.extend(upstream_changes(&mut state, base.setting.as_ref(), setting, at_us));
     match &record.act {
         Act::Refresh => {}
         Act::Configured => sync(&mut state, setting, at_us, &mut decisions),

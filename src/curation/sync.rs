@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::domain::{DecisionKind, EndpointId, Micros, Policy, Standing, SuiteDigest, SuiteName};
+use crate::domain::{
+    DecisionKind, Endpoint, EndpointId, Micros, Policy, ProviderId, Standing, SuiteDigest, SuiteName,
+};
 
 use super::decision::NewDecision;
+use super::history::Setting;
 use super::state::{EndpointState, ModelState, SuiteEvidence, UsableEvidence};
 
 /// Digits of a digest that a sentence shows.
@@ -161,6 +164,46 @@ fn version_change(
         }
     }
     decisions
+}
+
+/// Another deployment answers under an endpoint's id: the provider's name of the model changed, or the provider. That is
+/// another version of the endpoint (T13): its evidence restarts, the others' stays. What the setting does not hold (the
+/// provider's address, parameters of requests) cannot be told.
+pub(super) fn upstream_changes(
+    state: &mut ModelState,
+    before: Option<&Setting>,
+    setting: &Setting,
+    now_us: Micros,
+) -> Vec<NewDecision> {
+    let mut decisions = Vec::new();
+    for now in &setting.endpoints {
+        let was = before.and_then(|setting| setting.endpoints.iter().find(|was| was.id == now.id));
+        let Some(was) = was.filter(|was| upstream(was) != upstream(now)) else { continue };
+        let Some(endpoint) = state.endpoints.get_mut(&now.id) else { continue };
+        let from = endpoint.standing;
+        let to = endpoint.restart(now_us);
+        let (old, new) = (upstream(was), upstream(now));
+        let reason = format!(
+            "version change: upstream model {} at {} -> {} at {}; evidence restarts, {from} becomes {to}",
+            old.0, old.1, new.0, new.1
+        );
+        if to != from {
+            endpoint.standing = to;
+            endpoint.since_us = now_us;
+            endpoint.since_sweep = 0;
+            endpoint.last_reason.clone_from(&reason);
+        }
+        let mut decision = outside_sweep(&now.id, DecisionKind::VersionChange, (from, to), reason, now_us);
+        let told = |(model, provider): (&str, &ProviderId)| json!({"upstream_model": model, "provider": provider});
+        decision.evidence = json!({"from": told(old), "to": told(new)});
+        decisions.push(decision);
+    }
+    decisions
+}
+
+/// What answers under an endpoint's id.
+fn upstream(endpoint: &Endpoint) -> (&str, &ProviderId) {
+    (&endpoint.upstream_model, &endpoint.provider)
 }
 
 fn changed_suites(changes: &[(SuiteName, SuiteDigest, SuiteDigest)]) -> Value {

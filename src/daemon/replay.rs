@@ -71,6 +71,10 @@ pub struct Difference {
     pub replayed: String,
 }
 
+/// Another policy's `capabilities` have no effect: sweeps froze anchors for those of their time alone.
+const OTHER_CAPABILITIES: &str = "the other policy names other capabilities: that is left out, every step keeps the \
+    capabilities of its time, for its sweep froze no anchors for others";
+
 /// What another policy would have changed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Counterfactual {
@@ -353,6 +357,9 @@ impl Run<'_> {
         };
         self.settings = Some((stored.setting.clone(), setting.clone()));
         if let Some(policy) = self.policy {
+            if policy.capabilities != setting.policy.capabilities && self.out.note.is_none() {
+                self.out.note = Some(OTHER_CAPABILITIES.to_owned());
+            }
             setting.policy = policy.clone();
             if let Some(before) = &mut self.base.setting {
                 before.policy = policy.clone();

@@ -11,5 +11,5 @@ mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
-pub use plan::{PlanInput, SuiteBudget, build_plan, outcome_of, permutation, shrink_to};
+pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
 pub use worst_case::{Tariff, WorstCase};

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, Fault, Micros, ModelId, Outcome, StableCases, Suite, SuiteDigest, SuitePlan,
-    SweepId, SweepKind, SweepPlan, UnscoredWhy, Verdict, canonical,
+    BudgetedEndpoint, CaseId, EndpointId, Micros, ModelId, StableCases, Suite, SuiteDigest, SuitePlan, SweepId,
+    SweepKind, SweepPlan, canonical,
 };
 
 /// One suite with its budgets.
@@ -148,31 +148,6 @@ pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> 
     Some(plan)
 }
 
-/// What a verdict means for evidence (interfaces, section 5). `graded`: the weighted score instead of 1/0.
-#[must_use]
-pub fn outcome_of(verdict: Verdict, fault: Option<Fault>, score: Option<f64>, graded: bool) -> Outcome {
-    match verdict {
-        Verdict::Pass if graded => graded_outcome(score),
-        Verdict::Fail(_) if graded => graded_outcome(score),
-        Verdict::Pass => Outcome::Scored(1.0),
-        Verdict::Fail(_) => Outcome::Scored(0.0),
-        Verdict::Unscored(UnscoredWhy::Provider) => {
-            debug_assert!(fault.is_some(), "an undelivered attempt names its fault");
-            Outcome::Missing
-        }
-        Verdict::Unscored(UnscoredWhy::Ours) => Outcome::Skipped { provenance: false },
-        Verdict::Unscored(UnscoredWhy::Provenance) => Outcome::Skipped { provenance: true },
-    }
-}
-
-/// A score that is no number in [0,1] is a grader error: it counts nowhere (statistics, section 8).
-fn graded_outcome(score: Option<f64>) -> Outcome {
-    match score {
-        Some(s) if (0.0..=1.0).contains(&s) => Outcome::Scored(s),
-        _ => Outcome::Skipped { provenance: false },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -210,12 +185,5 @@ mod tests {
         for count in first.values() {
             assert!((1000 - 141..=1000 + 141).contains(count), "{first:?}");
         }
-    }
-
-    #[test]
-    fn a_score_outside_the_unit_interval_counts_nowhere() {
-        assert_eq!(outcome_of(Verdict::Pass, None, Some(f64::NAN), true), Outcome::Skipped { provenance: false });
-        assert_eq!(outcome_of(Verdict::Pass, None, Some(0.5), true), Outcome::Scored(0.5));
-        assert_eq!(outcome_of(Verdict::Fail(Fault::WrongAnswer), None, Some(0.5), false), Outcome::Scored(0.0));
     }
 }

@@ -64,14 +64,22 @@ pub struct MeasuredRow {
 
 impl MeasuredRow {
     /// What the attempt means for evidence (interfaces, section 5). `graded`: evidence is the score, not 1/0.
+    ///
+    /// A passed or failed attempt whose score is no number in \[0, 1\] is a grader's error whatever counts: it gives NaN,
+    /// which curation skips and notes. Its verdict came from the same score. (A NaN is stored as NULL by SQLite and as NaN
+    /// by PostgreSQL, so no score and NaN mean the same.)
     #[must_use]
     pub fn outcome(&self, graded: bool) -> OutcomeRow {
         let (observed, is_probe) = (self.observed.map(Outcome::Observed), is_probe(&self.key.suite));
         let binary = f64::from(u8::from(self.verdict == Verdict::Pass));
         let outcome = match self.verdict {
             Verdict::Pass | Verdict::Fail(_) if is_probe => observed.unwrap_or(Outcome::Skipped { provenance: false }),
-            Verdict::Pass | Verdict::Fail(_) if graded => Outcome::Scored(self.score.unwrap_or(binary)),
-            Verdict::Pass | Verdict::Fail(_) => Outcome::Scored(binary),
+            Verdict::Pass | Verdict::Fail(_) => Outcome::Scored(match self.score {
+                Some(score) if !(0.0..=1.0).contains(&score) => f64::NAN,
+                None => f64::NAN,
+                Some(score) if graded => score,
+                Some(_) => binary,
+            }),
             Verdict::Unscored(UnscoredWhy::Provider) => Outcome::Missing,
             Verdict::Unscored(why) => Outcome::Skipped { provenance: why == UnscoredWhy::Provenance },
         };

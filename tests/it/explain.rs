@@ -143,3 +143,35 @@ async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_mon
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_what_the_lists_weights_do_to_the_price_of_a_token() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    world.configure(&fast_settings());
+    // Alder is the dear one, birch has no price.
+    let price = Settings::default().endpoint;
+    let dear = "price = { input_per_mtok = 2.0, output_per_mtok = 6.0 }";
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let parts: Vec<&str> = text.splitn(4, &price).collect();
+    std::fs::write(world.config_path(), format!("{}{dear}{}{}{price}{}", parts[0], parts[1], parts[2], parts[3]))
+        .unwrap();
+    world.json(&["sweep", "--json"]).await;
+    let list = world.json(&["allowlist", "--json"]).await;
+    let weight = |id: &str| {
+        let listed = list["providers"].as_array().unwrap().iter().find(|p| p["id"] == id).unwrap();
+        listed["weight"].as_f64().unwrap()
+    };
+    // Three prompt tokens to one answer token.
+    let (alder, cedar) = (0.75 * 2.0 + 0.25 * 6.0, 0.75 * 0.5 + 0.25 * 1.5);
+    let weighted = (weight("alder") * alder + weight("cedar") * cedar) / (weight("alder") + weight("cedar"));
+    let plan = world.json(&["plan", "--json"]).await;
+    let routing = &plan["models"][0]["routing"];
+    for (key, usd) in
+        [("usd_per_mtok", weighted), ("even_usd_per_mtok", (alder + cedar) / 2.0), ("cheapest_usd_per_mtok", cedar)]
+    {
+        assert!((routing[key].as_f64().unwrap() - usd).abs() < 1e-9, "{key} {usd}: {routing}");
+    }
+    let said = world.run(&["plan"]).await.stdout;
+    assert!(said.contains("routing     by the list's weights $"), "{said}");
+    assert!(said.contains("with even weights $1.88, the cheapest listed $0.75"), "{said}");
+}

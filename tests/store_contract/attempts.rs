@@ -69,6 +69,26 @@ pub async fn every_field_comes_back(db: Database) {
     assert_eq!(skipped.outcome(true).outcome, Outcome::Skipped { provenance: false });
 }
 
+pub async fn a_score_that_is_no_share_is_skipped_and_noted_on_every_database(db: Database) {
+    let store = db.store().await;
+    let sweep = sweep(&store, 1).await;
+    let odd = [f64::NAN, 1.5, -0.5, f64::INFINITY];
+    let mut written = attempts(sweep, 0..odd.len() as u64 + 1);
+    for (attempt, score) in written.iter_mut().zip(odd) {
+        attempt.judgement = Judgement::pass(score);
+    }
+    store.append_attempts(written.clone()).await.unwrap();
+    let rows = store.sweep_rows(sweep).await.unwrap();
+    for graded in [false, true] {
+        for (i, attempt) in written.iter().enumerate() {
+            let row = rows.iter().find(|row| row.id == attempt.id).unwrap().outcome(graded);
+            // Not passed, not failed: what curation skips, and what it writes into its log as a grader's error.
+            let is_error = matches!(row.outcome, Outcome::Scored(y) if y.is_nan());
+            assert_eq!(is_error, i < odd.len(), "{graded} {i} {row:?}");
+        }
+    }
+}
+
 pub async fn appending_again_counts_nothing_twice(db: Database) {
     let store = db.store().await;
     let sweep = sweep(&store, 1).await;

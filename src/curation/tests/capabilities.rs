@@ -333,3 +333,38 @@ fn an_endpoint_takes_less_than_a_kilobyte_per_suite_on_each_list() {
     let per_suite = (encode(&c.base.state).len() - own) / (2 * ids.len());
     assert!(per_suite <= 1000, "{per_suite} bytes per endpoint and suite");
 }
+
+#[test]
+fn another_upstream_model_restarts_the_endpoint_alone_and_on_every_list() {
+    let mut c = chronicle();
+    sweeps(&mut c, 60, fails_tools("d"), decided);
+    c.sweep(fails_tools("d"));
+    let cases_of = |state: &ModelState, id: &str| state.endpoints[&endpoint(id)].suites[&suite("one")].cases;
+    let before = [cases_of(&c.base.state, "b"), cases_of(state(&c), "b")];
+    c.upstream.insert(endpoint("a"), "m-next".to_owned());
+    // A renewal of the list looks at the setting too: nothing may be lost between two steps.
+    let made = c.take(Act::Refresh, None).unwrap();
+    let told: Vec<_> = made.decisions.iter().map(|d| (&d.endpoint, d.capability.clone(), d.kind, d.from, d.to)).collect();
+    let (a, change) = (endpoint("a"), DecisionKind::VersionChange);
+    assert_eq!(
+        told,
+        [
+            (&a, None, change, Standing::Admitted, Standing::Provisional),
+            (&a, Some(tools()), change, Standing::Admitted, Standing::Provisional)
+        ]
+    );
+    assert!(made.decisions[0].reason.contains("-> m-next at "), "{}", made.decisions[0].reason);
+    for (state, before) in [&c.base.state, state(&c)].into_iter().zip(before) {
+        assert_eq!((cases_of(state, "a"), state.endpoints[&endpoint("a")].listed_through_change), (0, true));
+        assert_eq!((cases_of(state, "b"), state.endpoints[&endpoint("b")].standing), (before, Standing::Admitted));
+        assert!(before > 0);
+    }
+    assert!(c.listed().contains(&"a") && listed(list(&c)).contains(&"a"), "listing does not change by itself");
+    assert!(c.configure().decisions.is_empty(), "told once");
+    // An endpoint that is bad on a list is asked again as one that is new.
+    c.upstream.insert(endpoint("d"), "m-next".to_owned());
+    let made = c.configure();
+    assert_eq!((made.decisions.len(), standing(&c, "d")), (2, Standing::Unknown));
+    c.check_replay();
+    c.check_own_list();
+}

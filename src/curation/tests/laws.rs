@@ -11,8 +11,10 @@ use crate::curation::outcomes::tally;
 use crate::curation::{
     DecodeError, ModelState, SuiteEvidence, SweepRecord, allowlist, decode, encode, fold_sweep, sync_endpoints,
 };
-use crate::domain::policy::CaseBudgets;
-use crate::domain::{Allowlist, EndpointId, Outcome, OutcomeRow, Override, Standing, SweepPlan};
+use crate::domain::policy::{CaseBudgets, Pool};
+use crate::domain::{
+    Allowlist, Capability, EndpointId, Outcome, OutcomeRow, Override, Policy, Standing, SweepPlan,
+};
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
@@ -65,6 +67,26 @@ fn evidence<'a>(state: &'a ModelState, id: &str, name: &str) -> &'a SuiteEvidenc
     &state.endpoints[&endpoint(id)].suites[&suite(name)]
 }
 
+/// Everybody is compared with one set over all of its cases, and never with nobody where there is somebody.
+fn one_set(
+    state: &ModelState,
+    policy: &Policy,
+    plan: &SweepPlan,
+    anchors: &[EndpointId],
+) -> Result<(), TestCaseError> {
+    for suite in &plan.suites {
+        let cases = |id: &EndpointId| suite.endpoints.iter().find(|e| e.id == *id).map(|e| e.cases);
+        for share in &suite.endpoints {
+            let chosen = comparison(state, policy, anchors, &suite.endpoints, &share.id);
+            prop_assert_eq!(chosen.is_empty(), suite.endpoints.len() < 2, "{} {:?}", share.id, suite);
+            for id in &chosen {
+                prop_assert!(*id != share.id && cases(id) >= Some(share.cases), "{} with {id}: {suite:?}", share.id);
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -96,20 +118,33 @@ proptest! {
 
     #[test]
     fn everybody_is_compared_with_one_set_over_all_cases_and_never_with_nobody((world, plan, rows) in situation()) {
-        for suite in &plan.suites {
-            let cases = |id: &EndpointId| suite.endpoints.iter().find(|e| e.id == *id).map(|e| e.cases);
-            for share in &suite.endpoints {
-                let chosen = comparison(&world.state, &world.policy, &plan.anchors, &suite.endpoints, &share.id);
-                prop_assert_eq!(chosen.is_empty(), suite.endpoints.len() < 2, "{} {:?}", share.id, suite);
-                for id in &chosen {
-                    prop_assert!(*id != share.id && cases(id) >= Some(share.cases), "{} with {id}: {suite:?}", share.id);
-                }
-            }
-        }
+        one_set(&world.state, &world.policy, &plan, &plan.anchors)?;
         // Known before the first call: whatever is answered, the comparison is the same.
         let with_whom = |rows: &[OutcomeRow]| tally(&world.state, &world.policy, &plan, rows)
             .into_iter().map(|(id, tally)| (id, tally.anchors)).collect::<Vec<_>>();
         prop_assert_eq!(with_whom(&rows), with_whom(&[]));
+    }
+
+    #[test]
+    fn everybody_is_compared_with_one_set_on_every_list_and_in_every_pool(
+        (mut world, _, _) in situation(),
+        of_tools in prop::collection::vec(standing(), IDS.len()),
+        pool in prop::sample::select(vec![Pool::Wide, Pool::Anchors]),
+        few in 1u32..4,
+        reference in 0usize..7,
+    ) {
+        world.policy.pool = pool;
+        world.policy.anchors = few;
+        world.sync(IDS.get(reference).copied());
+        let mut capability = world.state.clone();
+        for (id, standing) in IDS.iter().zip(of_tools) {
+            capability.endpoints.get_mut(&endpoint(id)).unwrap().standing = standing;
+        }
+        let tools = Capability::new("tools").unwrap();
+        world.state.capabilities.insert(tools.clone(), capability);
+        let plan = world.plan();
+        one_set(&world.state, &world.policy, &plan, &plan.anchors)?;
+        one_set(&world.state.capabilities[&tools], &world.policy, &plan, &plan.capabilities[&tools])?;
     }
 
     #[test]

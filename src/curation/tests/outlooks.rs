@@ -182,3 +182,20 @@ fn what_people_read_of_an_undecided_and_of_an_admitted_endpoint() {
     let text = |id: &str| explain(&scene, &endpoint(id)).unwrap().text();
     insta::assert_snapshot!(format!("{}\n\n{}", text("x"), text("a")));
 }
+
+#[test]
+fn a_rare_tag_is_reached_by_the_cases_of_many_sweeps() {
+    let mut world = World::new(&["a", "b", "x"], &[("one", 200)]);
+    world.policy.alpha = 0.2;
+    world.policy.margin = 0.4;
+    world.policy.cases.unknown = 25;
+    let sizes = sizes(&world);
+    let tagged = BTreeMap::from([(suite("one"), 3)]);
+    // Of 25 of 200 cases 0.375 carry the tag: never half of one.
+    let rare = Scene { tagged: Some(&tagged), ..scene(&world, &sizes) };
+    let told = outlook(&rare, &endpoint("x"), Further::Clean, Goal::Admit).unwrap();
+    let (cases, sweeps) = (told.cases.unwrap(), told.sweeps.unwrap());
+    let whole = (cases as f64 / 0.375).ceil() as u64;
+    // The first sweep of a model is no evidence for admission.
+    assert!((whole..=whole + 4).contains(&sweeps), "{told:?}");
+}

@@ -38,6 +38,8 @@ pub struct Chronicle {
     pub base: Base,
     pub policy: Policy,
     pub clock_us: Micros,
+    /// The model's name at the provider, of endpoints where it is not the common one.
+    pub upstream: BTreeMap<EndpointId, String>,
     /// The cases that carry a capability's tag, by suite; the capability of each name of a policy.
     pub tags: BTreeMap<Capability, Tagged>,
     steps: Vec<Stored>,
@@ -52,15 +54,23 @@ impl Chronicle {
             base: Base::default(),
             world,
             clock_us: START_US,
+            upstream: BTreeMap::new(),
             tags: BTreeMap::new(),
             steps: Vec::new(),
         }
     }
 
     fn setting(&self) -> Setting {
+        let mut endpoints = configured(&self.world);
+        endpoints.retain(|e| self.world.endpoints.contains(&e.id));
+        for e in &mut endpoints {
+            if let Some(name) = self.upstream.get(&e.id) {
+                e.upstream_model.clone_from(name);
+            }
+        }
         Setting {
             model: ModelId::new("lab/m").unwrap(),
-            endpoints: configured(&self.world).into_iter().filter(|e| self.world.endpoints.contains(&e.id)).collect(),
+            endpoints,
             reference: None,
             suites: self.world.suites.iter().map(|(name, (digest, _))| (name.clone(), digest.clone())).collect(),
             policy: self.policy.clone(),
