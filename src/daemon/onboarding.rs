@@ -133,6 +133,21 @@ fn due_at(
     }
 }
 
+/// Whether an onboarding sweep that was due has become needless: while it waited for another process, a sweep has ended,
+/// after which the pause holds.
+pub(super) async fn is_overtaken(
+    store: &Store,
+    model: &ModelId,
+    request: &SweepRequest,
+    now_us: Micros,
+) -> Result<bool, StoreError> {
+    let Some(fire) = request.fire.as_ref().filter(|_| request.kind == SweepKind::Onboarding) else { return Ok(false) };
+    let newest = store.newest_sweeps(model, 1).await?.pop();
+    // An end that lies ahead was made by a clock that has been set back since.
+    let known = fire.fire_at_us + 1..=now_us.saturating_add(CLOCK_TOLERANCE_US);
+    Ok(newest.and_then(|s| s.finished_at_us).is_some_and(|end_us| known.contains(&end_us)))
+}
+
 /// The task that starts onboarding sweeps.
 pub(super) struct Onboarding {
     /// Store, clock, metrics.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::budget::Fitted;
 use super::runtime::{ModelRuntime, Runtime};
-use super::{budget, conclude, fingerprints, owner, taking_part, ticks_ahead};
+use super::{budget, conclude, fingerprints, onboarding, owner, taking_part, ticks_ahead};
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
@@ -250,6 +250,9 @@ impl Sweeper {
     ) -> Result<Result<SweepPlan, String>, SweepError> {
         for _ in 0..PLAN_TRIES_MAX {
             let now_us = self.clock.now_us();
+            if onboarding::is_overtaken(&self.store, &model.config.id, request, now_us).await? {
+                return Ok(Err("another sweep has ended since this one was due: the pause begins anew".to_owned()));
+            }
             let day_cap = budget::day_budget(&runtime.config.budget, now_us);
             let day_left = match &day_cap {
                 None => None,
@@ -262,13 +265,13 @@ impl Sweeper {
             if plan.attempts() == 0 {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
-            let onboarding = request.kind == SweepKind::Onboarding;
+            let is_onboarding = request.kind == SweepKind::Onboarding;
             let day_left = match day_left {
-                Some(left) if onboarding => Some(left - ticks_ahead::held_back(&self.store, runtime, now_us).await?),
+                Some(left) if is_onboarding => Some(left - ticks_ahead::held_back(&self.store, runtime, now_us).await?),
                 left => left,
             };
             let allowance = budget::allowance(&runtime.config.budget, day_left);
-            let worth_it = |f: &Fitted| !onboarding || budget::is_worth_it(f, &runtime.config.budget, day_left);
+            let worth_it = |f: &Fitted| !is_onboarding || budget::is_worth_it(f, &runtime.config.budget, day_left);
             let Some(fitted) = self.fitted(runtime, model, plan, allowance).await?.filter(worth_it) else {
                 return Ok(Err(self.no_money(&model.config.id, request).await?));
             };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use exactod::clock::{Clock, ManualClock};
-use exactod::daemon::standings;
+use exactod::daemon::{SweepOutcome, SweepRequest, manual_request, standings};
 use exactod::domain::{Standing, SweepKind, SweepState};
 use exactod::store::{Store, SweepRecord};
 use serde_json::json;
@@ -255,6 +255,30 @@ async fn onboarding_of_two_models_leaves_the_days_ticks_their_money() {
     .await;
     assert_eq!(onboarding.planned_at_us, HALF_PAST_TEN + 8 * HOUR);
     serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_due_before_another_process_ended_a_sweep_waits_for_its_pause() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    let clock = Stepped::new();
+    let service = world.service(std::sync::Arc::new(clock.clone()), "late").await;
+    let by_hand = manual_request(std::time::Duration::from_secs(3600));
+    let sweep = async |request: &SweepRequest| {
+        let runtime = service.runtime.load_full();
+        service.sweeper.run(&runtime, &runtime.models[&model()], request, &service.signals).await.unwrap()
+    };
+    assert!(matches!(sweep(&by_hand).await, SweepOutcome::Done { .. }));
+    let due = |fire_at_us: i64| {
+        let fire = exactod::store::Fire { schedule: "onboarding".to_owned(), fire_at_us, model: model() };
+        SweepRequest { kind: SweepKind::Onboarding, fire: Some(fire), ..by_hand.clone() }
+    };
+    // Handed over before the sweep by hand, which kept it waiting.
+    clock.advance(MINUTE);
+    let late = sweep(&due(HALF_PAST_TEN - MINUTE)).await;
+    assert!(matches!(&late, SweepOutcome::NotStarted { why } if why.contains("another sweep has ended")), "{late:?}");
+    assert!(fires(&world).await.is_empty(), "the due time is not used up");
+    assert!(matches!(sweep(&due(HALF_PAST_TEN + MINUTE)).await, SweepOutcome::Done { .. }));
+    service.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
