@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, Micros, ModelId, Suite, SuiteDigest, SuitePlan, SweepId, SweepKind, SweepPlan,
-    canonical,
+    BudgetedEndpoint, CaseId, EndpointId, Micros, ModelId, Suite, SuiteDigest, SuitePlan, SweepId, SweepKind,
+    SweepPlan, canonical,
 };
 
 /// One suite with its budgets.
