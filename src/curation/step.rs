@@ -65,7 +65,7 @@ pub struct Stepped {
     pub decisions: Vec<Decision>,
     /// The alarms that hold after it, of the kinds in `governs`.
     pub alarms: Vec<AlarmNote>,
-    /// Kinds of alarms that this step sets and clears.
+    /// Kinds of alarms that this step sets and clears, but for those of [`Part::governs`].
     pub governs: &'static [AlarmKind],
     /// The document to publish.
     pub draft: Option<Draft>,
@@ -95,8 +95,8 @@ impl Stepped {
 }
 
 /// Alarms that any step may end, and those that only a sweep knows of.
-const ALWAYS: &[AlarmKind] = &[AlarmKind::Common, AlarmKind::Frozen];
-const AFTER_A_SWEEP: &[AlarmKind] =
+pub(super) const ALWAYS: &[AlarmKind] = &[AlarmKind::Common, AlarmKind::Frozen];
+pub(super) const AFTER_A_SWEEP: &[AlarmKind] =
     &[AlarmKind::Common, AlarmKind::Frozen, AlarmKind::Provenance, AlarmKind::Reference];
 
 /// Makes a step.
@@ -145,8 +145,11 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
                 let folded = fold_sweep(&state, policy, &ended);
                 state = folded.state;
                 decisions.extend(folded.decisions);
-                alarms = folded.alarms;
-                governs = AFTER_A_SWEEP;
+                // A sweep that gives no evidence has looked at nothing that it could end an alarm by.
+                if plan.gives_evidence {
+                    alarms = folded.alarms;
+                    governs = AFTER_A_SWEEP;
+                }
             }
         }
     }
