@@ -64,7 +64,8 @@ pub fn comparison(
     let own = asked.iter().find(|share| share.id == *endpoint).map_or(0, |share| share.cases);
     let others: Vec<EndpointId> =
         asked.iter().filter(|share| share.id != *endpoint && share.cases >= own).map(|s| s.id.clone()).collect();
-    let mut chosen: Vec<EndpointId> = if tests_itself && (policy.pool == Pool::Anchors || is_reference(state, planned)) {
+    let mut chosen: Vec<EndpointId> = if tests_itself && (policy.pool == Pool::Anchors || is_reference(state, planned))
+    {
         pool(state, policy, &others, |_| true)
     } else {
         planned.iter().filter(|id| others.contains(id)).cloned().collect()

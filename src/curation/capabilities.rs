@@ -17,18 +17,18 @@ use serde_json::{Value, json};
 
 use crate::domain::canonical::{hex, sha256_parts};
 use crate::domain::{
-    Allowlist, Capability, CaseId, DecisionKind, EndpointId, Order, OutcomeRow, Policy, Revision, SuiteDigest,
-    SuiteName, SweepPlan, Verb,
+    Allowlist, Capability, CaseId, DecisionKind, EndpointId, Order, OutcomeRow, Policy, Revision, Standing,
+    SuiteDigest, SuiteName, SweepPlan, Verb,
 };
 
 use super::allowlist::{Draft, frozen_alarm, issue};
 use super::anchors::anchors;
-use super::decision::{AlarmNote, NewDecision};
+use super::decision::{AlarmKind, AlarmNote, NewDecision};
 use super::fold::{SweepRecord, fold_sweep, standing_alarms};
 use super::history::{Act, Setting};
 use super::operator::operate;
 use super::state::ModelState;
-use super::step::{Base, Input};
+use super::step::{AFTER_A_SWEEP, ALWAYS, Base, Input};
 use super::sync::{sync_endpoints, sync_suites, upstream_changes};
 
 /// The cases that carry a tag, by suite, in order of their ids. Suites without one are not there.
@@ -37,8 +37,10 @@ pub type Tagged = BTreeMap<SuiteName, Vec<CaseId>>;
 /// What a step gives for one capability's list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Part {
-    /// The alarms that hold after it, of the kinds that the step governs.
+    /// The alarms that hold after it, of the kinds in `governs`.
     pub alarms: Vec<AlarmNote>,
+    /// Kinds of alarms of this capability that the step sets and clears.
+    pub governs: &'static [AlarmKind],
     /// The document to publish.
     pub draft: Option<Draft>,
 }
@@ -117,20 +119,21 @@ fn step_one(
                 let folded = fold_sweep(&state, &setting.policy, &ended);
                 state = folded.state;
                 decisions.extend(folded.decisions);
-                alarms = Some(folded.alarms);
+                alarms = plan.gives_evidence.then_some(folded.alarms);
             }
         }
         Act::Refresh | Act::Configured | Act::Closed { .. } | Act::Restored { .. } => {}
     }
+    let governs = if alarms.is_some() { AFTER_A_SWEEP } else { ALWAYS };
     let mut alarms = alarms.unwrap_or_else(|| standing_alarms(&state));
     name_it(capability, &before, &mut state, &mut decisions);
-    let draft = draft(base, input, &state, capability);
+    let draft = draft(base, input, &state, capability, own);
     let list = draft.as_ref().map(|d| &d.allowlist).or(base.lists.get(capability));
     alarms.extend(list.and_then(|list| frozen_alarm(&state, list)));
     for alarm in &mut alarms {
         alarm.message = named(capability, &alarm.message);
     }
-    Made { state, decisions, part: Part { alarms, draft } }
+    Made { state, decisions, part: Part { alarms, governs, draft } }
 }
 
 /// In line with the configuration, and with the overrides of the model's own list. Who enters and who leaves is told once,
@@ -213,14 +216,43 @@ fn name_it(capability: &Capability, before: &ModelState, state: &mut ModelState,
     }
 }
 
-fn draft(base: &Base, input: &Input<'_>, state: &ModelState, capability: &Capability) -> Option<Draft> {
+/// The state as the list takes it: who is Excluded on the model's own list and has no word of its own here yet is listed
+/// only where the floor needs it. A capability that is new would else send traffic to endpoints known to be bad.
+fn forewarned(state: &ModelState, own: &ModelState) -> ModelState {
+    let mut seen = state.clone();
+    let bootstrap = !state.ever_admitted();
+    for (id, endpoint) in &mut seen.endpoints {
+        let Some(known) = own.endpoints.get(id).filter(|known| known.standing == Standing::Excluded) else { continue };
+        let open = match endpoint.standing {
+            Standing::Unknown => true,
+            Standing::Provisional => bootstrap,
+            Standing::Admitted | Standing::Suspect | Standing::Excluded => false,
+        };
+        if open {
+            endpoint.standing = Standing::Excluded;
+            endpoint.since_us = known.since_us;
+            endpoint.last_reason = format!("on the model's own list {}", known.last_reason);
+        }
+    }
+    seen
+}
+
+fn draft(
+    base: &Base,
+    input: &Input<'_>,
+    state: &ModelState,
+    capability: &Capability,
+    own: &ModelState,
+) -> Option<Draft> {
     let Input { at_us, setting, record, .. } = *input;
     let above: Option<Revision> = match &record.act {
         Act::Restored { capabilities, .. } => Some(capabilities.get(capability).copied().unwrap_or_default()),
         _ => None,
     };
     let in_force = base.lists.get(capability);
-    let mut draft = issue(state, &setting.policy, &setting.endpoints, in_force, at_us, &record.figures, above)?;
+    let held = state.frozen.is_some();
+    let seen = if held { state.clone() } else { forewarned(state, own) };
+    let mut draft = issue(&seen, &setting.policy, &setting.endpoints, in_force, at_us, &record.figures, above)?;
     draft.allowlist.capability = Some(capability.clone());
     Some(draft)
 }

@@ -65,7 +65,7 @@ pub struct Stepped {
     pub decisions: Vec<Decision>,
     /// The alarms that hold after it, of the kinds in `governs`.
     pub alarms: Vec<AlarmNote>,
-    /// Kinds of alarms that this step sets and clears.
+    /// Kinds of alarms that this step sets and clears, but for those of [`Part::governs`].
     pub governs: &'static [AlarmKind],
     /// The document to publish.
     pub draft: Option<Draft>,
@@ -95,14 +95,14 @@ impl Stepped {
 }
 
 /// Alarms that any step may end: the state says whether they hold. The others only a sweep knows of.
-const ALWAYS: &[AlarmKind] = &[
+pub(super) const ALWAYS: &[AlarmKind] = &[
     AlarmKind::Common,
     AlarmKind::Frozen,
     AlarmKind::HoldOutGap,
     AlarmKind::ContentLinkedErrors,
     AlarmKind::FingerprintChanged,
 ];
-const AFTER_A_SWEEP: &[AlarmKind] = &AlarmKind::ALL;
+pub(super) const AFTER_A_SWEEP: &[AlarmKind] = &AlarmKind::ALL;
 
 /// Makes a step.
 ///
@@ -150,8 +150,11 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
                 let folded = fold_sweep(&state, policy, &ended);
                 state = folded.state;
                 decisions.extend(folded.decisions);
-                alarms = folded.alarms;
-                governs = AFTER_A_SWEEP;
+                // A sweep that gives no evidence has looked at nothing that it could end an alarm by.
+                if plan.gives_evidence {
+                    alarms = folded.alarms;
+                    governs = AFTER_A_SWEEP;
+                }
             }
         }
     }

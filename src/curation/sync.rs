@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::domain::{
-    DecisionKind, Endpoint, EndpointId, Micros, Policy, ProviderId, Standing, SuiteDigest, SuiteName,
-};
+use crate::domain::{DecisionKind, Endpoint, EndpointId, Micros, Policy, ProviderId, Standing, SuiteDigest, SuiteName};
 
 use super::decision::NewDecision;
 use super::history::Setting;

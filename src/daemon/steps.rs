@@ -217,9 +217,12 @@ async fn alarm_changes(
         closed_at_us: None,
     };
     let open = alarms(stepped).map(alarm).collect();
-    let governed = |kind: &str| stepped.governs.iter().any(|k| k.name() == kind);
+    let governed = |key: &AlarmKey| {
+        let part = key.capability.as_ref().and_then(|name| stepped.capabilities.get(name));
+        part.map_or(stepped.governs, |part| part.governs).iter().any(|kind| kind.name() == key.kind)
+    };
     let open_now = sweeper.store.open_alarms().await?.into_iter().map(|alarm| alarm.key);
-    let close = open_now.filter(|k| k.model.as_ref() == Some(model) && governed(&k.kind) && !holding.contains(k));
+    let close = open_now.filter(|k| k.model.as_ref() == Some(model) && governed(k) && !holding.contains(k));
     Ok((open, close.collect()))
 }
 

@@ -105,30 +105,3 @@ fn rebuilt(world: &World, before: &Runtime) -> Runtime {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
     Runtime::build_after(Config::load(&world.config_path()).unwrap(), &clock, before).unwrap()
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_upstream_model_restarts_the_evidence_of_its_endpoint_after_a_reload() {
-    let world = World::new(vec![good("alder"), good("birch")]).await;
-    let daemon = Daemon::start(&world).await;
-    eventually("the first sweep", async || {
-        let items = daemon.get("/v1/sweeps?state=done", None).await.json()["items"].take();
-        items.get(0).cloned()
-    })
-    .await;
-    let text = std::fs::read_to_string(world.config_path()).unwrap();
-    let alder = "[[model.endpoint]]\nprovider = \"alder\"\n";
-    assert!(text.contains(alder));
-    std::fs::write(world.config_path(), text.replace(alder, &format!("{alder}upstream_model = \"next\"\n"))).unwrap();
-    daemon.signal("HUP").await;
-    let changes = eventually("the change is in the log", async || {
-        let items = daemon.get("/v1/decisions?limit=200", None).await.json()["items"].take();
-        let found: Vec<_> = items.as_array()?.iter().filter(|d| d["kind"] == "version_change").cloned().collect();
-        (!found.is_empty()).then_some(found)
-    })
-    .await;
-    assert_eq!((changes.len(), &changes[0]["endpoint"]), (1, &serde_json::json!("alder")), "{changes:?}");
-    let why = changes[0]["reason"].as_str().unwrap();
-    assert!(why.starts_with("version change: upstream model lab/m at alder -> next at alder; "), "{why}");
-    daemon.stop().await;
-    assert_eq!(world.json(&["replay", "--json"]).await["equal"], serde_json::json!(true));
-}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::replays::{Chronicle, tags};
 use super::world::*;
-use crate::curation::{Act, ModelState, Occasion, Stepped, SuiteEvidence, budgets, encode, participants};
+use crate::curation::{Act, AlarmKind, ModelState, Occasion, Stepped, SuiteEvidence, budgets, encode, participants};
 use crate::domain::policy::RankBy;
 use crate::domain::{
     Allowlist, AllowlistMode, Capability, DecisionKind, EndpointId, Outcome, Override, Policy, Standing, Verb,
@@ -344,7 +344,8 @@ fn another_upstream_model_restarts_the_endpoint_alone_and_on_every_list() {
     c.upstream.insert(endpoint("a"), "m-next".to_owned());
     // A renewal of the list looks at the setting too: nothing may be lost between two steps.
     let made = c.take(Act::Refresh, None).unwrap();
-    let told: Vec<_> = made.decisions.iter().map(|d| (&d.endpoint, d.capability.clone(), d.kind, d.from, d.to)).collect();
+    let told: Vec<_> =
+        made.decisions.iter().map(|d| (&d.endpoint, d.capability.clone(), d.kind, d.from, d.to)).collect();
     let (a, change) = (endpoint("a"), DecisionKind::VersionChange);
     assert_eq!(
         told,
@@ -367,4 +368,49 @@ fn another_upstream_model_restarts_the_endpoint_alone_and_on_every_list() {
     assert_eq!((made.decisions.len(), standing(&c, "d")), (2, Standing::Unknown));
     c.check_replay();
     c.check_own_list();
+}
+
+#[test]
+fn a_new_list_leaves_out_who_is_excluded_on_the_own_one_unless_the_floor_needs_it() {
+    let mut c = chronicle();
+    let wanted = std::mem::take(&mut c.tags);
+    c.configure();
+    for _ in 0..60 {
+        c.sweep(|ask, _| scored(ask.endpoint != "d"));
+    }
+    assert_eq!(c.listed().len(), 3, "d is known to be bad");
+    c.tags = wanted;
+    c.configure();
+    assert_eq!((list(&c).mode, listed(list(&c))), (AllowlistMode::Bootstrap, vec!["a", "b", "c"]));
+    let out = &list(&c).excluded[0];
+    assert!(out.id == endpoint("d") && out.reason.starts_with("on the model's own list excluded: "), "{}", out.reason);
+    assert_eq!(standing(&c, "d"), Standing::Unknown, "the capability has heard nothing of it yet");
+    c.policy.min_providers = 4;
+    c.configure();
+    assert_eq!(list(&c).providers.len(), 4, "better it than too few");
+    c.order(Verb::Pin, Some("d")).unwrap();
+    assert!(listed(list(&c)).contains(&"d"), "an order is an order");
+    c.check_replay();
+    c.check_own_list();
+}
+
+#[test]
+fn a_sweep_that_says_nothing_ends_no_alarm_that_only_evidence_ends() {
+    let mut c = chronicle();
+    let made = c.sweep(|_, _| PASS);
+    let governs = |made: &Stepped| {
+        let has = |kinds: &[AlarmKind]| kinds.contains(&AlarmKind::Reference) && kinds.contains(&AlarmKind::Provenance);
+        (has(made.governs), has(made.capabilities[&tools()].governs))
+    };
+    assert_eq!(governs(&made), (true, true));
+    let (mut plan, rows) = c.planned(|_, _| PASS);
+    plan.gives_evidence = false;
+    let made = c.end((plan, rows));
+    assert_eq!(governs(&made), (false, false));
+    // The capability came after the sweep's beginning: the sweep looks at the model alone.
+    let (mut plan, rows) = c.planned(|_, _| PASS);
+    plan.capabilities.clear();
+    let made = c.end((plan, rows));
+    assert_eq!(governs(&made), (true, false));
+    c.check_replay();
 }

@@ -12,9 +12,7 @@ use crate::curation::{
     DecodeError, ModelState, SuiteEvidence, SweepRecord, allowlist, decode, encode, fold_sweep, sync_endpoints,
 };
 use crate::domain::policy::{CaseBudgets, Pool};
-use crate::domain::{
-    Allowlist, Capability, EndpointId, Outcome, OutcomeRow, Override, Policy, Standing, SweepPlan,
-};
+use crate::domain::{Allowlist, Capability, EndpointId, Outcome, OutcomeRow, Override, Policy, Standing, SweepPlan};
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
@@ -68,12 +66,7 @@ fn evidence<'a>(state: &'a ModelState, id: &str, name: &str) -> &'a SuiteEvidenc
 }
 
 /// Everybody is compared with one set over all of its cases, and never with nobody where there is somebody.
-fn one_set(
-    state: &ModelState,
-    policy: &Policy,
-    plan: &SweepPlan,
-    anchors: &[EndpointId],
-) -> Result<(), TestCaseError> {
+fn one_set(state: &ModelState, policy: &Policy, plan: &SweepPlan, anchors: &[EndpointId]) -> Result<(), TestCaseError> {
     for suite in &plan.suites {
         let cases = |id: &EndpointId| suite.endpoints.iter().find(|e| e.id == *id).map(|e| e.cases);
         for share in &suite.endpoints {
