@@ -2,7 +2,7 @@
 //!
 //! Layout: 4 bytes of magic, one of version, the fields in declared order, 8 bytes of checksum (FNV-1a). Counts are
 //! LEB128; evidence is raw little-endian f64; sums, which are mostly small whole numbers, are LEB128 of the reversed bits
-//! (2 bytes instead of 8). At most 1 kB per endpoint and suite. Capabilities follow the endpoints, each a name and a
+//! (2 bytes instead of 8). About 1 kB per endpoint and suite in the first weeks, 2 kB after a year. Capabilities follow the endpoints, each a name and a
 //! state; a state without any has the same bytes as before there were capabilities.
 
 use std::collections::BTreeMap;
