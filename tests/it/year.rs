@@ -13,7 +13,7 @@ use crate::history::FAST_POLICY;
 use crate::postgres;
 use crate::world::{endpoint, good, weak};
 
-/// Largest state by endpoint and suite, in bytes.
+/// Largest state by endpoint and suite, in bytes, of suites of a few cases.
 const STATE_BYTES_MAX: f64 = 1024.0;
 
 /// A story: how many ticks, and what happens before which of them.
@@ -79,8 +79,8 @@ fn never_excluded(seen: &[Seen], names: &[&str]) {
     assert!(wrong.is_empty(), "excluded though good: {wrong:?}");
 }
 
-fn sane(settled: &Settled, bytes_per_attempt_max: f64) {
-    assert!(settled.state_bytes <= STATE_BYTES_MAX, "{settled:?}");
+fn sane(settled: &Settled, state_bytes_max: f64, bytes_per_attempt_max: f64) {
+    assert!(settled.state_bytes <= state_bytes_max, "{settled:?}");
     assert!(settled.bytes_per_attempt <= bytes_per_attempt_max, "{settled:?}");
 }
 
@@ -116,7 +116,7 @@ async fn lives_ten_days(database: Option<String>, further: Acts) {
     let mut days = Days::begin(database, fleet_of_ten_days(), &at_first, 12, FAST_POLICY).await;
     play(&mut days, 10 * TICKS_PER_DAY, &acts).await;
     let (settled, seen) = days.settle().await;
-    sane(&settled, BYTES_PER_ATTEMPT_SMALL);
+    sane(&settled, STATE_BYTES_MAX, BYTES_PER_ATTEMPT_SMALL);
     never_excluded(&seen, &["alder", "birch", "cedar", "iris", "juniper"]);
     excluded_and_back(&seen, "fir", (3.0, 6.0), (1.0, 3.5));
     let last = seen.last().unwrap();
@@ -209,6 +209,9 @@ const YEAR: usize = 365;
 const CASES: usize = 120;
 /// Right answers of a good endpoint.
 const BASE: f64 = 0.98;
+/// Largest state by endpoint and suite, in bytes: about 1.6 kB as measured. Every case has a cluster of its own in it, of
+/// 7 bytes after a year; without clusters it would be 0.8 kB.
+const STATE_BYTES_MAX_YEAR: f64 = 2048.0;
 /// Two weeks of transcripts and all verdicts: what a year of the database may weigh.
 const BYTES_PER_ATTEMPT_YEAR: f64 = 1024.0;
 
@@ -255,7 +258,7 @@ async fn slow_a_year_through_store_and_scheduler() {
     let played = (began.elapsed(), cpu_seconds());
     let (settled, seen) = days.settle().await;
 
-    sane(&settled, BYTES_PER_ATTEMPT_YEAR);
+    sane(&settled, STATE_BYTES_MAX_YEAR, BYTES_PER_ATTEMPT_YEAR);
     // Of the day that the restore lost, the last tick was made up for.
     assert_eq!(settled.sweeps as usize, YEAR * TICKS_PER_DAY - (TICKS_PER_DAY - 1));
     assert!(settled.requests <= 400_000, "{settled:?}");
@@ -264,8 +267,11 @@ async fn slow_a_year_through_store_and_scheduler() {
     let hazel = excluded_and_back(&seen, "hazel", (100.0, 250.0), (15.0, 25.0));
     let admitted = |name: &str, from: f64| days_until(&seen, from, |s| stands(s, name) == Standing::Admitted);
     let alder = admitted("alder", 0.0).expect("a good endpoint is admitted");
+    assert!(alder <= 15.0, "{alder} days");
+    // After the cap of cases it is Provisional, and listed, and goes on with 25 cases a sweep.
+    let on_list = days_until(&seen, 150.0, |s| is_listed(s, "iris")).expect("a new endpoint is listed");
     let iris = admitted("iris", 150.0).expect("a new endpoint is admitted");
-    assert!(alder <= 15.0 && iris <= 15.0, "{alder} and {iris} days");
+    assert!(on_list <= 15.0 && iris <= 120.0, "{on_list} and {iris} days");
     let banned = |s: &&Seen| s.day >= 30.0 && s.day < 33.0;
     assert!(seen.iter().filter(banned).all(|s| !is_listed(s, "birch")), "banned");
     let pinned = |s: &&Seen| s.day >= 80.0 && s.day < 85.0;
