@@ -372,7 +372,7 @@ impl Days {
         let mut text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"10s\"\n\n[store]\nurl = \"{}\"\n\
              retention = {{ transcripts = \"14d\", attempts = \"400d\" }}\n\n[suites]\npaths = [\"suites\"]\n\n\
-             [policy]\n{}\n\n[[schedule]]\nname = \"quarterly\"\ncron = \"0 */6 * * *\"\njitter = \"20m\"\n\
+             [policy]\n{}\n\n[[schedule]]\nname = \"quarterly\"\ncron = \"0 */6 * * *\"\njitter = \"20m\"\nonboarding = \"off\"\n\
              spread = \"0s\"\nmodels = [\"*\"]\nsuites = [\"tool-use\"]\n\n[[model]]\nid = \"{MODEL}\"\n",
             self.database, self.policy
         );
