@@ -149,7 +149,8 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
     let empty = db.empty().await;
     let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
     store.migrate_to(2).await.unwrap();
-    // These tables were the same in version 2.
+    // These tables were the same in version 2, but for a column that is there while they are filled.
+    empty.raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION").await;
     let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
     store.append_attempts(attempts(done, 0..6)).await.unwrap();
     store.append_attempts(attempts(running, 6..9)).await.unwrap();
@@ -174,6 +175,7 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
         })
         .await;
     let before = (store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap());
+    empty.raw("ALTER TABLE attempts DROP COLUMN observed").await;
 
     assert_eq!(store.migrate().await.unwrap().found, SCHEMA_VERSION);
     assert_eq!((store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap()), before);
