@@ -133,9 +133,10 @@ impl Need {
 
 /// Gives as many anchors the largest budget of the sweep as those who are asked so much need to be compared with.
 ///
-/// All of them with [`Pool::Anchors`], and the reference's company in a burst of its own. In the wide pool about the square root of the number of open endpoints, one more
-/// where the open ones are of the pool themselves, and at least `policy.anchors` in a burst of a decided endpoint. At
-/// least two endpoints end with the largest budget, so that whoever has it is compared with somebody.
+/// All of them with [`Pool::Anchors`], and the reference's company in a burst of its own. In the wide pool about the
+/// square root of the number of open endpoints, one more where the open ones are of the pool themselves, and at least
+/// `policy.anchors` in a burst of a decided endpoint. At least two endpoints end with the largest budget, so that whoever
+/// has it is compared with somebody.
 fn on_duty<'a>(
     mut shares: Vec<Share<'a>>,
     state: &ModelState,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::domain::{DecisionKind, Endpoint, EndpointId, Micros, Policy, ProviderId, Standing, SuiteDigest, SuiteName};
+use crate::domain::{DecisionKind, EndpointId, Micros, Policy, ProviderId, Standing, SuiteDigest, SuiteName};
 
 use super::decision::NewDecision;
 use super::history::Setting;
@@ -176,11 +176,11 @@ pub(super) fn upstream_changes(
     let mut decisions = Vec::new();
     for now in &setting.endpoints {
         let was = before.and_then(|setting| setting.endpoints.iter().find(|was| was.id == now.id));
-        let Some(was) = was.filter(|was| upstream(was) != upstream(now)) else { continue };
+        let Some(was) = was.filter(|was| was.upstream() != now.upstream()) else { continue };
         let Some(endpoint) = state.endpoints.get_mut(&now.id) else { continue };
         let from = endpoint.standing;
         let to = endpoint.restart(now_us);
-        let (old, new) = (upstream(was), upstream(now));
+        let (old, new) = (was.upstream(), now.upstream());
         let reason = format!(
             "version change: upstream model {} at {} -> {} at {}; evidence restarts, {from} becomes {to}",
             old.0, old.1, new.0, new.1
@@ -197,11 +197,6 @@ pub(super) fn upstream_changes(
         decisions.push(decision);
     }
     decisions
-}
-
-/// What answers under an endpoint's id.
-fn upstream(endpoint: &Endpoint) -> (&str, &ProviderId) {
-    (&endpoint.upstream_model, &endpoint.provider)
 }
 
 fn changed_suites(changes: &[(SuiteName, SuiteDigest, SuiteDigest)]) -> Value {

@@ -12,7 +12,7 @@ use super::steps;
 use super::sweeper::{SweepError, Sweeper, why_not_resumed};
 use crate::config::ModelConfig;
 use crate::curation::{self, Act, Base, Input, ModelState, Record, Refused, Setting, Stepped};
-use crate::domain::{EndpointId, Micros, ModelId, OutcomeRow, Standing, SweepId, SweepPlan, SweepState};
+use crate::domain::{Endpoint, EndpointId, Micros, ModelId, OutcomeRow, Standing, SweepId, SweepPlan, SweepState};
 use crate::metrics::ModelWordLabels;
 use crate::store::{Alarm, AlarmKey, CurationCommit, MeasuredRow, Store, StoreError, SweepEnd};
 
@@ -97,17 +97,19 @@ pub(super) async fn end(
 }
 
 /// The model as it is configured by now, or why a sweep that began as it was before cannot end under that.
-fn in_force<'a>(current: &'a Runtime, begun: &ModelRuntime, plan: &SweepPlan) -> Result<&'a ModelRuntime, String> {
+fn in_force<'a>(current: &'a Runtime, begun: &'a ModelRuntime, plan: &SweepPlan) -> Result<&'a ModelRuntime, String> {
     let Some(model) = current.models.get(&plan.model) else {
         return Err("the model is not configured any more".to_owned());
     };
     if let Some(why) = why_not_resumed(current, model, plan) {
         return Err(why);
     }
-    let asks = |model: &ModelRuntime, id: &EndpointId| model.config.endpoint(id).map(|(e, _)| e.upstream_model.clone());
+    let endpoint = |model: &'a ModelRuntime, id: &EndpointId| model.config.endpoint(id).map(|(endpoint, _)| endpoint);
+    let is_other =
+        |id: &EndpointId| endpoint(begun, id).map(Endpoint::upstream) != endpoint(model, id).map(Endpoint::upstream);
     let mut asked = plan.suites.iter().flat_map(|part| &part.endpoints).filter(|e| e.cases > 0);
-    match asked.find(|e| asks(begun, &e.id) != asks(model, &e.id)) {
-        Some(other) => Err(format!("endpoint {} has another upstream_model by now", other.id)),
+    match asked.find(|e| is_other(&e.id)) {
+        Some(other) => Err(format!("endpoint {} has another upstream_model or provider by now", other.id)),
         None => Ok(model),
     }
 }

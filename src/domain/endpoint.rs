@@ -46,3 +46,12 @@ pub struct Endpoint {
     /// The endpoint's name in each gateway.
     pub slugs: BTreeMap<String, String>,
 }
+
+impl Endpoint {
+    /// What answers under the endpoint's id, as far as the configuration tells: another of either is another version of
+    /// the endpoint (statistics, T13).
+    #[must_use]
+    pub fn upstream(&self) -> (&str, &ProviderId) {
+        (&self.upstream_model, &self.provider)
+    }
+}

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use serde_json::Value;
 
 use super::answer::{self, Answer};
 use super::defects::{Act, DEFECTS, Effect, Expected, Instead, RETRY_AFTER_MS, Scene, choice};
@@ -591,11 +590,4 @@ impl InjectionDraw<'_> {
 
 fn injection_draw<'a>(turn: &'a Turn<'_>, number: usize) -> InjectionDraw<'a> {
     InjectionDraw(&turn.draw, lane::INJECTIONS + 2 * number as u64)
-}
-
-/// The document of `GET /v1/models`.
-#[must_use]
-pub fn models(model: &str, created: i64) -> Vec<u8> {
-    let entry: Value = serde_json::json!({"id": model, "object": "model", "created": created, "owned_by": "simulator"});
-    serde_json::json!({"object": "list", "data": [entry]}).to_string().into_bytes()
 }

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::defects::{self, Instead};
 use super::draws::Hash64;
 use super::library::Library;
-use super::play::{self, Counts, InFlight, Outcome, Player, Response};
+use super::play::{Counts, InFlight, Outcome, Player, Response};
 use super::schedule::HasHeader;
 use super::spec::{Injection, SimSpec, Truth};
 use crate::clock::{Clock, SystemClock};
@@ -245,12 +245,18 @@ async fn serve(host: Host, request: Request<Incoming>) -> Result<http::Response<
         }
         plain(405, Instead::error(405, "invalid_request_error", "use POST for chat completions").body.into_bytes())
     } else if path.ends_with("/models") && request.method() == Method::GET {
-        plain(200, play::models(&host.model, host.clock.now_us().div_euclid(1_000_000)))
+        plain(200, models(&host.model, host.clock.now_us().div_euclid(1_000_000)))
     } else {
         let message = "this endpoint serves POST /v1/chat/completions and GET /v1/models";
         plain(404, Instead::error(404, "invalid_request_error", message).body.into_bytes())
     };
     Ok(response)
+}
+
+/// The document of `GET /v1/models`.
+fn models(model: &str, created: i64) -> Vec<u8> {
+    let entry = serde_json::json!({"id": model, "object": "model", "created": created, "owned_by": "simulator"});
+    serde_json::json!({"object": "list", "data": [entry]}).to_string().into_bytes()
 }
 
 async fn complete(host: Host, request: Request<Incoming>) -> http::Response<SimBody> {
