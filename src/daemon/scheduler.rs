@@ -79,7 +79,7 @@ impl Scheduler {
             if due && next.is_some() {
                 cursor = self.pass(cursor, due_us).await;
             } else {
-                cursor = cursor.max(clock.now_us().min(due_us));
+                cursor = replaced_at(cursor, due_us, clock.now_us());
             }
         }
     }
@@ -152,6 +152,12 @@ impl Scheduler {
     }
 }
 
+/// From when on the ticks of replaced schedules count: from now, but a tick that fell due at that very moment lies ahead
+/// still.
+fn replaced_at(cursor: Micros, due_us: Micros, now_us: Micros) -> Micros {
+    cursor.max(now_us.min(due_us - 1))
+}
+
 /// The first tick whose due time is after a time.
 pub(super) fn next_tick(schedule: &ScheduleRuntime, after_us: Micros) -> Option<Tick> {
     // Jitter moves a tick by up to its window: begin that much earlier.
@@ -187,5 +193,23 @@ fn request(schedule: &ScheduleRuntime, fire: Fire) -> SweepRequest {
         spread: schedule.config.spread,
         deadline: schedule.config.deadline,
         resume_only: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replaced_at;
+
+    #[test]
+    fn a_reload_loses_no_tick() {
+        let (before, due, after) = (100, 200, 300);
+        assert_eq!(
+            replaced_at(before, due, 150),
+            150,
+            "what was due before now under new schedules is not made up for"
+        );
+        assert!(replaced_at(before, due, due) < due, "a tick that is due now has its turn");
+        assert!(replaced_at(before, due, after) < due, "and one that fell due unnoticed");
+        assert_eq!(replaced_at(before, due, 50), before, "a clock that was set back repeats nothing");
     }
 }
