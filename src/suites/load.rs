@@ -13,6 +13,7 @@ use crate::domain::{Case, CaseId, Suite, SuiteDigest, SuiteName};
 
 use super::case::{self, Draft};
 use super::check::{Checker, Origin};
+use super::chunks;
 use super::drawer::{self, DrawError, Programs};
 use super::header::{self, Header};
 use super::limits::{CASES_BYTES_MAX, CASES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX};
@@ -171,6 +172,67 @@ struct CasePlace<'a> {
     drawable: bool,
 }
 
+/// What `work` gives and reports about a line.
+fn reported<T>(
+    file: &Path,
+    number: usize,
+    text: &str,
+    work: impl FnOnce(&mut Findings<'_>) -> T,
+) -> (T, Vec<Diagnostic>) {
+    let locator = JsonLocator(text);
+    let mut findings = Findings::new(file, text, number, &locator);
+    let result = work(&mut findings);
+    (result, findings.into_list())
+}
+
+type ReadCases<'a> = (Vec<Diagnostic>, Vec<(Case, CasePlace<'a>)>);
+
+/// Reads numbered lines, each by itself.
+fn read_lines<'a>(file: &Path, header: &Header, lines: &[(usize, &'a [u8])]) -> ReadCases<'a> {
+    let mut problems = Vec::new();
+    let mut cases = Vec::with_capacity(lines.len());
+    for &(number, line) in lines {
+        if line.len() > LINE_BYTES_MAX {
+            let message = format!("a line has at most {LINE_BYTES_MAX} bytes, this one has {}", line.len());
+            let hint = format!("long texts that several cases share belong into [vars] of {HEADER_FILE}");
+            problems.extend(reported(file, number, "", |f| f.at_span(0..0, message, Some(hint))).1);
+            continue;
+        }
+        match utf8(file, line) {
+            Ok(text) => {
+                let text = text.strip_suffix('\r').unwrap_or(text);
+                let (read, found) = reported(file, number, text, |f| read_line(number, text, header, f));
+                problems.extend(found);
+                cases.extend(read);
+            }
+            Err(mut problem) => {
+                problem.place = problem.place.map(|place| Place { line: number, ..place });
+                problems.push(*problem);
+            }
+        }
+    }
+    (problems, cases)
+}
+
+fn read_line<'a>(number: usize, text: &'a str, header: &Header, f: &mut Findings<'_>) -> Option<(Case, CasePlace<'a>)> {
+    let draft = match strict_json::parse(text) {
+        Ok(Value::Object(map)) => case::read(map, number, header, f),
+        Ok(other) => {
+            f.at_span(0..text.len(), format!("a case is an object, not {}", type_name(&other)), None);
+            None
+        }
+        Err(error) => {
+            let hint = "one case per line: a JSON object without line breaks".to_owned();
+            f.at_span(error.at..error.at + 1, format!("not valid JSON: {}", error.message), Some(hint));
+            None
+        }
+    };
+    let Draft { mut case, named, messages_key, own_scorers, drawable } = draft?;
+    case.hash = digest::case_hash(&case);
+    let origin = Origin { messages_key, own_scorers };
+    Some((case, CasePlace { line: number, text, origin, named, drawable }))
+}
+
 /// The cases of a suite while they are read.
 struct Lines<'a> {
     file: &'a Path,
@@ -183,62 +245,25 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     fn read(&mut self, bytes: &'a [u8]) {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
-            let number = i + 1;
-            if line.trim_ascii().is_empty() {
-                continue;
+        let lines = bytes.split(|b| *b == b'\n').enumerate().map(|(i, line)| (i + 1, line));
+        let mut lines: Vec<(usize, &[u8])> =
+            lines.filter(|(_, line)| !line.trim_ascii().is_empty()).take(CASES_MAX + 1).collect();
+        let beyond = (lines.len() > CASES_MAX).then(|| lines.pop()).flatten();
+        let (file, header) = (self.file, self.header);
+        for (problems, cases) in chunks::map(&lines, |lines| read_lines(file, header, lines)) {
+            self.problems.extend(problems);
+            for (case, place) in cases {
+                self.cases.push(case);
+                self.places.push(place);
             }
-            if self.cases.len() == CASES_MAX {
-                self.report(number, "", |f| f.at_span(0..0, format!("a suite has at most {CASES_MAX} cases"), None));
-                break;
-            }
-            if line.len() > LINE_BYTES_MAX {
-                let message = format!("a line has at most {LINE_BYTES_MAX} bytes, this one has {}", line.len());
-                let hint = format!("long texts that several cases share belong into [vars] of {HEADER_FILE}");
-                self.report(number, "", |f| f.at_span(0..0, message, Some(hint)));
-                continue;
-            }
-            match utf8(self.file, line) {
-                Ok(text) => self.line(number, text.strip_suffix('\r').unwrap_or(text)),
-                Err(mut problem) => {
-                    problem.place = problem.place.map(|place| Place { line: number, ..place });
-                    self.problems.push(*problem);
-                }
-            }
+        }
+        if let Some((number, _)) = beyond {
+            let message = format!("a suite has at most {CASES_MAX} cases");
+            self.problems.extend(reported(file, number, "", |f| f.at_span(0..0, message, None)).1);
         }
         if self.cases.is_empty() && self.problems.iter().all(|p| p.file != self.file) {
             self.problems.push(Diagnostic::file(self.file, "the suite has no cases").hint("write one case per line"));
         }
-    }
-
-    /// Collects what `work` reports about a line.
-    fn report<T>(&mut self, line: usize, text: &str, work: impl FnOnce(&mut Findings<'_>) -> T) -> T {
-        let locator = JsonLocator(text);
-        let mut findings = Findings::new(self.file, text, line, &locator);
-        let result = work(&mut findings);
-        self.problems.extend(findings.into_list());
-        result
-    }
-
-    fn line(&mut self, number: usize, text: &'a str) {
-        let header = self.header;
-        let draft = self.report(number, text, |f| match strict_json::parse(text) {
-            Ok(Value::Object(map)) => case::read(map, number, header, f),
-            Ok(other) => {
-                f.at_span(0..text.len(), format!("a case is an object, not {}", type_name(&other)), None);
-                None
-            }
-            Err(error) => {
-                let hint = "one case per line: a JSON object without line breaks".to_owned();
-                f.at_span(error.at..error.at + 1, format!("not valid JSON: {}", error.message), Some(hint));
-                None
-            }
-        });
-        let Some(Draft { mut case, named, messages_key, own_scorers, drawable }) = draft else { return };
-        case.hash = digest::case_hash(&case);
-        let origin = Origin { messages_key, own_scorers };
-        self.cases.push(case);
-        self.places.push(CasePlace { line: number, text, origin, named, drawable });
     }
 
     fn finish(mut self, header_file: &Path, header_text: &str) -> Result<Suite, Diagnostics> {
@@ -276,25 +301,31 @@ impl<'a> Lines<'a> {
         }
         for (i, message) in again {
             let (line, text) = (self.places[i].line, self.places[i].text);
-            self.report(line, text, |f| f.value(&ValuePath::ROOT.key("id"), message));
+            let at_id = |f: &mut Findings<'_>| f.value(&ValuePath::ROOT.key("id"), message);
+            self.problems.extend(reported(self.file, line, text, at_id).1);
         }
     }
 
     /// Placeholders, expressions, one trial draw per case, and what the instance sends and expects.
     fn check(&mut self, cases: &[Arc<Case>]) {
-        let drawable: Vec<bool> = self.places.iter().map(|place| place.drawable).collect();
-        let sources = cases.iter().zip(&drawable).filter(|(_, drawable)| **drawable).map(|(case, _)| case.as_ref());
-        let mut programs = drawer::compile_all(sources).into_iter();
-        let mut checker = Checker::default();
         let places = std::mem::take(&mut self.places);
-        let (header, trial) = (self.header, trial_digest());
-        for (case, place) in cases.iter().zip(&places) {
-            let programs = if place.drawable { programs.next() } else { None };
-            self.report(place.line, place.text, |f| {
-                check_case(case, place, programs, header, &trial, &mut checker, f);
-            });
-        }
+        let placed: Vec<(&Arc<Case>, &CasePlace<'_>)> = cases.iter().zip(&places).collect();
+        let (file, header) = (self.file, self.header);
+        self.problems.extend(chunks::map(&placed, |placed| check_cases(file, header, placed)).into_iter().flatten());
     }
+}
+
+fn check_cases(file: &Path, header: &Header, placed: &[(&Arc<Case>, &CasePlace<'_>)]) -> Vec<Diagnostic> {
+    let drawable = placed.iter().filter(|(_, place)| place.drawable).map(|(case, _)| case.as_ref());
+    let mut programs = drawer::compile_all(drawable).into_iter();
+    let (mut checker, trial) = (Checker::default(), trial_digest());
+    let mut problems = Vec::new();
+    for (case, place) in placed {
+        let programs = if place.drawable { programs.next() } else { None };
+        let check = |f: &mut Findings<'_>| check_case(case, place, programs, header, &trial, &mut checker, f);
+        problems.extend(reported(file, place.line, place.text, check).1);
+    }
+    problems
 }
 
 /// Seed of the draw that the loader tries.

@@ -13,6 +13,7 @@
 
 mod case;
 mod check;
+mod chunks;
 mod derive;
 mod digest;
 mod drawer;
