@@ -18,6 +18,7 @@ use super::structured::JsonScorer;
 use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
+use super::wire;
 use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
@@ -66,6 +67,8 @@ enum Scorer {
     Script(AskedScript),
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
+    /// The wire contract, strictly.
+    Wire,
     Group(Vec<Weighted>),
 }
 
@@ -155,6 +158,7 @@ impl Compiling<'_> {
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
+            "wire" => Scorer::Wire,
             "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
@@ -292,6 +296,7 @@ impl Scorer {
                 let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
                 (if hit { 0.0 } else { 1.0 }, None)
             }
+            Scorer::Wire => wire::judge(view.implicit),
             // Groups are judged by their weighted children.
             Scorer::Group(_) => (1.0, None),
         }

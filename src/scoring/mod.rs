@@ -70,6 +70,7 @@ mod structured;
 mod text;
 mod tool_calls;
 mod tool_choice;
+mod wire;
 
 #[cfg(test)]
 mod tests;

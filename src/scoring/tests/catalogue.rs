@@ -241,3 +241,20 @@ fn output_quality() {
     row("compressed_model, in one answer", &text_case(), &json!({"content": "Bergen"}), WrongAnswer, &[]);
     pass("args_single_final_delta", &one_call(), &right_call(), &[]);
 }
+
+#[test]
+fn the_wire_judged_strictly() {
+    let case = with(&text_case(), &json!({"scorers": [{"type": "wire"}], "expected": null}));
+    pass("a clean answer", &case, &json!({"content": "Oslo"}), &[]);
+    row("done_missing", &case, &json!({"content": "Oslo", "breaches": ["WireShape"]}), WireShape, &[]);
+    let both = json!({"content": "Oslo", "breaches": ["WireShape", "BadUsage"]});
+    row("the first Fault is the primary one", &case, &both, BadUsage, &[WireShape]);
+    row("usage_null_or_zero", &case, &json!({"content": "Oslo", "usage": [0, 0]}), BadUsage, &[]);
+    let calls = with(&one_call(), &json!({"scorers": [{"type": "wire"}], "expected": null}));
+    let good = weather(&json!(r#"{"city": "Oslo", "days": 3}"#));
+    pass("a clean call", &calls, &json!({"calls": [good]}), &[]);
+    row("finish_stop_with_calls", &calls, &json!({"calls": [good], "finish": "stop"}), WrongFinishReason, &[]);
+    row("id_missing", &calls, &json!({"calls": [with(&good, &json!({"id": null}))]}), BadCallId, &[]);
+    // What is no matter of the wire is none of its: the answer may be wrong.
+    pass("another city", &calls, &json!({"calls": [weather(&json!(r#"{"city": "Lima"}"#))]}), &[]);
+}
