@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `client` | settings, the retry loop, one [`Reply`] per Attempt |
 //! | `transport` | one try: time limits, size limits, status, headers |
+//! | `stored` | an answer that is at hand already |
 //! | `chat_completions` | the protocol: request body, plain answer, stream |
 //! | `sse` | Server-Sent Events from bytes in any pieces |
 //! | `retry` | how long to wait before the next try |
@@ -24,6 +25,7 @@ pub mod limiter;
 pub mod retry;
 pub mod scrub;
 pub mod sse;
+mod stored;
 mod transport;
 
 #[cfg(test)]
@@ -35,4 +37,5 @@ pub use chat_completions::{Delivery, Parsed, completion_from_message};
 pub use client::{Client, ClientError, Reply};
 pub use limiter::EndpointLimiter;
 pub use scrub::Scrubber;
+pub use stored::read_answer;
 pub use transport::{BODY_BYTES_MAX, STREAM_BYTES_MAX};

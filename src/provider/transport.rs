@@ -111,7 +111,7 @@ pub(super) async fn exchange(
 
 /// The form in which an answer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Plain,
     Stream,
 }
@@ -337,7 +337,7 @@ impl Reader {
 }
 
 /// Notes an answer in the other form than asked for, and says so where nothing could be read because of an encoding.
-fn in_the_asked_form(outcome: Parsed, want: Want, form: Form, encoded: bool) -> Parsed {
+pub(super) fn in_the_asked_form(outcome: Parsed, want: Want, form: Form, encoded: bool) -> Parsed {
     match outcome {
         Ok(mut completion) => {
             let what = match (want.stream, form) {

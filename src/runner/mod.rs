@@ -5,11 +5,13 @@
 
 mod execute;
 mod ids;
+mod offline;
 mod plan;
 mod prepared;
 mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
+pub use offline::{Offline, OfflineError};
 pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
 pub use worst_case::{Tariff, WorstCase};

@@ -1,0 +1,35 @@
+//! An answer that is at hand already, whole: stored by an earlier sweep, or somebody else's.
+
+use serde_json::Map;
+
+use super::chat_completions::{Parsed, StreamAssembler, expects_usage, parse_plain};
+use super::transport::{Form, Want, in_the_asked_form};
+use crate::domain::CaseInstance;
+
+/// How a stream begins: a field of an event, or a comment.
+const STREAM_BEGINNINGS: &[&[u8]] = &[b"data:", b"event:", b"id:", b"retry:", b":"];
+
+/// Reads the body of a successful answer to a case. Its first bytes tell whether it is a stream; an empty one is taken
+/// to have the form that the case asks for.
+///
+/// # Errors
+/// [`Delivery`](super::Delivery) for what is no usable answer.
+pub fn read_answer(body: &[u8], instance: &CaseInstance) -> Parsed {
+    let start = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let want = Want { stream: instance.stream(), usage: expects_usage(instance, &Map::new()) };
+    let form = match start.is_empty() {
+        true if want.stream => Form::Stream,
+        true => Form::Plain,
+        false if STREAM_BEGINNINGS.iter().any(|beginning| start.starts_with(beginning)) => Form::Stream,
+        false => Form::Plain,
+    };
+    let outcome = match form {
+        Form::Plain => parse_plain(body),
+        Form::Stream => {
+            let mut assembler = StreamAssembler::new(want.usage);
+            assembler.push(body);
+            assembler.finish()
+        }
+    };
+    in_the_asked_form(outcome, want, form, false)
+}
