@@ -59,6 +59,8 @@ pub enum Command {
     Ack(AckArgs),
     /// Recompute states, decisions and allowlists from what is stored and compare them byte for byte.
     Replay(ReplayArgs),
+    /// Judge stored answers by the suites as they are now: new verdicts beside the first ones, never over them.
+    Rescore(RescoreArgs),
     /// List attempts, newest first.
     Attempts(AttemptsArgs),
     /// Show one attempt with its transcript.
@@ -194,6 +196,20 @@ pub struct ScorecardArgs {
     /// File to write (`-`: stdout, not for parquet).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `rescore`.
+#[derive(Debug, Args)]
+pub struct RescoreArgs {
+    /// Only this model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Only these suites.
+    #[arg(long = "suite", value_name = "SUITE")]
+    pub suites: Vec<String>,
+    /// Window: a duration back from now (`24h`, `7d`). Answers are kept as long as `store.retention.transcripts` says.
+    #[arg(long, default_value = "30d")]
+    pub since: String,
 }
 
 /// `allowlist`.

@@ -11,6 +11,7 @@ mod output;
 mod plan;
 mod read;
 mod replay;
+mod rescore;
 mod scorecard;
 mod serve;
 mod setup;
@@ -53,6 +54,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Simulate(args) => setup::block_on(simulate::run(args, cli.json)),
         Command::Serve => setup::block_on(serve::run(cli)),
         Command::Sweep(args) => setup::block_on(sweep::run(cli, args)),
+        Command::Rescore(args) => setup::block_on(rescore::run(cli, args)),
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),

@@ -14,6 +14,7 @@ mod owner;
 mod plan;
 mod reload;
 mod replay;
+mod rescore;
 mod runtime;
 pub mod schedule;
 mod scheduler;
@@ -39,6 +40,7 @@ pub use plan::{AtPace, BudgetRow, Limit, Load, ModelPlan, Plan, Routing, UntilDe
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };
+pub use rescore::{CHANGED_LISTED_MAX, Changed, Overlap, RescoreError, RescoreReport, rescore};
 pub use runtime::{ModelRuntime, Runtime, RuntimeError, read_config};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;

@@ -12,6 +12,6 @@ mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
-pub use offline::{Offline, OfflineError};
+pub use offline::{Offline, OfflineCase, OfflineError};
 pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
 pub use worst_case::{Tariff, WorstCase};

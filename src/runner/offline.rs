@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::domain::{CaseId, CaseInstance, Judgement, Suite};
+use crate::provider::chat_completions::request_body;
 use crate::provider::read_answer;
-use crate::scoring::{Judge, ScorerError, judge_delivery};
+use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery};
 use crate::suites::{DrawError, Drawer};
 
 /// Why an answer could not be judged.
@@ -44,23 +45,14 @@ impl Offline {
         self.drawer.suite()
     }
 
-    /// Judges the body of a successful answer, plain or stream, to a case with these drawn values (`None`: the case draws
-    /// nothing, or always the same).
+    /// A case with these drawn values (`None`: the case draws nothing, or always the same).
     ///
     /// # Errors
-    /// [`OfflineError`]: the answer was not judged.
-    pub fn judge(
-        &self,
-        case: &CaseId,
-        draw: Option<&Map<String, Value>>,
-        body: &[u8],
-    ) -> Result<Judgement, OfflineError> {
-        let instance = self.instance(case, draw)?;
+    /// [`OfflineError`]: no answer to it can be judged.
+    pub fn case(&self, id: &CaseId, draw: Option<&Map<String, Value>>) -> Result<OfflineCase, OfflineError> {
+        let instance = self.instance(id, draw)?;
         let prepared = self.judge.prepare(&instance)?;
-        Ok(match read_answer(body, &instance) {
-            Ok(completion) => prepared.judge(&completion),
-            Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
-        })
+        Ok(OfflineCase { instance, prepared })
     }
 
     fn instance(&self, id: &CaseId, draw: Option<&Map<String, Value>>) -> Result<CaseInstance, OfflineError> {
@@ -72,6 +64,37 @@ impl Offline {
         match instance.case.is_template() && !instance.case.fixed {
             true => Err(OfflineError::NoDraw(id.clone())),
             false => Ok(instance),
+        }
+    }
+}
+
+/// A drawn case, ready to judge.
+pub struct OfflineCase {
+    instance: CaseInstance,
+    prepared: PreparedCase,
+}
+
+/// What of a request an answer is an answer to.
+const QUESTION_KEYS: &[&str] = &["messages", "tools", "tool_choice", "response_format"];
+
+impl OfflineCase {
+    /// Judges the body of a successful answer, plain or stream.
+    #[must_use]
+    pub fn judge(&self, body: &[u8]) -> Judgement {
+        match read_answer(body, &self.instance) {
+            Ok(completion) => self.prepared.judge(&completion),
+            Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
+        }
+    }
+
+    /// Whether a request that was sent asked the very same: messages, tools, choice of tools and form of the answer.
+    #[must_use]
+    pub fn asks_the_same(&self, request: &[u8]) -> bool {
+        let own = request_body("", &self.instance, &Map::new());
+        let read = |bytes: &[u8]| serde_json::from_slice::<Map<String, Value>>(bytes).ok();
+        match (read(request), read(&own)) {
+            (Some(sent), Some(own)) => QUESTION_KEYS.iter().all(|key| sent.get(*key) == own.get(*key)),
+            _ => false,
         }
     }
 }

@@ -138,6 +138,12 @@ statements! {
                       WHERE model = $1 AND started_at_us >= $2 AND started_at_us < $3 \
                       AND suite NOT IN ('fingerprint-tokens', 'fingerprint-greedy') \
                       AND (started_at_us > $2 OR id > $4) ORDER BY started_at_us, id LIMIT $5");
+    RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
+                    explanation, rescored_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+    RESCORED_WINDOW = "SELECT r.attempt, r.digest, a.endpoint, a.suite, a.case_id, a.started_at_us, r.verdict, r.why, \
+                       r.fault, a.verdict, a.why, a.fault FROM attempts a JOIN rescored r ON r.attempt = a.id \
+                       WHERE a.model = $1 AND a.started_at_us >= $2 AND a.started_at_us < $3 AND (a.started_at_us > $2 \
+                       OR a.id > $4 OR (a.id = $4 AND r.digest > $5)) ORDER BY a.started_at_us, a.id, r.digest LIMIT $6";
     TRANSCRIPT_GET = "SELECT codec, bytes FROM transcripts WHERE attempt = $1";
 
     STATE_NEWEST = "SELECT seq, sweep, at_us, bytes FROM states WHERE model = $1 ORDER BY seq DESC LIMIT 1";
@@ -238,6 +244,7 @@ statements! {
     COUNT_FIRES = "SELECT COUNT(*) FROM fires";
     COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempts";
     COUNT_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts";
+    COUNT_RESCORED = "SELECT COUNT(*) FROM rescored";
     COUNT_STATES = "SELECT COUNT(*) FROM states";
     COUNT_SETTINGS = "SELECT COUNT(*) FROM settings";
     COUNT_HISTORY = "SELECT COUNT(*) FROM history";
@@ -254,6 +261,7 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("fires", COUNT_FIRES),
     ("attempts", COUNT_ATTEMPTS),
     ("transcripts", COUNT_TRANSCRIPTS),
+    ("rescored", COUNT_RESCORED),
     ("states", COUNT_STATES),
     ("settings", COUNT_SETTINGS),
     ("history", COUNT_HISTORY),

@@ -34,6 +34,7 @@ mod orders;
 mod printed;
 mod reload;
 mod reload_in_flight;
+mod rescore;
 mod restart;
 mod schedule;
 mod scorecards;

@@ -83,7 +83,8 @@ fn judge(suite: &Offline, line: &str) -> (Option<String>, Result<Judgement, Stri
     };
     let judged = CaseId::new(&row.case_id).map_err(|error| format!("`case_id`: {error}")).and_then(|case| {
         let body = body(row.response).map_err(|error| format!("`response`: {error}"))?;
-        suite.judge(&case, row.draw.as_ref(), body.as_bytes()).map_err(|error| error.to_string())
+        let case = suite.case(&case, row.draw.as_ref()).map_err(|error| error.to_string())?;
+        Ok(case.judge(body.as_bytes()))
     });
     (Some(row.case_id), judged)
 }
