@@ -182,6 +182,7 @@ mod tests {
             tokens_out: None,
             cost_nanousd: 0,
             observed: None,
+            sampled: None,
         }
     }
 

@@ -81,6 +81,7 @@ impl AttemptColumns {
             tokens_out,
             cost_nanousd,
             observed: _,
+            sampled: _,
         } = row;
         self.id.push(id);
         self.sweep.push(key.sweep);
