@@ -136,3 +136,60 @@ impl Table {
         (of_one(xx, n) + of_one(yy, m) - 2.0 * xy as f64 / (n * m)) / self.length as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sequences of ten symbols of four; the first symbol is a 0 with probability `zero`.
+    fn side(state: &mut u64, count: usize, zero: f64) -> Vec<Vec<u8>> {
+        let one = |state: &mut u64| {
+            let mut sequence: Vec<u8> = (0..10).map(|_| below(state, 4) as u8).collect();
+            sequence[0] = u8::from((below(state, 1 << 30) as f64) >= zero * (1u64 << 30) as f64);
+            sequence
+        };
+        (0..count).map(|_| one(state)).collect()
+    }
+
+    fn p(difference: f64, seed: u64) -> f64 {
+        let mut state = seed;
+        let groups: Vec<_> =
+            (0..5).map(|_| (side(&mut state, 10, 0.5 - difference), side(&mut state, 10, 0.5 + difference))).collect();
+        let sides: Vec<_> = groups.iter().map(|(x, y)| Sides { x, y }).collect();
+        permuted_mmd2(&sides, 10, 199, seed).unwrap().p
+    }
+
+    #[test]
+    fn the_statistic_is_the_mean_of_the_groups_discrepancies() {
+        let mut state = 3;
+        let groups: Vec<_> =
+            (0..4).map(|n| (side(&mut state, 3 + n, 0.3), side(&mut state, 6 - n, 0.7))).collect();
+        let sides: Vec<_> = groups.iter().map(|(x, y)| Sides { x, y }).collect();
+        let mean = groups.iter().map(|(x, y)| mmd2_hamming(x, y, 12).unwrap()).sum::<f64>() / 4.0;
+        let found = permuted_mmd2(&sides, 12, 9, 1).unwrap();
+        assert!((found.mmd2 - mean).abs() < 1e-12, "{found:?} {mean}");
+        assert_eq!(found.count, 3 + 4 + 4 + 3);
+        assert_eq!(permuted_mmd2(&sides, 12, 9, 1), Some(found), "a function of the seed");
+    }
+
+    #[test]
+    fn sides_that_agree_are_called_different_as_often_as_the_level_says() {
+        let found = (0..1000).filter(|seed| p(0.0, *seed) <= 0.05).count();
+        // Binomial(1000, 0.05): standard deviation 6.9; four of them.
+        assert!((22..=78).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn one_position_that_differs_is_found() {
+        assert!((0..20).all(|seed| p(0.45, seed) <= 0.005));
+    }
+
+    #[test]
+    fn nothing_to_compare_has_no_p_value_and_equal_sides_have_one() {
+        let (one, two) = (vec![vec![1u8]], vec![vec![1u8], vec![1]]);
+        assert_eq!(permuted_mmd2::<u8>(&[], 5, 99, 1), None);
+        assert_eq!(permuted_mmd2(&[Sides { x: &one, y: &two }], 5, 99, 1), None);
+        let equal = permuted_mmd2(&[Sides { x: &two, y: &two }], 5, 99, 1).unwrap();
+        assert_eq!((equal.mmd2, equal.p, equal.count), (0.0, 1.0, 2));
+    }
+}

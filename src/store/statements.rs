@@ -78,6 +78,7 @@ statements! {
     META_SET = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
     SUITE_GET = "SELECT digest, case_hashes FROM suites WHERE name = $1 AND revision = $2";
+    SUITE_OF_DIGEST = "SELECT case_hashes FROM suites WHERE name = $1 AND digest = $2 ORDER BY seen_at_us LIMIT 1";
     SUITE_SEEN = "UPDATE suites SET seen_at_us = $3 WHERE name = $1 AND revision = $2 AND seen_at_us < $3";
     SUITE_ADD = "INSERT INTO suites (name, revision, digest, seen_at_us, case_hashes) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT DO NOTHING";
