@@ -12,7 +12,9 @@ use super::params::{Param, Params, SINCE, STEP, SUITE, bad};
 use super::problem::{Problem, names};
 use super::state::ApiSetup;
 use crate::clock::rfc3339;
-use crate::domain::{CaseId, EndpointId, Micros, SuiteName, Verdict};
+use crate::domain::scorecard::VersionChange;
+use crate::domain::{CaseId, EndpointId, Micros, SuiteDigest, SuiteName, Verdict};
+use crate::report::{Course, Versions};
 use crate::stats::Z95;
 use crate::stats::clustered::{from_clusters, wilson_clustered};
 use crate::store::AttemptColumns;
@@ -40,17 +42,19 @@ struct Spec {
     step_us: i64,
 }
 
-type Buckets = BTreeMap<SuiteName, BTreeMap<Micros, Bucket>>;
+/// By suite and its version: rates of different versions are never pooled. `None`: the version is not known any more.
+type Buckets = BTreeMap<(SuiteName, Option<SuiteDigest>), BTreeMap<Micros, Bucket>>;
 
 /// Counts one page of attempts into the buckets, which begin at multiples of the step since the epoch.
-fn count(buckets: &mut Buckets, spec: &Spec, page: &AttemptColumns) {
+fn count(buckets: &mut Buckets, spec: &Spec, versions: &Versions, page: &AttemptColumns) {
     for i in 0..page.len() {
         let other_suite = spec.suite.as_ref().is_some_and(|suite| *suite != page.suite[i]);
         if page.endpoint[i] != spec.endpoint || other_suite {
             continue;
         }
         let begin = page.started_at_us[i].div_euclid(spec.step_us) * spec.step_us;
-        let bucket = buckets.entry(page.suite[i].clone()).or_default().entry(begin).or_default();
+        let version = versions.of(page.sweep[i], &page.suite[i]).cloned();
+        let bucket = buckets.entry((page.suite[i].clone(), version)).or_default().entry(begin).or_default();
         let passed = match page.verdict[i] {
             Verdict::Unscored(_) => {
                 bucket.unscored += 1;
@@ -95,7 +99,7 @@ fn step(asked_us: Option<i64>, window_us: i64) -> Result<i64, Problem> {
     Ok(step_us)
 }
 
-/// The series of an endpoint, one per suite, oldest bucket first; buckets without attempts are left out.
+/// The series of an endpoint, one per suite and version of it, oldest bucket first; buckets without attempts are left out.
 pub async fn get(
     app: &App,
     setup: &ApiSetup,
@@ -113,21 +117,39 @@ pub async fn get(
 }
 
 async fn make(app: &App, model: &ModelRef, spec: &Spec, (from_us, now_us): (Micros, Micros)) -> Result<Value, Problem> {
-    let mut buckets = Buckets::new();
+    let (mut buckets, mut versions, mut course) = (Buckets::new(), Versions::default(), Course::default());
     let mut window = app.state.store.window(&model.id, from_us, now_us);
     while let Some(page) = window.next().await? {
-        count(&mut buckets, spec, &page);
+        versions.learn(&app.state.store, &page).await?;
+        count(&mut buckets, spec, &versions, &page);
+        course.add(&versions, &page, Some(&spec.endpoint));
     }
     let step_us = spec.step_us;
-    let suites: Vec<Value> = buckets
-        .iter()
-        .map(|(suite, buckets)| {
+    let mut by_age: Vec<_> = buckets.iter().collect();
+    by_age.sort_by_key(|((suite, _), buckets)| (suite.clone(), buckets.keys().next().copied()));
+    let suites: Vec<Value> = by_age
+        .into_iter()
+        .map(|((suite, digest), buckets)| {
             let buckets: Vec<Value> = buckets.iter().map(|(begin, bucket)| render(*begin, step_us, bucket)).collect();
-            json!({"suite": suite, "buckets": buckets})
+            json!({"suite": suite, "digest": digest, "buckets": buckets})
         })
         .collect();
     Ok(json!({"model": model.id, "endpoint": spec.endpoint, "from": rfc3339(from_us), "from_us": from_us,
-              "to": rfc3339(now_us), "to_us": now_us, "step_us": step_us, "suites": suites}))
+              "to": rfc3339(now_us), "to_us": now_us, "step_us": step_us, "suites": suites,
+              "changes": changes(&course, app, spec).await?}))
+}
+
+/// The changes of version in the window, with what the cases that both versions have say of them.
+async fn changes(course: &Course, app: &App, spec: &Spec) -> Result<Vec<Value>, Problem> {
+    let all = course.changes(&app.state.store).await?;
+    let wanted = all.into_iter().filter(|((_, suite), _)| spec.suite.as_ref().is_none_or(|only| only == suite));
+    let told = |(suite, change): (SuiteName, VersionChange)| {
+        let mut out = json!(change);
+        out["suite"] = json!(suite);
+        out["at"] = json!(rfc3339(change.at_us));
+        out
+    };
+    Ok(wanted.flat_map(|((_, suite), all)| all.into_iter().map(move |one| (suite.clone(), one))).map(told).collect())
 }
 
 /// The endpoint that a client named.
@@ -182,6 +204,7 @@ mod tests {
             tokens_out: None,
             cost_nanousd: 0,
             observed: None,
+            sampled: None,
         }
     }
 
@@ -201,14 +224,15 @@ mod tests {
         }
         let spec = Spec { endpoint: EndpointId::new("a").unwrap(), suite: None, step_us: 10_000_000 };
         let mut buckets = Buckets::new();
-        count(&mut buckets, &spec, &page);
+        count(&mut buckets, &spec, &Versions::default(), &page);
         let counts: Vec<(String, i64, u64, u64, u64)> = buckets
             .iter()
-            .flat_map(|(s, b)| b.iter().map(move |(at, b)| (s.to_string(), *at, b.pass, b.fail, b.unscored)))
+            .flat_map(|((s, _), b)| b.iter().map(move |(at, b)| (s.to_string(), *at, b.pass, b.fail, b.unscored)))
             .collect();
         assert_eq!(counts, [("s".into(), 0, 1, 1, 0), ("s".into(), 10_000_000, 1, 0, 1), ("t".into(), 0, 0, 1, 0)]);
         let mut one = Buckets::new();
-        count(&mut one, &Spec { suite: Some(SuiteName::new("t").unwrap()), ..spec }, &page);
+        let only = Spec { suite: Some(SuiteName::new("t").unwrap()), ..spec };
+        count(&mut one, &only, &Versions::default(), &page);
         assert_eq!(one.len(), 1);
     }
 

@@ -91,6 +91,17 @@ fn model_text(plan: &ModelPlan) -> String {
             figure(routing.cheapest_usd_per_mtok)
         );
     }
+    for row in &plan.fingerprints {
+        let _ = write!(
+            out,
+            "\n  besides     {}: every {} days {} requests in {} sweeps, at most {}",
+            row.prompts,
+            figure(row.every_days),
+            row.requests,
+            row.sweeps,
+            usd(row.worst_usd)
+        );
+    }
     let _ = write!(
         out,
         "\n  assumed     endpoints as good as the anchors, each failing {} % of cases by itself; worse ones are decided \

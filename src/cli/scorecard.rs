@@ -8,8 +8,10 @@ use serde_json::json;
 use super::args::{CardFormat, Cli, ScorecardArgs};
 use super::output::{self, CliError, Exit};
 use super::setup;
+use crate::clock::rfc3339;
 use crate::config::{Config, ModelConfig, durations};
-use crate::domain::{Micros, Scorecard};
+use crate::domain::scorecard::Gap;
+use crate::domain::{EndpointId, Micros, Scorecard, SuiteCard};
 use crate::report;
 use crate::store::Store;
 
@@ -135,11 +137,13 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
             "$",
             "faults",
         ]);
+        let mut changes = String::new();
         for card in cards {
             if card.suites.is_empty() {
                 table.add_row([card.endpoint.as_str(), card.standing.name(), "no attempts in the window"]);
             }
             for s in &card.suites {
+                changes += &change_text(&card.endpoint, s).unwrap_or_default();
                 let rate = match (s.rate, s.interval) {
                     (Some(r), Some(i)) => format!("{:.1} [{:.1}, {:.1}]", r * 100.0, i.lo * 100.0, i.hi * 100.0),
                     _ => "-".to_owned(),
@@ -170,7 +174,32 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
                 ]);
             }
         }
-        output::line(&format!("{model}\n{table}"))?;
+        output::line(&format!("{model}\n{table}{changes}"))?;
     }
     Ok(())
+}
+
+/// What a new version of the suite did, on a line of its own; `None` without one in the window.
+fn change_text(endpoint: &EndpointId, card: &SuiteCard) -> Option<String> {
+    let change = card.change.as_ref()?;
+    let percent = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
+    let common = change.overlap.map_or_else(String::new, |overlap| {
+        let Gap { mean, interval, cases } = overlap.difference;
+        format!(
+            "; on {cases} cases that are the same {} -> {}, {:+.1} points [{:+.1}, {:+.1}]",
+            percent(Some(overlap.before)),
+            percent(Some(overlap.after)),
+            mean * 100.0,
+            interval.lo * 100.0,
+            interval.hi * 100.0
+        )
+    });
+    Some(format!(
+        "\n{endpoint}: {} has a new version since {}, counted from there: {} -> {}{common}: {}",
+        card.suite,
+        rfc3339(change.at_us),
+        percent(change.before.rate),
+        percent(change.after.rate),
+        change.reading.text()
+    ))
 }

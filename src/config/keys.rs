@@ -516,6 +516,12 @@ pub static POLICY: Section = Section {
             Default("\"0s\""),
             "How often a sweep asks the program's own prompts too, to see whether an endpoint is still the same thing: 180 short requests to each. `0s`: never.",
         ),
+        key(
+            "fingerprint_samples",
+            TIME_OR_ZERO,
+            Default("\"0s\""),
+            "How often a round of sampled answers begins, `7d` for instance: 600 short requests to each Admitted or Suspect endpoint, 50 in each of twelve sweeps (docs/decisions.md, \"Fingerprints\"). `0s`: never.",
+        ),
         key("quarantine", Table(&QUARANTINE), Optional("off"), "Live-traffic quarantine."),
         key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin and weight of single suites, by name."),
     ],

@@ -126,6 +126,7 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
         capabilities,
         reference_may_fall,
         fingerprint_us,
+        fingerprint_samples_us,
         quarantine,
         suites,
     } = policy;
@@ -148,8 +149,10 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
     set(reference_may_fall, view.flag("reference_may_fall"));
     set(undecided, view.text("undecided").and_then(|(word, _)| undecided_of(word)));
     set(rank_by, view.text("rank_by").and_then(|(word, _)| rank_of(word)));
-    let every = view.duration("fingerprint").map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX));
-    set(fingerprint_us, every.map(|us| Some(us).filter(|us| *us > 0)));
+    for (key, slot) in [("fingerprint", fingerprint_us), ("fingerprint_samples", fingerprint_samples_us)] {
+        let every = view.duration(key).map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX));
+        set(slot, every.map(|us| Some(us).filter(|us| *us > 0)));
+    }
     apply_cases(&view.child("cases"), cases);
     if let Some(tags) = view.texts("capabilities") {
         *capabilities = tags.into_iter().filter_map(|(tag, span)| capability(view, tag, &span)).collect();

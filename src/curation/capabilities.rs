@@ -185,7 +185,7 @@ fn part_of(
     tagged: &Tagged,
 ) -> Option<(SweepPlan, Vec<OutcomeRow>)> {
     let anchors = plan.capabilities.get(capability)?.clone();
-    let mut part = SweepPlan { anchors, capabilities: BTreeMap::new(), ..plan.clone() };
+    let mut part = SweepPlan { anchors, capabilities: BTreeMap::new(), samples: None, ..plan.clone() };
     part.suites.retain(|suite| tagged.contains_key(&suite.suite));
     if part.suites.is_empty() {
         return None;

@@ -12,6 +12,7 @@ use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
 use super::prints::Prints;
+use super::samples::{SampleTest, Sampling};
 use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
 use super::watch::{ContrastEvidence, Found, Sums, Watch};
 
@@ -25,6 +26,9 @@ const VERSION: u8 = 3;
 const VERSION_WITHOUT_WATCH: u8 = 2;
 /// Set in the byte of the version when capabilities follow.
 const WITH_CAPABILITIES: u8 = 0x80;
+/// Set in the byte of the version when sampled answers follow: the last part, so that a state without any has the same bytes
+/// as before there were such.
+const WITH_SAMPLES: u8 = 0x40;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Longest text accepted, in bytes: sentences are far shorter.
@@ -57,7 +61,11 @@ pub fn encode(state: &ModelState) -> Vec<u8> {
     out.0.extend_from_slice(MAGIC);
     let with_watch = has_watch(state) || state.capabilities.values().any(has_watch);
     let version = if with_watch { VERSION } else { VERSION_WITHOUT_WATCH };
-    out.0.push(if state.capabilities.is_empty() { version } else { version | WITH_CAPABILITIES });
+    let with_samples = state.sampling != Sampling::default();
+    let flag = |has: bool, flag: u8| if has { flag } else { 0 };
+    out.0.push(
+        version | flag(!state.capabilities.is_empty(), WITH_CAPABILITIES) | flag(with_samples, WITH_SAMPLES),
+    );
     out.model(state, with_watch);
     if !state.capabilities.is_empty() {
         out.count(state.capabilities.len() as u64);
@@ -65,6 +73,9 @@ pub fn encode(state: &ModelState) -> Vec<u8> {
             out.text(capability.as_str());
             out.model(state, with_watch);
         }
+    }
+    if with_samples {
+        out.samples(state);
     }
     let sum = checksum(&out.0);
     out.0.extend_from_slice(&sum.to_le_bytes());
@@ -129,7 +140,7 @@ impl Writer {
 
     /// All but its capabilities.
     fn model(&mut self, state: &ModelState, with_watch: bool) {
-        let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: _ } = state;
+        let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: _, sampling: _ } = state;
         self.count(*sweeps_folded);
         self.option(last_sweep.as_ref(), |out, id| out.0.extend_from_slice(id.0.as_bytes()));
         self.count(suites.len() as u64);
@@ -198,8 +209,17 @@ impl Writer {
     }
 
     fn prints(&mut self, prints: &Prints) {
-        let Prints { asked_at_us, no_tokens, tokens_p, tokens_differ, greedy, agreed, greedy_found, cases_left } =
-            prints;
+        let Prints {
+            asked_at_us,
+            no_tokens,
+            tokens_p,
+            tokens_differ,
+            greedy,
+            agreed,
+            greedy_found,
+            cases_left,
+            samples: _,
+        } = prints;
         self.time(*asked_at_us);
         self.0.push(u8::from(*no_tokens) | u8::from(*tokens_differ) << 1);
         self.option(tokens_p.as_ref(), |out, p| out.float(*p));
@@ -207,6 +227,23 @@ impl Writer {
         agreed.iter().for_each(|n| self.float(*n));
         self.found(greedy_found.as_ref());
         self.count(*cases_left);
+    }
+
+    /// The model's round, and what the last one said of its endpoints.
+    fn samples(&mut self, state: &ModelState) {
+        let Sampling { began_at_us, from, asked } = state.sampling;
+        self.time(began_at_us);
+        self.count(from);
+        self.count(u64::from(asked));
+        let tests = || state.endpoints.iter().filter_map(|(id, e)| Some((id, e.watch.prints.samples?)));
+        self.count(tests().count() as u64);
+        for (id, SampleTest { mmd2, p, answers, differs }) in tests() {
+            self.text(id.as_str());
+            self.float(mmd2);
+            self.float(p);
+            self.count(answers);
+            self.0.push(u8::from(differs));
+        }
     }
 
     fn found(&mut self, found: Option<&Found>) {
@@ -310,7 +347,7 @@ fn standing_code(standing: Standing) -> u8 {
 pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(DecodeError::Foreign)?;
     let mark = *rest.first().ok_or(DecodeError::Foreign)?;
-    let version = mark & !WITH_CAPABILITIES;
+    let version = mark & !(WITH_CAPABILITIES | WITH_SAMPLES);
     if !(1..=VERSION).contains(&version) {
         return Err(DecodeError::Version(version));
     }
@@ -323,11 +360,14 @@ pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
     }
     let mut reader = Reader(&body[1..], version);
     let mut state = reader.model()?;
-    if mark != version {
+    if mark & WITH_CAPABILITIES != 0 {
         state.capabilities = reader.map(|r| {
             let name = id(Capability::new(r.text()?))?;
             Ok((name, r.model()?))
         })?;
+    }
+    if mark & WITH_SAMPLES != 0 {
+        reader.samples(&mut state)?;
     }
     if reader.0.is_empty() { Ok(state) } else { Err(DecodeError::Damaged("bytes left over")) }
 }
@@ -438,7 +478,7 @@ impl<'a> Reader<'a> {
                 endpoints.get_mut(&name).ok_or(DecodeError::Damaged("an alarm of nobody"))?.watch = watch;
             }
         }
-        Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: BTreeMap::new() })
+        Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, ..ModelState::default() })
     }
 
     fn endpoint(&mut self) -> Read<EndpointState> {
@@ -499,7 +539,20 @@ impl<'a> Reader<'a> {
             agreed: [self.float()?, self.float()?, self.float()?],
             greedy_found: self.found()?,
             cases_left: self.count()?,
+            samples: None,
         })
+    }
+
+    fn samples(&mut self, state: &mut ModelState) -> Read<()> {
+        state.sampling = Sampling { began_at_us: self.time()?, from: self.count()?, asked: self.small()? };
+        for _ in 0..self.count()? {
+            let name = id(EndpointId::new(self.text()?))?;
+            let (mmd2, p, answers) = (self.float()?, self.float()?, self.count()?);
+            let test = SampleTest { mmd2, p, answers, differs: self.byte()? != 0 };
+            let endpoint = state.endpoints.get_mut(&name).ok_or(DecodeError::Damaged("sampled answers of nobody"))?;
+            endpoint.watch.prints.samples = Some(test);
+        }
+        Ok(())
     }
 
     fn found(&mut self) -> Read<Option<Found>> {

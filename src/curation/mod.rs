@@ -47,6 +47,7 @@ pub mod operator;
 pub mod outcomes;
 pub mod outlook;
 pub mod prints;
+pub mod samples;
 pub mod ranking;
 pub mod reading;
 pub mod state;

@@ -1,7 +1,7 @@
 //! Fingerprints: is an endpoint still the same thing (statistics, 9)? A change makes it Suspect for a while and asks it
 //! more (T11); whether it is worse only its quality says.
 //!
-//! Two tests on prompts of our own, each against at most [`ANCHORS_MAX`] anchors:
+//! Two tests on prompts of our own ([`super::samples`] is the third), each against at most [`ANCHORS_MAX`] anchors:
 //!
 //! * *First token*: the log-probability of the first token, five times per prompt. By prompt the squared difference of
 //!   means is divided by its variance; the sum is compared with those after shuffling who said what within a prompt. An
@@ -16,13 +16,14 @@
 use std::collections::BTreeMap;
 
 use crate::domain::canonical::sha256_parts;
-use crate::domain::probes::{GREEDY, TOKENS};
+use crate::domain::probes::{GREEDY, SAMPLES, TOKENS};
 use crate::domain::{CaseId, EndpointId, Micros, Outcome, OutcomeRow, SuiteName, SweepPlan};
 use crate::stats::bets::{Bets, Logs, Side};
 use crate::stats::detector::{FRESH, close_batch};
 use crate::stats::num::{ln, log_mean_exp};
 use crate::stats::permutation::{Pair, permutation_p};
 
+use super::samples::{self, SampleTest};
 use super::state::ModelState;
 use super::watch::Found;
 
@@ -66,6 +67,8 @@ pub struct Prints {
     pub greedy_found: Option<Found>,
     /// Cases for which a change still keeps it Suspect.
     pub cases_left: u64,
+    /// What its sampled answers said last.
+    pub samples: Option<SampleTest>,
 }
 
 impl Default for Prints {
@@ -79,6 +82,7 @@ impl Default for Prints {
             agreed: [0.0; 3],
             greedy_found: None,
             cases_left: 0,
+            samples: None,
         }
     }
 }
@@ -103,7 +107,7 @@ impl Prints {
                 super::explain::e_number(found.log_r),
             )
         });
-        let texts: Vec<String> = tokens.into_iter().chain(greedy).collect();
+        let texts: Vec<String> = tokens.into_iter().chain(greedy).chain(self.samples.and_then(|test| test.text())).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
@@ -149,7 +153,7 @@ pub(super) fn take(state: &mut ModelState, plan: &SweepPlan, rows: &[OutcomeRow]
     let tokens = observed(plan, rows, TOKENS);
     let greedy = observed(plan, rows, GREEDY);
     let mut changed = Vec::new();
-    for part in &plan.probes {
+    for part in plan.probes.iter().filter(|part| part.suite.as_str() != SAMPLES) {
         for share in &part.endpoints {
             let Some(endpoint) = state.endpoints.get_mut(&share.id) else { continue };
             let prints = &mut endpoint.watch.prints;
@@ -174,6 +178,14 @@ pub(super) fn take(state: &mut ModelState, plan: &SweepPlan, rows: &[OutcomeRow]
                 changed.push(share.id.clone());
                 endpoint.watch.prints.cases_left = CASES_AFTER_CHANGE;
             }
+        }
+    }
+    for id in samples::take(state, plan, rows) {
+        if let Some(endpoint) = state.endpoints.get_mut(&id)
+            && !changed.contains(&id)
+        {
+            endpoint.watch.prints.cases_left = CASES_AFTER_CHANGE;
+            changed.push(id);
         }
     }
     changed

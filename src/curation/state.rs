@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clusters::Clusters;
+use super::samples::Sampling;
 use super::watch::Watch;
 use crate::domain::policy::Pool;
 use crate::domain::{Capability, EndpointId, Micros, Override, Policy, Standing, SuiteDigest, SuiteName, SweepId};
@@ -40,6 +41,8 @@ pub struct ModelState {
     pub frozen: Option<Freeze>,
     /// The states of the capabilities that have lists of their own; those of a capability are empty here.
     pub capabilities: BTreeMap<Capability, ModelState>,
+    /// Rounds of sampled answers.
+    pub sampling: Sampling,
 }
 
 /// A held list.

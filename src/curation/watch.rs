@@ -32,6 +32,7 @@ use crate::stats::num::{ln, log_mean_exp};
 use super::decision::{AlarmKind, AlarmNote};
 use super::explain::{e_number, percent, trimmed};
 use super::prints::Prints;
+use super::samples::SampleTest;
 use super::state::ModelState;
 
 /// A gap between fresh and repeated cases up to this is of no interest.
@@ -335,7 +336,7 @@ impl Watch {
         let by_suite: serde_json::Map<String, Value> =
             self.hold_out.iter().map(|(name, e)| (name.to_string(), hold_out(e))).collect();
         let linked = &self.linked;
-        Some(json!({
+        let mut told = json!({
             "hold_out": by_suite,
             "content_linked": {
                 "found": found(linked), "log_r": linked.log_r(),
@@ -347,7 +348,12 @@ impl Watch {
                 "cases_left": self.prints.cases_left,
             },
             "alarm_at": ALARM_AT,
-        }))
+        });
+        // Only where there is one: what was told before there were sampled answers is told again to the last byte.
+        if let Some(SampleTest { mmd2, p, answers, differs }) = self.prints.samples {
+            told["fingerprint"]["samples"] = json!({"mmd2": mmd2, "p": p, "answers": answers, "differ": differs});
+        }
+        Some(told)
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) async fn end(
     plan: &Arc<SweepPlan>,
     fence: i64,
 ) -> Result<(), SweepError> {
-    let measured = sweeper.store.sweep_rows(plan.id).await?;
+    let measured = sweeper.store.rows_to_fold(plan).await?;
     let mut tries = 1;
     loop {
         // Read before the base is: whoever steps under a newer one in between overtakes this try.

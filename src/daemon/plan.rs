@@ -3,6 +3,7 @@
 //! The sweeps come from the code that plans them (`curation::forecast`); the worst case from the one that reserves it
 //! (`runner::WorstCase`); what is expected from the attempts of the last seven days.
 
+mod fingerprints;
 mod money;
 mod pace;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use fingerprints::FingerprintRow;
 use money::budget_row;
 pub use pace::{AtPace, Limit};
 
@@ -129,6 +131,9 @@ pub struct ModelPlan {
     pub month: Option<Load>,
     /// What routing by the list's weights costs.
     pub routing: Option<Routing>,
+    /// The program's own prompts, which the figures above leave out; empty while fingerprints are off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fingerprints: Vec<FingerprintRow>,
 }
 
 /// What a million tokens (three prompt tokens to one answer token) cost by the list's weights.
@@ -289,6 +294,7 @@ fn model_plan(
         onboarding: onboarding(&rhythm, &scene, &costs),
         month: month(&scene, &units),
         routing: list.and_then(|list| routing(model, list)),
+        fingerprints: fingerprints::rows(runtime, model, &scene),
     }
 }
 

@@ -375,7 +375,7 @@ impl Run<'_> {
             self.differs(stored.seq, "plan of the sweep", "missing", "needed");
             return Ok(None);
         };
-        let rows = self.store.sweep_rows(plan.id).await?;
+        let rows = self.store.rows_to_fold(&plan).await?;
         let rows: Vec<OutcomeRow> = rows.iter().map(|row| row.outcome(setting.policy.graded)).collect();
         if rows.len() as u64 != attempts {
             let what = format!("attempts of sweep {} (those folded then stand right)", plan.ordinal);

@@ -378,20 +378,22 @@ impl Sweeper {
         // So it is with the capabilities, each with its own anchors.
         let mut capabilities = curation::capability_anchors(&state, policy, &order, &taking_part);
         capabilities.retain(|_, anchors| asked.is_empty() || anchors.iter().all(|a| asked.contains(a)));
+        let ordinal = self.store.next_ordinal(&model.config.id).await?;
+        let due = fingerprints::due(runtime, &state, policy, request, &taking_part, (ordinal, now_us));
         let plan = build_plan(PlanInput {
             id: self.ids.sweep(now_us),
             model: model.config.id.clone(),
             kind: request.kind,
-            ordinal: self.store.next_ordinal(&model.config.id).await?,
+            ordinal,
             seed: self.ids.seed(),
             planned_at_us: now_us,
             anchors,
             suites,
             epochs: request.epochs.max(1),
             gives_evidence: has_anchors,
-            probes: fingerprints::due(runtime, &state, policy, request, &taking_part, now_us),
+            probes: due.probes,
         });
-        Ok(SweepPlan { capabilities, ..plan })
+        Ok(SweepPlan { capabilities, samples: due.samples, ..plan })
     }
 
     async fn carry_out(

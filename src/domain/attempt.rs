@@ -79,6 +79,8 @@ pub struct Attempt {
     pub draw: Option<Value>,
     /// What an answer to a prompt for fingerprints shows; `None` for cases of suites.
     pub observed: Option<f64>,
+    /// The start of the answer to a prompt of sampled answers; `None` for all others.
+    pub sampled: Option<String>,
     /// Request and response; `None` once pruned.
     pub transcript: Option<Transcript>,
 }

@@ -152,6 +152,9 @@ pub struct Policy {
     /// label of a policy from before is the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint_us: Option<i64>,
+    /// How often a round of sampled answers begins, in microseconds; `None`: never. Left out of the stored policy then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint_samples_us: Option<i64>,
     /// Live-traffic quarantine.
     pub quarantine: Quarantine,
     /// Per-suite margins and weights.
@@ -179,6 +182,7 @@ impl Default for Policy {
             capabilities: Vec::new(),
             reference_may_fall: false,
             fingerprint_us: None,
+            fingerprint_samples_us: None,
             quarantine: Quarantine::default(),
             suites: BTreeMap::new(),
         }

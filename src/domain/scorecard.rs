@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{EndpointId, Micros, ModelId, Standing, SuiteName};
+use super::{EndpointId, Micros, ModelId, Standing, SuiteDigest, SuiteName};
 
 /// A closed interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -35,6 +35,76 @@ pub struct Gap {
     pub interval: Interval,
     /// Cases compared.
     pub cases: u64,
+}
+
+/// A rate under one version of a suite.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct VersionRate {
+    /// Scored attempts.
+    pub scored: u64,
+    /// Share of them that passed.
+    pub rate: Option<f64>,
+    /// Effective-n Wilson interval at 95 %.
+    pub interval: Option<Interval>,
+}
+
+/// The cases that are the same in both versions, asked under both.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Overlap {
+    /// Mean of their rates under the old version.
+    pub before: f64,
+    /// Under the new one.
+    pub after: f64,
+    /// New minus old, paired by case; an interval at 95 %.
+    pub difference: Gap,
+}
+
+/// What the overlap says of a step in the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// The rates differ, and those of the common cases do not: the suite got easier or harder.
+    Suite,
+    /// The rates of the common cases differ: the endpoint changed, whatever the suite did.
+    Endpoint,
+    /// Neither differs.
+    NoStep,
+    /// There are no common cases to tell by.
+    Unknown,
+}
+
+impl Reading {
+    /// In words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Reading::Suite => "the suite changed, not the endpoint",
+            Reading::Endpoint => "the endpoint changed as well",
+            Reading::NoStep => "no step",
+            Reading::Unknown => "no common cases to tell by",
+        }
+    }
+}
+
+/// A change of a suite's version, as one endpoint shows it. Rates of different versions are never pooled.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VersionChange {
+    /// Its first attempt under the new version.
+    pub at_us: Micros,
+    /// The old version.
+    pub from: SuiteDigest,
+    /// The new version.
+    pub to: SuiteDigest,
+    /// Cases with the same id and hash in both; `None` where a version is not on record.
+    pub same_cases: Option<u64>,
+    /// In the window, under the old version.
+    pub before: VersionRate,
+    /// Under the new one.
+    pub after: VersionRate,
+    /// The cases that are the same; `None` with fewer than two asked under both.
+    pub overlap: Option<Overlap>,
+    /// What follows.
+    pub reading: Reading,
 }
 
 /// One endpoint on one suite.
@@ -76,6 +146,9 @@ pub struct SuiteCard {
     pub tokens_out: u64,
     /// US dollars.
     pub cost_usd: f64,
+    /// The last change of the suite's version in the window: all else counts the attempts after it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<VersionChange>,
 }
 
 /// One endpoint over a window.

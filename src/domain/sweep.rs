@@ -1,6 +1,7 @@
 //! Sweeps: one pass of a model's suites over all its endpoints, the statistical batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,18 @@ pub struct SweepPlan {
     /// The program's own prompts for fingerprints, where they are due.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<SuitePlan>,
+    /// Which part of a round of sampled answers its probes ask; only where they ask one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<SampleShare>,
+}
+
+/// A sweep's share of a round of sampled answers (statistics, 9): the prompts are asked over several sweeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleShare {
+    /// Place among the model's sweeps of the one that began the round; its own in the first.
+    pub from: u64,
+    /// The last share: the answers of all sweeps since `from` are compared.
+    pub closes: bool,
 }
 
 impl SweepPlan {
@@ -170,4 +183,6 @@ pub struct OutcomeRow {
     pub epoch: u32,
     /// What it means.
     pub outcome: Outcome,
+    /// The start of the answer to a prompt of sampled answers; `None` for all others.
+    pub sampled: Option<Arc<str>>,
 }

@@ -6,7 +6,8 @@ use polars::prelude::*;
 
 use super::ReportError;
 use super::frame::{attempt_frame, read_window};
-use crate::domain::scorecard::{Gap, Quantiles};
+use super::versions::{Course, Versions};
+use crate::domain::scorecard::{Gap, Quantiles, VersionChange};
 use crate::domain::{
     CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
 };
@@ -34,8 +35,14 @@ pub async fn scorecards(
     to_us: Micros,
 ) -> Result<Vec<Scorecard>, ReportError> {
     let pages = read_window(store, model, from_us, to_us).await?;
+    let (pages, mut changes) = newest_versions(store, pages).await?;
     let anchors = anchors_of(store, &pages).await?;
     let mut cards = suite_cards(&pages, &anchors)?;
+    for (endpoint, cards) in &mut cards {
+        for card in cards {
+            card.change = changes.remove(&(endpoint.clone(), card.suite.clone())).and_then(|mut all| all.pop());
+        }
+    }
     let card = |(endpoint, standing): (&EndpointId, &Standing)| Scorecard {
         model: model.clone(),
         endpoint: endpoint.clone(),
@@ -45,6 +52,26 @@ pub async fn scorecards(
         suites: cards.remove(endpoint).unwrap_or_default(),
     };
     Ok(standings.iter().map(card).collect())
+}
+
+/// The attempts under the newest version of each suite, and what changed in the window.
+async fn newest_versions(
+    store: &Store,
+    mut pages: Vec<AttemptColumns>,
+) -> Result<(Vec<AttemptColumns>, BTreeMap<Key, Vec<VersionChange>>), ReportError> {
+    let (mut versions, mut course) = (Versions::default(), Course::default());
+    for page in &pages {
+        versions.learn(store, page).await?;
+        course.add(&versions, page, None);
+    }
+    if course.has_changes() {
+        for page in &mut pages {
+            let newest = |i| course.is_newest(&versions, page.sweep[i], &page.suite[i]);
+            let keep: Vec<bool> = (0..page.len()).map(newest).collect();
+            page.keep(&keep);
+        }
+    }
+    Ok((pages, course.changes(store).await?))
 }
 
 /// The frozen anchors of every sweep in the window; a sweep whose plan was pruned has none.
@@ -87,6 +114,7 @@ fn suite_cards(
             tokens_in: sums.tokens_in,
             tokens_out: sums.tokens_out,
             cost_usd: sums.cost_nanousd as f64 / 1e9,
+            change: None,
         };
         out.entry(key.0).or_default().push(card);
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::ids::Ids;
 use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
-use crate::domain::probes::{is_probe, observe};
+use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
     Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Judgement, SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage,
 };
@@ -272,11 +272,11 @@ fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
 
 fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply: Reply) -> Attempt {
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
-    let mut observed = None;
+    let (mut observed, mut sampled) = (None, None);
     let (judgement, usage, finish_reason) = match outcome {
         Ok(completion) if is_probe(&item.suite) => {
-            observed = observe(&item.suite, &completion);
-            (noticed(observed), completion.usage, completion.finish_reason)
+            (observed, sampled) = (observe(&item.suite, &completion), sample(&item.suite, &completion));
+            (noticed(observed.is_some() || sampled.is_some()), completion.usage, completion.finish_reason)
         }
         Ok(completion) => (prepared.judge.judge(&completion), completion.usage, completion.finish_reason),
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
@@ -294,15 +294,16 @@ fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply:
         finish_reason,
         draw: prepared.instance.draw.clone(),
         observed,
+        sampled,
         transcript: Some(transcript),
     }
 }
 
 /// An answer to a prompt for fingerprints is neither right nor wrong.
-fn noticed(observed: Option<f64>) -> Judgement {
-    match observed {
-        Some(_) => Judgement::pass(1.0),
-        None => Judgement::unscored(UnscoredWhy::Ours, "the answer does not show what is looked for"),
+fn noticed(shown: bool) -> Judgement {
+    match shown {
+        true => Judgement::pass(1.0),
+        false => Judgement::unscored(UnscoredWhy::Ours, "the answer does not show what is looked for"),
     }
 }
 
@@ -332,6 +333,7 @@ fn broken_case(run: &Execution, lane: &Lane, item: &Item, reason: String) -> Att
         finish_reason: None,
         draw: None,
         observed: None,
+        sampled: None,
         transcript: None,
     }
 }

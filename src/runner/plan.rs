@@ -67,6 +67,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         gives_evidence: input.gives_evidence,
         capabilities: Default::default(),
         probes,
+        samples: None,
     }
 }
 
@@ -131,6 +132,7 @@ fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
 pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> {
     let mut plan = plan.clone();
     plan.probes.clear();
+    plan.samples = None;
     for part in &mut plan.suites {
         for endpoint in &mut part.endpoints {
             let cases = u64::from(endpoint.cases) * u64::from(parts) / u64::from(whole.max(1));

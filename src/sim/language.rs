@@ -14,6 +14,13 @@ const LOGPROB_MIN: f64 = -4.0;
 /// A drifted endpoint is off by so many times the noise.
 const DRIFT_IN_JITTERS: f64 = 10.0;
 
+/// Words that may stand at a place where words are drawn.
+const CANDIDATES: usize = 6;
+/// Each is so many times as likely as the one before it, at a heat of 1.
+const NEXT_LIKELIHOOD: f64 = 0.5;
+/// Smallest heat.
+const HEAT_MIN: f64 = 0.01;
+
 const VOCABULARY: [&str; 32] = [
     "amber", "bell", "cinder", "dune", "ember", "fern", "gale", "harbour", "ink", "juniper", "kite", "lantern", "moss",
     "needle", "orchard", "pebble", "quill", "river", "salt", "thimble", "umber", "velvet", "willow", "xylem", "yarrow",
@@ -46,10 +53,27 @@ pub(super) fn speak(
         };
         VOCABULARY[Draw::new(seed).below(VOCABULARY.len())]
     };
-    let words: Vec<&str> = (0..count).map(word).collect();
+    let words: Vec<&str> = if prompt.draws {
+        (0..count).map(|at| drawn(language, [model, prompt.hash, at], &mut draw)).collect()
+    } else {
+        (0..count).map(word).collect()
+    };
     answer.say(words.join(" "));
     "length".clone_into(&mut answer.finish);
     let base = LOGPROB_MIN * Draw::new([model, 4, prompt.hash, 0]).unit();
     let shift = if language.drift > 0.0 { off } else { 0.0 };
     answer.logprob = Some((base + shift + (draw.unit() - 0.5) * 2.0 * language.jitter).min(0.0));
+}
+
+/// A word at a place, drawn from the model's distribution there, made hotter or colder.
+fn drawn(language: Language, [model, prompt, at]: [u64; 3], draw: &mut Draw) -> &'static str {
+    let ratio = NEXT_LIKELIHOOD.powf(1.0 / language.heat.max(HEAT_MIN));
+    let weights: [f64; CANDIDATES] = std::array::from_fn(|place| ratio.powi(place as i32));
+    let mut left = draw.unit() * weights.iter().sum::<f64>();
+    let place = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    let place = place.unwrap_or(CANDIDATES - 1) as u64;
+    VOCABULARY[Draw::new([model, 6 + place, prompt, at]).below(VOCABULARY.len())]
 }

@@ -163,6 +163,8 @@ pub struct Prompt {
     pub schema: Option<Value>,
     /// A `seed` is sent.
     pub seeded: bool,
+    /// A temperature above 0 is sent: words are drawn.
+    pub draws: bool,
     /// Assistant messages in the history.
     pub history_turns: u32,
     /// The history holds calls.
@@ -229,6 +231,7 @@ impl Prompt {
             format,
             schema,
             seeded: body.get("seed").is_some_and(Value::is_number),
+            draws: body.get("temperature").and_then(Value::as_f64).is_some_and(|t| t > 0.0),
             history_turns: history.len() as u32,
             history_calls: ids().next().is_some(),
             history_ids_indexed: ids().all(|call| call["id"].as_str().is_some_and(is_indexed_id)),

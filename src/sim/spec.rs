@@ -88,7 +88,8 @@ pub struct EndpointSpec {
     pub truth: Option<Truth>,
 }
 
-/// A model's way of speaking at temperature 0: the same words at every endpoint of the model.
+/// A model's way of speaking: at temperature 0 the same words at every endpoint of the model, above it words drawn from the
+/// same distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Language {
@@ -98,11 +99,14 @@ pub struct Language {
     pub fork: f64,
     /// Noise of log-probabilities from request to request; a drifted endpoint is off by ten times as much, always.
     pub jitter: f64,
+    /// Heat of the words drawn at a temperature above 0, by which this endpoint multiplies it: 1 as the model, more is more
+    /// random, less is less. At least 0.01.
+    pub heat: f64,
 }
 
 impl Default for Language {
     fn default() -> Self {
-        Language { drift: 0.0, fork: 0.02, jitter: 0.03 }
+        Language { drift: 0.0, fork: 0.02, jitter: 0.03, heat: 1.0 }
     }
 }
 

@@ -182,7 +182,7 @@ impl Bench {
                     };
                     let outcome = if missing { Outcome::Missing } else { Outcome::Scored(f64::from(u8::from(passes))) };
                     let case = self.cases[*case].clone();
-                    rows.push(OutcomeRow { suite: self.suite.clone(), case, endpoint: id.clone(), epoch: 0, outcome });
+                    rows.push(OutcomeRow { suite: self.suite.clone(), case, endpoint: id.clone(), epoch: 0, outcome, sampled: None });
                 }
             }
             let record = SweepRecord { plan: &plan, rows: &rows, ended_at_us: 0, sweeps_per_year: None };
@@ -229,6 +229,7 @@ impl Bench {
             reserved_nanousd: 0,
             gives_evidence: true,
             probes: Vec::new(),
+            samples: None,
             capabilities: Default::default(),
         }
     }

@@ -266,6 +266,7 @@ impl Fleet {
                         endpoint: self.ids[endpoint].clone(),
                         epoch: 0,
                         outcome: answer(ask, dice),
+                        sampled: None,
                     });
                 }
             }
@@ -359,6 +360,7 @@ impl Fleet {
             gives_evidence: true,
             capabilities: Default::default(),
             probes: Vec::new(),
+            samples: None,
         };
         (plan, shares)
     }

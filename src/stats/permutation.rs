@@ -63,7 +63,7 @@ fn squared_z(x: &[f64], y: &[f64]) -> f64 {
 }
 
 /// Uniform below `n` (SplitMix64; the bias is below 2^-50 for the sizes used here).
-fn below(state: &mut u64, n: u64) -> u64 {
+pub(super) fn below(state: &mut u64, n: u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

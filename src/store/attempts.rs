@@ -1,6 +1,7 @@
 //! Attempts: appended once, read back as keys and as measured rows.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::error::Result;
 use super::pool::{Arg, Row, Tx};
@@ -12,7 +13,7 @@ use super::{Store, StoredAttempt, statements};
 use crate::domain::probes::is_probe;
 use crate::domain::{
     Attempt, AttemptId, AttemptKey, CaseId, EndpointId, Fault, FaultClass, Judgement, Micros, Outcome, OutcomeRow,
-    SuiteName, SweepId, Transcript, UnscoredWhy, Usage, Verdict,
+    SuiteName, SweepId, SweepPlan, Transcript, UnscoredWhy, Usage, Verdict,
 };
 
 /// What became of appended attempts.
@@ -60,6 +61,8 @@ pub struct MeasuredRow {
     pub cost_nanousd: i64,
     /// What an answer to a prompt for fingerprints shows.
     pub observed: Option<f64>,
+    /// The start of the answer to a prompt of sampled answers.
+    pub sampled: Option<Arc<str>>,
 }
 
 impl MeasuredRow {
@@ -89,6 +92,7 @@ impl MeasuredRow {
             endpoint: self.key.endpoint.clone(),
             epoch: self.key.epoch,
             outcome,
+            sampled: self.sampled.clone(),
         }
     }
 }
@@ -134,6 +138,7 @@ struct RowTexts<'a> {
     explanation: std::borrow::Cow<'a, str>,
     error_type: Option<std::borrow::Cow<'a, str>>,
     finish_reason: Option<std::borrow::Cow<'a, str>>,
+    sampled: Option<std::borrow::Cow<'a, str>>,
 }
 
 impl<'a> RowTexts<'a> {
@@ -143,6 +148,7 @@ impl<'a> RowTexts<'a> {
             explanation: free_text(&attempt.judgement.explanation),
             error_type: attempt.judgement.error_type.as_deref().map(free_text),
             finish_reason: attempt.finish_reason.as_deref().map(free_text),
+            sampled: attempt.sampled.as_deref().map(free_text),
         }
     }
 }
@@ -180,6 +186,7 @@ fn bind<'a>(row: &'a Prepared, texts: &'a RowTexts<'a>, model: &'a str) -> [Arg<
         Arg::Text(texts.finish_reason.as_deref()),
         Arg::Text(row.draw.as_deref()),
         Arg::Real(a.observed),
+        Arg::Text(texts.sampled.as_deref()),
     ]
 }
 
@@ -257,10 +264,26 @@ impl Store {
         let mut reader = MeasureReader::new();
         let each = |row: &Row| reader.read(row);
         let mut rows = self.pool.read(statements::ATTEMPTS_OF_SWEEP, &[Arg::Id(sweep.0)], each).await?;
-        rows.sort_unstable_by(|a, b| {
-            let by = |r: &MeasuredRow| (r.key.suite.clone(), r.key.case.clone(), r.key.endpoint.clone(), r.key.epoch);
-            by(a).cmp(&by(b))
-        });
+        sort(&mut rows);
+        Ok(rows)
+    }
+
+    /// All that the end of a sweep is made from: its attempts, then, where it ends a round of sampled answers, those of
+    /// the round's earlier sweeps that were folded.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) of the database.
+    pub async fn rows_to_fold(&self, plan: &SweepPlan) -> Result<Vec<MeasuredRow>> {
+        let mut rows = self.sweep_rows(plan.id).await?;
+        if let Some(share) = plan.samples.filter(|share| share.closes) {
+            let mut reader = MeasureReader::new();
+            let each = |row: &Row| reader.read(row);
+            let place = |ordinal: u64| Arg::from(i64::try_from(ordinal).unwrap_or(i64::MAX));
+            let args = [plan.model.as_str().into(), place(share.from), place(plan.ordinal)];
+            let mut earlier = self.pool.read(statements::ATTEMPTS_OF_ROUND, &args, each).await?;
+            sort(&mut earlier);
+            rows.append(&mut earlier);
+        }
         Ok(rows)
     }
 
@@ -286,6 +309,15 @@ impl Store {
         let each = |row: &Row| unpack(row.get(0)?, row.get(1)?);
         self.pool.read_one(statements::TRANSCRIPT_GET, &[Arg::Id(attempt.0)], each).await
     }
+}
+
+fn sort(rows: &mut [MeasuredRow]) {
+    rows.sort_unstable_by(|a, b| {
+        let by = |r: &MeasuredRow| {
+            (r.key.suite.clone(), r.key.case.clone(), r.key.endpoint.clone(), r.key.sweep, r.key.epoch)
+        };
+        by(a).cmp(&by(b))
+    });
 }
 
 /// Locks the sweeps of some attempts until the transaction ends; their models, `None` for those not running.
@@ -377,6 +409,7 @@ impl MeasureReader {
             tokens_out: count_option(row, 17)?,
             cost_nanousd: row.get(18)?,
             observed: row.get(19)?,
+            sampled: row.get::<Option<&str>>(20)?.map(Arc::from),
         })
     }
 }
@@ -415,6 +448,7 @@ pub(super) fn stored_attempt(row: &Row) -> Result<StoredAttempt> {
         finish_reason: text(24)?,
         draw: row.get::<Option<&str>>(25)?.map(rows::json).transpose()?,
         observed: row.get(26)?,
+        sampled: text(27)?,
         transcript: None,
     };
     Ok(StoredAttempt { model: parsed(row, 6)?, delivered: row.get(16)?, attempt })

@@ -8,6 +8,7 @@ use super::pool::Arg;
 use super::rows::{count, id_floor};
 use super::{Store, statements};
 use crate::domain::Micros;
+use crate::domain::probes::ROUND_MAX_US;
 
 /// Rows deleted in one transaction: short enough that a writer beside it hardly notices.
 const PRUNE_ROWS: i64 = 2_000;
@@ -104,22 +105,25 @@ impl Store {
                 move_to_horizon(&mut tx).await?;
             }
             tx.commit().await?;
-            pruned.attempts = self.delete_before(statements::PRUNE_ATTEMPTS, before_us).await?;
+            let (floor, of_round) = (id_floor(before_us), id_floor(before_us.saturating_sub(ROUND_MAX_US)));
+            let args = [floor.as_str().into(), PRUNE_ROWS.into(), of_round.as_str().into()];
+            pruned.attempts = self.delete(statements::PRUNE_ATTEMPTS, &args).await?;
         }
         if let Some(before_us) = retention.transcripts_before_us {
-            pruned.transcripts = self.delete_before(statements::PRUNE_TRANSCRIPTS, before_us).await?;
+            let floor = id_floor(before_us);
+            let args = [floor.as_str().into(), PRUNE_ROWS.into()];
+            pruned.transcripts = self.delete(statements::PRUNE_TRANSCRIPTS, &args).await?;
         }
         self.pool.reclaim().await?;
         Ok(pruned)
     }
 
-    async fn delete_before(&self, statement: &'static str, before_us: Micros) -> Result<u64> {
-        let floor = id_floor(before_us);
-        let args: [Arg<'_>; 2] = [floor.as_str().into(), PRUNE_ROWS.into()];
+    /// Deletes at most [`PRUNE_ROWS`] rows, the second of `args`, until none is left.
+    async fn delete(&self, statement: &'static str, args: &[Arg<'_>]) -> Result<u64> {
         let mut deleted = 0;
         loop {
             let mut tx = self.pool.begin().await?;
-            let rows = tx.execute(statement, &args).await?;
+            let rows = tx.execute(statement, args).await?;
             tx.commit().await?;
             deleted += rows;
             if rows < PRUNE_ROWS.unsigned_abs() {

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "capabilities", include_str!("migrations/0003_capabilities.sql")),
     (4, "observed", include_str!("migrations/0004_observed.sql")),
     (5, "onboarding", include_str!("migrations/0005_onboarding.sql")),
+    (6, "sampled", include_str!("migrations/0006_sampled.sql")),
     (7, "rescored", include_str!("migrations/0007_rescored.sql")),
 ];
 

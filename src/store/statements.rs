@@ -9,7 +9,7 @@ macro_rules! attempt_columns {
     () => {
         "id, sweep, endpoint, suite, case_id, epoch, model, verdict, why, score, fault, secondary, error_type, \
          explanation, tries, first_try_ok, delivered, started_at_us, ttft_us, total_us, tokens_in, tokens_out, \
-         tokens_reasoning, cost_nanousd, finish_reason, draw, observed"
+         tokens_reasoning, cost_nanousd, finish_reason, draw, observed, sampled"
     };
 }
 
@@ -17,7 +17,7 @@ macro_rules! attempt_columns {
 macro_rules! measure_columns {
     () => {
         "id, sweep, endpoint, suite, case_id, epoch, verdict, why, score, fault, secondary, first_try_ok, delivered, \
-         started_at_us, ttft_us, total_us, tokens_in, tokens_out, cost_nanousd, observed"
+         started_at_us, ttft_us, total_us, tokens_in, tokens_out, cost_nanousd, observed, sampled"
     };
 }
 
@@ -78,6 +78,7 @@ statements! {
     META_SET = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
     SUITE_GET = "SELECT digest, case_hashes FROM suites WHERE name = $1 AND revision = $2";
+    SUITE_OF_DIGEST = "SELECT case_hashes FROM suites WHERE name = $1 AND digest = $2 ORDER BY seen_at_us LIMIT 1";
     SUITE_SEEN = "UPDATE suites SET seen_at_us = $3 WHERE name = $1 AND revision = $2 AND seen_at_us < $3";
     SUITE_ADD = "INSERT INTO suites (name, revision, digest, seen_at_us, case_hashes) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT DO NOTHING";
@@ -123,6 +124,10 @@ statements! {
     ATTEMPT_GET = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
     ATTEMPT_KEYS = "SELECT endpoint, suite, case_id, epoch FROM attempts WHERE sweep = $1";
     ATTEMPTS_OF_SWEEP = concat!("SELECT ", measure_columns!(), " FROM attempts WHERE sweep = $1");
+    /// Sampled answers of the earlier sweeps of a round.
+    ATTEMPTS_OF_ROUND = concat!("SELECT ", measure_columns!(), " FROM attempts WHERE suite = 'fingerprint-samples' \
+                        AND sweep IN (SELECT s.id FROM sweeps s WHERE s.model = $1 AND s.ordinal >= $2 \
+                        AND s.ordinal < $3 AND s.state = 'done')");
     ATTEMPTS_LIST = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id < $1 \
                     AND (CAST($2 AS TEXT) IS NULL OR model = $2) AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
                     AND (CAST($4 AS TEXT) IS NULL OR suite = $4) AND (CAST($5 AS TEXT) IS NULL OR verdict = $5) \
@@ -136,7 +141,7 @@ statements! {
     /// Without the prompts for fingerprints: they are no part of a scorecard, nor of how fast an endpoint is.
     ATTEMPTS_WINDOW = concat!("SELECT ", measure_columns!(), " FROM attempts \
                       WHERE model = $1 AND started_at_us >= $2 AND started_at_us < $3 \
-                      AND suite NOT IN ('fingerprint-tokens', 'fingerprint-greedy') \
+                      AND suite NOT IN ('fingerprint-tokens', 'fingerprint-greedy', 'fingerprint-samples') \
                       AND (started_at_us > $2 OR id > $4) ORDER BY started_at_us, id LIMIT $5");
     RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
                     explanation, rescored_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
@@ -227,8 +232,9 @@ statements! {
     /// Ids of version 7 sort by time, so retention needs no index of its own.
     PRUNE_TRANSCRIPTS = "DELETE FROM transcripts WHERE attempt IN \
                          (SELECT attempt FROM transcripts WHERE attempt < $1 ORDER BY attempt LIMIT $2)";
+    /// Sampled answers stay as long again as a round may last: every sweep that ends one and is not pruned finds them.
     PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.id < $1 \
-                      AND a.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') ORDER BY a.id LIMIT $2)";
+                      AND (a.suite <> 'fingerprint-samples' OR a.id < $3) AND a.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') ORDER BY a.id LIMIT $2)";
     PRUNE_PLANS = "UPDATE sweeps SET plan = NULL WHERE id < $1 AND state <> 'running' AND plan IS NOT NULL";
 
     ORPHAN_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts t WHERE NOT EXISTS \
@@ -272,12 +278,12 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
 ];
 
 /// Columns of an attempt.
-pub(super) const ATTEMPT_COLUMNS: usize = 27;
+pub(super) const ATTEMPT_COLUMNS: usize = 28;
 /// Columns of a transcript.
 pub(super) const TRANSCRIPT_COLUMNS: usize = 3;
 
 /// Inserts of several rows come in these sizes only, largest first, so that few statements stay prepared.
-/// The largest binds 64 * 27 = 1,728 values; SQLite allows 32,766 and PostgreSQL 65,535.
+/// The largest binds 64 * 28 = 1,792 values; SQLite allows 32,766 and PostgreSQL 65,535.
 const INSERT_ROWS: [usize; 3] = [64, 8, 1];
 
 /// The texts of one insert in the sizes of [`INSERT_ROWS`], with both kinds of placeholders: to SQLite a numbered one
@@ -356,6 +362,6 @@ mod tests {
             assert_eq!(text.matches("), (").count() + 1, size);
         }
         let (text, _) = ATTEMPTS_ADD.for_rows(1, Placeholders::Numbered);
-        assert!(text.contains("$27)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
+        assert!(text.contains("$28)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::Result;
 use super::rows::{json, to_json};
 use super::{Store, statements};
-use crate::domain::{Micros, Suite};
+use crate::domain::{Micros, Suite, SuiteDigest, SuiteName};
 
 /// What registering a suite found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,5 +60,20 @@ impl Store {
             added: ids(&|id, _| !before.contains_key(id)),
             removed: before.keys().filter(|id| !hashes.contains_key(id.as_str())).cloned().collect(),
         })
+    }
+
+    /// The hashes of the cases of a version of a suite, by id; `None` for a version that was never registered. The text of a
+    /// version is not kept.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) of the database.
+    pub async fn case_hashes(
+        &self,
+        suite: &SuiteName,
+        digest: &SuiteDigest,
+    ) -> Result<Option<BTreeMap<String, String>>> {
+        let args = [suite.as_str().into(), digest.as_str().into()];
+        let found = self.pool.read_one(statements::SUITE_OF_DIGEST, &args, |row| row.get::<String>(0)).await?;
+        found.map(|hashes| json(&hashes)).transpose()
     }
 }

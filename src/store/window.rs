@@ -63,6 +63,32 @@ impl AttemptColumns {
         self.id.is_empty()
     }
 
+    /// Keeps the rows that are marked, of as many marks as there are rows.
+    pub fn keep(&mut self, marks: &[bool]) {
+        fn of<T>(column: &mut Vec<T>, marks: &[bool]) {
+            let mut marks = marks.iter();
+            column.retain(|_| marks.next().is_some_and(|mark| *mark));
+        }
+        of(&mut self.id, marks);
+        of(&mut self.sweep, marks);
+        of(&mut self.endpoint, marks);
+        of(&mut self.suite, marks);
+        of(&mut self.case, marks);
+        of(&mut self.epoch, marks);
+        of(&mut self.verdict, marks);
+        of(&mut self.score, marks);
+        of(&mut self.fault, marks);
+        of(&mut self.secondary, marks);
+        of(&mut self.first_try_ok, marks);
+        of(&mut self.delivered, marks);
+        of(&mut self.started_at_us, marks);
+        of(&mut self.ttft_us, marks);
+        of(&mut self.total_us, marks);
+        of(&mut self.tokens_in, marks);
+        of(&mut self.tokens_out, marks);
+        of(&mut self.cost_nanousd, marks);
+    }
+
     /// Adds a row.
     pub fn push(&mut self, row: MeasuredRow) {
         let MeasuredRow {
@@ -81,6 +107,7 @@ impl AttemptColumns {
             tokens_out,
             cost_nanousd,
             observed: _,
+            sampled: _,
         } = row;
         self.id.push(id);
         self.sweep.push(key.sweep);

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::load::parse_suite;
 use crate::diagnostics::Diagnostics;
 use crate::domain::Suite;
-use crate::domain::probes::{GREEDY, TOKENS};
+use crate::domain::probes::{GREEDY, SAMPLE_PROMPTS, SAMPLES, TOKENS};
 
 /// Of these the first token is observed.
 const TOKEN_PROMPTS: usize = 24;
@@ -80,14 +80,17 @@ const PROMPTS: [&str; 60] = [
     "What would the alphabet do without its neighbours?",
 ];
 
-/// The prompts whose first token is observed, and those whose start is.
+/// The prompts whose first token is observed, those whose start is, and those whose answers are sampled.
 ///
 /// # Errors
 /// What is wrong in them; tested to be nothing.
-pub fn probes() -> Result<[Arc<Suite>; 2], Diagnostics> {
+pub fn probes() -> Result<[Arc<Suite>; 3], Diagnostics> {
     let tokens = "temperature = 0\nmax_tokens = 1\nlogprobs = true\n";
     let greedy = "temperature = 0\nmax_tokens = 30\n";
-    Ok([suite(TOKENS, tokens, &PROMPTS[..TOKEN_PROMPTS])?, suite(GREEDY, greedy, &PROMPTS)?])
+    let samples = "temperature = 1\nmax_tokens = 30\n";
+    // Others than those whose first token is observed.
+    let last = &PROMPTS[PROMPTS.len() - SAMPLE_PROMPTS..];
+    Ok([suite(TOKENS, tokens, &PROMPTS[..TOKEN_PROMPTS])?, suite(GREEDY, greedy, &PROMPTS)?, suite(SAMPLES, samples, last)?])
 }
 
 fn suite(name: &str, request: &str, prompts: &[&str]) -> Result<Arc<Suite>, Diagnostics> {
@@ -109,9 +112,9 @@ mod tests {
 
     #[test]
     fn the_prompts_load_and_differ() {
-        let [tokens, greedy] = probes().unwrap();
-        assert_eq!((tokens.cases.len(), greedy.cases.len()), (24, 60));
+        let [tokens, greedy, samples] = probes().unwrap();
+        assert_eq!((tokens.cases.len(), greedy.cases.len(), samples.cases.len()), (24, 60, 24));
         assert_eq!(PROMPTS.iter().collect::<BTreeSet<_>>().len(), PROMPTS.len());
-        assert!(tokens.cases.iter().chain(&greedy.cases).all(|c| !c.is_template()));
+        assert!(tokens.cases.iter().chain(&greedy.cases).chain(&samples.cases).all(|c| !c.is_template()));
     }
 }

@@ -75,3 +75,64 @@ async fn noticed(before: World) {
     let replayed = world.json(&["replay", "--json"]).await;
     assert_eq!(replayed["equal"], json!(true), "{replayed}");
 }
+
+/// Another way to draw words: at temperature 0 it says what the others say, and shows the same log-probabilities.
+fn drawing(heat_of_dogwood: f64) -> Vec<EndpointSpec> {
+    let speaking = |name: &&str| {
+        let heat = if *name == "dogwood" { heat_of_dogwood } else { 1.0 };
+        EndpointSpec { language: Some(Language { heat, ..Language::default() }), ..good(name) }
+    };
+    NAMES.iter().map(speaking).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_distribution_of_answers_is_noticed_on_sqlite() {
+    sampled(World::new(drawing(1.0)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_distribution_of_answers_is_noticed_on_postgres() {
+    sampled(World::on_postgres(drawing(1.0)).await).await;
+}
+
+/// Sweeps of a round of sampled answers.
+const ROUND: usize = 12;
+
+async fn sampled(before: World) {
+    let settings =
+        Settings { policy: format!("{FAST_POLICY}\nfingerprint_samples = \"1ms\""), ..Settings::default() };
+    before.configure(&settings);
+    let said = before.json(&["sweep", "--until-decided", "--json"]).await;
+    assert_eq!(said["decided"], json!(true), "{said}");
+    let count = async |world: &World| {
+        let all = world.attempts().await;
+        let sampled: Vec<_> = all.into_iter().filter(|a| a.attempt.key.suite.as_str() == "fingerprint-samples").collect();
+        assert!(sampled.iter().all(|a| a.attempt.sampled.as_ref().is_some_and(|text| text.chars().count() <= 128)));
+        sampled.len()
+    };
+    let begun = count(&before).await;
+    for _ in 0..ROUND {
+        before.json(&["sweep", "--json"]).await;
+    }
+    assert_eq!(open(&before).await, [], "the same model everywhere");
+    assert_eq!(count(&before).await - begun, 4 * 600, "a whole round");
+    let planned = before.json(&["plan", "--json"]).await;
+    let row = &planned["models"][0]["fingerprints"][0];
+    assert_eq!((&row["prompts"], &row["requests"], &row["sweeps"]), (&json!("fingerprint-samples"), &json!(2400), &json!(12)));
+
+    let world = World::on(before.database.clone(), drawing(2.0)).await;
+    world.configure(&settings);
+    let mut sweeps = 0;
+    while open(&world).await.is_empty() {
+        world.json(&["sweep", "--json"]).await;
+        sweeps += 1;
+        assert!(sweeps <= 2 * ROUND, "not noticed");
+    }
+    assert_eq!(open(&world).await, [("fingerprint_changed".to_owned(), "dogwood".to_owned())]);
+    assert_eq!((standing(&world, "dogwood").await, standing(&world, "alder").await), (json!("Suspect"), json!("Admitted")));
+    let decisions = world.json(&["decisions", "--json"]).await;
+    let reason = decisions["items"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("suspect: fingerprint changed") && reason.contains("its sampled answers differ"), "{reason}");
+    let replayed = world.json(&["replay", "--json"]).await;
+    assert_eq!(replayed["equal"], json!(true), "{replayed}");
+}

@@ -268,3 +268,33 @@ pub async fn hostile_text_is_stored(db: Database) {
     assert!(found.finish_reason.unwrap().len() < 10_000);
     assert_eq!((found.tries, found.draw), (hostile.tries, hostile.draw));
 }
+
+/// The sweep that ends a round finds the answers of the sweeps before it, and of no others.
+pub async fn a_round_of_sampled_answers_is_read_whole(db: Database) {
+    let store = db.store().await;
+    let samples = exactod::domain::SuiteName::new("fingerprint-samples").unwrap();
+    let last = exactod::domain::SweepPlan {
+        samples: Some(exactod::domain::SampleShare { from: 2, closes: true }),
+        ..crate::kit::plan(&model(), 4)
+    };
+    for ordinal in 1..=4 {
+        let sweep = sweep(&store, ordinal).await;
+        let of = |n: u64| {
+            let mut attempt = attempt(sweep, 100 * ordinal + n);
+            attempt.key.suite = samples.clone();
+            attempt.sampled = Some(format!("a\u{0}b {ordinal}"));
+            attempt
+        };
+        let mut all: Vec<_> = (0..3).map(of).collect();
+        all.push(attempt(sweep, 100 * ordinal + 50));
+        store.append_attempts(all).await.unwrap();
+    }
+    // The third is never folded.
+    db.raw("UPDATE sweeps SET state = 'done', finished_at_us = 9 WHERE ordinal IN (1, 2)").await;
+    let rows = store.rows_to_fold(&last).await.unwrap();
+    let texts: Vec<_> = rows.iter().filter_map(|r| r.sampled.as_deref()).collect();
+    assert_eq!(texts, ["a\u{fffd}b 4", "a\u{fffd}b 4", "a\u{fffd}b 4", "a\u{fffd}b 2", "a\u{fffd}b 2", "a\u{fffd}b 2"]);
+    assert_eq!(rows.len(), 7, "and the sweep's own case");
+    let open = exactod::domain::SweepPlan { samples: None, ..last };
+    assert_eq!(store.rows_to_fold(&open).await.unwrap().len(), 4);
+}

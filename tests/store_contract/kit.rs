@@ -129,6 +129,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
         gives_evidence: true,
         capabilities: Default::default(),
         probes: Vec::new(),
+        samples: None,
     }
 }
 
@@ -173,6 +174,7 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         finish_reason: Some("tool_calls".to_owned()),
         draw: None,
         observed: (n % 3 == 1).then_some(-0.1 - f64::from(n as u32)),
+        sampled: (n % 5 == 2).then(|| format!("answer {n}")),
         transcript: Some(Transcript {
             request: Bytes::from(format!(r#"{{"model":"m","messages":[{{"role":"user","content":"question {n}"}}]}}"#)),
             response: Bytes::from(format!(r#"{{"choices":[{{"message":{{"content":"answer {n}"}}}}]}}"#)),

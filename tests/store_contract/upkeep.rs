@@ -149,8 +149,8 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
     let empty = db.empty().await;
     let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
     store.migrate_to(2).await.unwrap();
-    // These tables were the same in version 2, but for a column that is there while they are filled.
-    empty.raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION").await;
+    // These tables were the same in version 2, but for columns that are there while they are filled.
+    empty.raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION; ALTER TABLE attempts ADD COLUMN sampled TEXT").await;
     let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
     store.append_attempts(attempts(done, 0..6)).await.unwrap();
     store.append_attempts(attempts(running, 6..9)).await.unwrap();
@@ -175,7 +175,7 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
         })
         .await;
     let before = (store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap());
-    empty.raw("ALTER TABLE attempts DROP COLUMN observed").await;
+    empty.raw("ALTER TABLE attempts DROP COLUMN observed; ALTER TABLE attempts DROP COLUMN sampled").await;
 
     assert_eq!(store.migrate().await.unwrap().found, SCHEMA_VERSION);
     assert_eq!((store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap()), before);
@@ -250,4 +250,32 @@ pub async fn a_database_of_version_2_is_upgraded(db: Database) {
     let open = store.open_alarms().await.unwrap();
     assert_eq!(open.iter().map(|a| (a.key.capability.clone(), a.text.as_str())).collect::<Vec<_>>(), [(None, "held")]);
     assert_eq!(store.set_alarms(&open, &[], 9).await.unwrap(), Vec::<uuid::Uuid>::new(), "it is open already");
+}
+
+/// A sweep that ends a round and has its plan finds the answers of the whole round, however long ago that began.
+pub async fn pruning_leaves_a_round_of_sampled_answers_whole(db: Database) {
+    let store = db.store().await;
+    let done = sweep(&store, 1).await;
+    let mut all = attempts(done, 0..4);
+    for attempt in &mut all[..2] {
+        attempt.key.suite = exactod::domain::SuiteName::new("fingerprint-samples").unwrap();
+    }
+    store.append_attempts(all).await.unwrap();
+    db.raw("UPDATE sweeps SET state = 'done', finished_at_us = 9").await;
+    let at = |days: i64| Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + days * DAY) };
+    assert_eq!(store.prune(&at(1)).await.unwrap(), Pruned { transcripts: 0, attempts: 2, plans: 1 });
+    assert_eq!(store.done_keys(done).await.unwrap().len(), 2);
+    assert_eq!(store.prune(&at(27)).await.unwrap().attempts, 0);
+    assert_eq!(store.prune(&at(29)).await.unwrap().attempts, 2);
+}
+
+/// The register tells what a version consisted of, by its digest.
+pub async fn a_version_is_found_by_its_digest(db: Database) {
+    let store = db.store().await;
+    let suite = exactod::suites::shipped().unwrap().remove(0);
+    assert_eq!(store.case_hashes(&suite.name, &suite.digest).await.unwrap(), None);
+    store.register_suite(&suite, T0).await.unwrap();
+    let hashes = store.case_hashes(&suite.name, &suite.digest).await.unwrap().unwrap();
+    assert_eq!(hashes.len(), suite.cases.len());
+    assert_eq!(hashes[suite.cases[0].id.as_str()], suite.cases[0].hash);
 }

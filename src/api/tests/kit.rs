@@ -308,6 +308,7 @@ impl Kit {
             gives_evidence: true,
             capabilities: Default::default(),
             probes: Vec::new(),
+            samples: None,
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id
@@ -372,6 +373,7 @@ pub fn attempt(sweep: SweepId, n: u64) -> Attempt {
         finish_reason: Some("stop".to_owned()),
         draw: None,
         observed: None,
+        sampled: None,
         transcript: Some(Transcript {
             request: Bytes::from(
                 json!({"model": "m", "messages": [{"role": "user", "content": "it's $HOME"}]}).to_string(),
@@ -419,6 +421,7 @@ pub fn card(n: usize, rate: f64) -> Scorecard {
             tokens_in: 1,
             tokens_out: 1,
             cost_usd: 0.1,
+            change: None,
         }],
     }
 }

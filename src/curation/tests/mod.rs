@@ -10,6 +10,7 @@ mod lists;
 mod orders;
 mod outlooks;
 mod prints;
+mod samples;
 mod replays;
 mod state_machine;
 mod watch;

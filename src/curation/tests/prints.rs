@@ -37,7 +37,7 @@ struct Voice {
 const SAME: Voice = Voice { off: 0.0, drift: 0.0, shows_tokens: true };
 
 fn row(name: &str, id: &str, prompt: usize, epoch: u32, outcome: Outcome) -> OutcomeRow {
-    OutcomeRow { suite: suite(name), case: case(prompt), endpoint: endpoint(id), epoch, outcome }
+    OutcomeRow { suite: suite(name), case: case(prompt), endpoint: endpoint(id), epoch, outcome, sampled: None }
 }
 
 /// A sweep with fingerprints. Two of a hundred answers leave the model's words anyway.

@@ -187,6 +187,7 @@ impl World {
             gives_evidence: true,
             capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
             probes: Vec::new(),
+            samples: None,
         }
     }
 
@@ -208,6 +209,7 @@ impl World {
                         endpoint: share.id.clone(),
                         epoch: 0,
                         outcome,
+                        sampled: None,
                     });
                 }
             }

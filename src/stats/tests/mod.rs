@@ -1,4 +1,5 @@
 //! Expected values and laws of the formulas.
 
+mod discrepancy;
 mod laws;
 mod vectors;
