@@ -6,6 +6,7 @@ mod effort;
 mod explanations;
 mod guards;
 mod laws;
+mod levels;
 mod lists;
 mod orders;
 mod outlooks;
