@@ -26,6 +26,7 @@ use super::anchors::anchors;
 use super::decision::{AlarmKind, AlarmNote, NewDecision};
 use super::fold::{SweepRecord, fold_sweep, standing_alarms};
 use super::history::{Act, Setting};
+use super::levels;
 use super::operator::operate;
 use super::state::ModelState;
 use super::step::{AFTER_A_SWEEP, ALWAYS, Base, Input};
@@ -98,6 +99,7 @@ fn step_one(
     let Input { at_us, setting, record, sweep } = *input;
     let before = base.state.capabilities.get(capability).cloned().unwrap_or_default();
     let mut state = before.clone();
+    state.take_form(record.form);
     let mut decisions = upstream_changes(&mut state, base.setting.as_ref(), setting, at_us);
     if syncs {
         let (next, more) = synced(&state, setting, (capability, tagged), own, at_us);
@@ -257,9 +259,9 @@ fn draft(
     Some(draft)
 }
 
-/// Whether a common alarm holds the list of any capability.
+/// Whether any capability has something that an acknowledgement ends.
 pub(super) fn any_held(state: &ModelState) -> bool {
-    state.capabilities.values().any(|capability| capability.frozen.is_some())
+    state.capabilities.values().any(|capability| capability.frozen.is_some() || levels::any_fallen(capability))
 }
 
 /// What an order on an endpoint did to the capabilities' lists, for the evidence of its decision; `None` without any.

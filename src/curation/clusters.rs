@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub const CLUSTERS_MAX: usize = 192;
 /// Bits of a whole key.
 pub(super) const KEY_BITS: u8 = 16;
+/// Bits of a key in the compact form: of 200 cases five share one.
+pub(super) const KEY_BITS_COMPACT: u8 = 12;
 /// Fewest bits of a key: those of the 32 clusters that version 1 of the codec kept.
 pub(super) const KEY_BITS_MIN: u8 = 5;
 
@@ -84,6 +86,11 @@ impl Clusters {
     /// The cluster of a case, by its [`key_of`].
     pub(super) fn of_key(&self, key: u16) -> Cluster {
         self.cells.get(&(key >> (KEY_BITS - self.bits))).copied().unwrap_or_default()
+    }
+
+    /// Cuts keys to what the compact form keeps.
+    pub(super) fn settle(&mut self) {
+        self.shorten_to(KEY_BITS_COMPACT);
     }
 
     /// Sums and counts of the clusters.

@@ -1,9 +1,11 @@
-//! A model's state as bytes: compact, versioned, checked, and exact to the last bit of every f64, -inf included.
+//! A model's state as bytes: compact, versioned, checked, and exact.
 //!
 //! Layout: 4 bytes of magic, one of version, the fields in declared order, 8 bytes of checksum (FNV-1a). Counts are
-//! LEB128; evidence is raw little-endian f64; sums, which are mostly small whole numbers, are LEB128 of the reversed bits
-//! (2 bytes instead of 8). About 1 kB per endpoint and suite in the first weeks, 2 kB after a year. Capabilities follow the endpoints, each a name and a
-//! state; a state without any has the same bytes as before there were capabilities.
+//! LEB128; sums, which are mostly small whole numbers, are LEB128 of the reversed bits (2 bytes instead of 8). Capabilities
+//! follow the endpoints, each a name and a state; a state without any has the same bytes as before there were capabilities.
+//!
+//! Which version writes a state is told by its [`Form`]: below 1 kB per endpoint and suite by version 4 (`compact`), with a
+//! year's scores; by versions 2 and 3 in this file, with evidence as raw f64, 1 kB in the first weeks and 2 kB after a year.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +13,26 @@ use crate::domain::{Capability, EndpointId, Override, Standing, SuiteDigest, Sui
 use crate::stats::bets::{K, Logs};
 
 use super::clusters::{Cluster, Clusters};
+use super::form::Form;
 use super::prints::Prints;
 use super::samples::{SampleTest, Sampling};
 use super::state::{EndpointState, Freeze, ModelState, Ranking, SuiteEvidence, UsableEvidence};
 use super::watch::{ContrastEvidence, Found, Sums, Watch};
+
+mod bits;
+mod compact;
+mod sentences;
 
 const MAGIC: &[u8; 4] = b"xcur";
 /// Version 1 kept 32 clusters of cases; they are read as clusters with short keys.
 ///
 /// Version 3 adds the change alarms of the endpoints that have any. A state without any is written as version 2 wrote it,
 /// so that steps from before are made again to the last byte.
-const VERSION: u8 = 3;
+///
+/// Version 4 holds the same and the own history of each suite in fewer bytes.
+const VERSION: u8 = 4;
+/// The last version in which evidence has double precision.
+const VERSION_WIDE: u8 = 3;
 /// The version of a state without change alarms.
 const VERSION_WITHOUT_WATCH: u8 = 2;
 /// Set in the byte of the version when capabilities follow.
@@ -59,19 +70,16 @@ fn checksum(bytes: &[u8]) -> u64 {
 pub fn encode(state: &ModelState) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(256 + state.endpoints.len() * (1 + state.capabilities.len()) * 1024));
     out.0.extend_from_slice(MAGIC);
-    let with_watch = has_watch(state) || state.capabilities.values().any(has_watch);
-    let version = if with_watch { VERSION } else { VERSION_WITHOUT_WATCH };
+    let version = version_of(state);
     let with_samples = state.sampling != Sampling::default();
     let flag = |has: bool, flag: u8| if has { flag } else { 0 };
-    out.0.push(
-        version | flag(!state.capabilities.is_empty(), WITH_CAPABILITIES) | flag(with_samples, WITH_SAMPLES),
-    );
-    out.model(state, with_watch);
+    out.0.push(version | flag(!state.capabilities.is_empty(), WITH_CAPABILITIES) | flag(with_samples, WITH_SAMPLES));
+    out.model_by(version, state);
     if !state.capabilities.is_empty() {
         out.count(state.capabilities.len() as u64);
         for (capability, state) in &state.capabilities {
             out.text(capability.as_str());
-            out.model(state, with_watch);
+            out.model_by(version, state);
         }
     }
     if with_samples {
@@ -80,6 +88,16 @@ pub fn encode(state: &ModelState) -> Vec<u8> {
     let sum = checksum(&out.0);
     out.0.extend_from_slice(&sum.to_le_bytes());
     out.0
+}
+
+fn version_of(state: &ModelState) -> u8 {
+    if state.form >= Form::COMPACT {
+        VERSION
+    } else if has_watch(state) || state.capabilities.values().any(has_watch) {
+        VERSION_WIDE
+    } else {
+        VERSION_WITHOUT_WATCH
+    }
 }
 
 fn has_watch(state: &ModelState) -> bool {
@@ -138,9 +156,13 @@ impl Writer {
         }
     }
 
-    /// All but its capabilities.
+    fn model_by(&mut self, version: u8, state: &ModelState) {
+        if version > VERSION_WIDE { self.compact_model(state) } else { self.model(state, version == VERSION_WIDE) }
+    }
+
+    /// All but its capabilities. Forms before the compact one have no own history.
     fn model(&mut self, state: &ModelState, with_watch: bool) {
-        let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, capabilities: _, sampling: _ } = state;
+        let ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, .. } = state;
         self.count(*sweeps_folded);
         self.option(last_sweep.as_ref(), |out, id| out.0.extend_from_slice(id.0.as_bytes()));
         self.count(suites.len() as u64);
@@ -359,11 +381,11 @@ pub fn decode(bytes: &[u8]) -> Result<ModelState, DecodeError> {
         return Err(DecodeError::Damaged("wrong checksum"));
     }
     let mut reader = Reader(&body[1..], version);
-    let mut state = reader.model()?;
+    let mut state = reader.model_by()?;
     if mark & WITH_CAPABILITIES != 0 {
         state.capabilities = reader.map(|r| {
             let name = id(Capability::new(r.text()?))?;
-            Ok((name, r.model()?))
+            Ok((name, r.model_by()?))
         })?;
     }
     if mark & WITH_SAMPLES != 0 {
@@ -459,6 +481,10 @@ impl<'a> Reader<'a> {
         self.map(|r| Ok((i32::from_le_bytes(r.array()?), r.count()?)))
     }
 
+    fn model_by(&mut self) -> Read<ModelState> {
+        if self.1 > VERSION_WIDE { self.compact_model() } else { self.model() }
+    }
+
     fn model(&mut self) -> Read<ModelState> {
         let sweeps_folded = self.count()?;
         let last_sweep = self.option(|r| Ok(SweepId(uuid::Uuid::from_bytes(r.array()?))))?;
@@ -478,7 +504,15 @@ impl<'a> Reader<'a> {
                 endpoints.get_mut(&name).ok_or(DecodeError::Damaged("an alarm of nobody"))?.watch = watch;
             }
         }
-        Ok(ModelState { sweeps_folded, last_sweep, suites, endpoints, frozen, ..ModelState::default() })
+        Ok(ModelState {
+            sweeps_folded,
+            last_sweep,
+            suites,
+            endpoints,
+            frozen,
+            form: Form::FIRST,
+            ..ModelState::default()
+        })
     }
 
     fn endpoint(&mut self) -> Read<EndpointState> {

@@ -54,11 +54,13 @@ pub enum AlarmKind {
     ContentLinkedErrors,
     /// Its fingerprint is no longer that of the anchors.
     FingerprintChanged,
+    /// All endpoints together answer worse than they did: something that they have in common changed.
+    LevelFell,
 }
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 7] = [
+    pub const ALL: [AlarmKind; 8] = [
         AlarmKind::Common,
         AlarmKind::Provenance,
         AlarmKind::Reference,
@@ -66,6 +68,7 @@ impl AlarmKind {
         AlarmKind::HoldOutGap,
         AlarmKind::ContentLinkedErrors,
         AlarmKind::FingerprintChanged,
+        AlarmKind::LevelFell,
     ];
 
     /// As written in the store, the API and the metrics.
@@ -79,6 +82,7 @@ impl AlarmKind {
             AlarmKind::HoldOutGap => "hold_out_gap",
             AlarmKind::ContentLinkedErrors => "content_linked_errors",
             AlarmKind::FingerprintChanged => "fingerprint_changed",
+            AlarmKind::LevelFell => "level_fell",
         }
     }
 }

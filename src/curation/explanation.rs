@@ -12,6 +12,7 @@ use super::anchors::anchors;
 use super::budgets::participants;
 use super::explain::{Figures, day, e_number, explain_now, has_peer, percent, rounded, trimmed};
 use super::guarantees::{ASSUMPTIONS, Guarantees, guarantees};
+use super::levels;
 use super::outlook::{Further, Goal, Outlook, Scene, outlooks};
 use super::reading::{read, share};
 use super::state::{EndpointState, SuiteEvidence};
@@ -42,7 +43,7 @@ pub struct Explanation {
     pub suites: Vec<SuiteCounts>,
     /// The test whether it answers at all.
     pub usable: UsableCounts,
-    /// What was found about it beside its quality: alarmed, never a verdict.
+    /// What was found about it beside its quality, or about all endpoints together: alarmed, never a verdict.
     pub findings: Vec<Finding>,
     /// The anchors of the next sweep, by what is known now.
     pub anchors: Vec<EndpointId>,
@@ -153,7 +154,7 @@ pub fn explain(scene: &Scene<'_>, id: &EndpointId) -> Option<Explanation> {
             log_e: reading.usable_log_e,
             log_r: reading.usable_log_r,
         },
-        findings: endpoint.watch.findings(),
+        findings: endpoint.watch.findings().into_iter().chain(levels::findings(scene.state)).collect(),
         anchors: anchors(scene.state, scene.policy, scene.order, &asked),
         outlooks: ahead,
         guarantees: scene.sweeps_per_year.map(|per_year| guarantees(scene.policy, per_year)),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{DecisionKind, EndpointId, Micros, OutcomeRow, Policy, Standing, SweepPlan, policy::Undecided};
+use crate::domain::policy::Undecided;
+use crate::domain::{DecisionKind, EndpointId, Micros, OutcomeRow, Policy, Standing, SuiteName, SweepPlan};
 use crate::stats::bets::{Bets, K, Logs, Side, add_scaled, runs};
 use crate::stats::detector::close_batch;
 use crate::stats::num::ln;
@@ -10,7 +11,9 @@ use crate::stats::num::ln;
 use super::budgets::spend_tokens;
 use super::decision::{AlarmKind, AlarmNote, NewDecision};
 use super::explain::{Context, decision_evidence, decision_sentence};
-use super::outcomes::{SuiteTally, Tally, tally};
+use super::form::Form;
+use super::levels;
+use super::outcomes::{SuiteTally, Tallied, Tally, tally};
 use super::prints;
 use super::reading::{Reading, read};
 use super::state::{EndpointState, Freeze, ModelState, SuiteEvidence, UsableEvidence, histogram_key};
@@ -68,6 +71,8 @@ struct Fold<'a> {
     record: &'a SweepRecord<'a>,
     state: ModelState,
     tallies: BTreeMap<EndpointId, Tally>,
+    /// Mean scores of the Admitted by case, by suite.
+    levels: BTreeMap<SuiteName, Vec<f64>>,
     /// Readings of the endpoints from before the sweep.
     before: BTreeMap<EndpointId, Reading>,
     /// Nobody knows yet who is good: the anchors of this sweep were taken on trust.
@@ -90,10 +95,11 @@ impl<'a> Fold<'a> {
         for decision in &mut decisions {
             decision.sweep = Some(record.plan.id);
         }
-        let tallies = tally(&state, policy, record.plan, record.rows);
+        let Tallied { endpoints: tallies, levels } = tally(&state, policy, record.plan, record.rows);
         let before = state.endpoints.iter().map(|(id, e)| (id.clone(), read(&state, policy, e))).collect();
         let cold = state.is_cold();
-        Fold { policy, record, state, tallies, before, cold, decisions, alarms: Vec::new(), changed: Vec::new() }
+        let (alarms, changed) = (Vec::new(), Vec::new());
+        Fold { policy, record, state, tallies, levels, before, cold, decisions, alarms, changed }
     }
 
     /// Adds the sweep's outcomes to the evidence of every configured endpoint. Decides nothing.
@@ -128,6 +134,9 @@ impl<'a> Fold<'a> {
         if as_evidence && !self.record.plan.probes.is_empty() {
             let SweepRecord { plan, rows, ended_at_us, .. } = self.record;
             self.changed = prints::take(&mut self.state, plan, rows, *ended_at_us);
+        }
+        if as_evidence && self.state.form >= Form::COMPACT {
+            levels::take(&mut self.state, self.policy, &self.levels);
         }
     }
 
@@ -205,6 +214,7 @@ impl<'a> Fold<'a> {
         let ranked = self.tallies.values().any(|t| t.answered > 0);
         self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence && ranked);
         self.alarms.extend(standing_alarms(&self.state));
+        self.state.settle();
         Folded { state: self.state, decisions: self.decisions, alarms: self.alarms }
     }
 
@@ -337,7 +347,7 @@ pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
             freeze.reason
         ),
     });
-    common.into_iter().chain(super::watch::alarms(state)).collect()
+    common.into_iter().chain(levels::alarms(state)).chain(super::watch::alarms(state)).collect()
 }
 
 /// Closes the batch of one suite. Without any compared attempt there is no batch: the clock of the detector, which

@@ -15,6 +15,7 @@ use crate::domain::{
 };
 
 use super::capabilities::Tagged;
+use super::form::Form;
 use super::ranking::Figures;
 
 /// Version of the rules: raised whenever equal input may give another state, decision or document than before, so that
@@ -114,6 +115,9 @@ pub struct Record {
     pub act: Act,
     /// Trailing figures that `rank_by` may order by.
     pub figures: BTreeMap<EndpointId, Figures>,
+    /// The form of the state that the step leaves behind; records of earlier versions name none.
+    #[serde(default = "Form::unnamed", skip_serializing_if = "Form::is_unnamed")]
+    pub form: Form,
 }
 
 /// Why a stored text is no part of a history.
@@ -210,8 +214,16 @@ mod tests {
         let record = Record {
             act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.25 + 1e-10), after: Some(3) },
             figures: [(EndpointId::new("a/b").unwrap(), figures)].into(),
+            form: Form::NEWEST,
         };
-        assert_eq!(Record::from_stored(&record.to_stored().unwrap()), Ok(record));
+        assert_eq!(Record::from_stored(&record.to_stored().unwrap()), Ok(record.clone()));
+        // That of an earlier version has no form, and one of a later version is refused.
+        let old = Record { form: Form::FIRST, ..record };
+        let text = old.to_stored().unwrap();
+        assert!(!text.contains("form"), "{text}");
+        assert_eq!(Record::from_stored(&text), Ok(old));
+        let later = text.replace("\"figures\"", "\"form\":99,\"figures\"");
+        assert!(Record::from_stored(&later).unwrap_err().to_string().contains("use the newer program"), "{later}");
         assert!(Record::from_stored("{}").is_err());
     }
 }

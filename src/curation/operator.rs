@@ -7,10 +7,11 @@
 
 use serde_json::json;
 
-use crate::domain::{DecisionKind, EndpointId, Micros, Order, Override, Verb};
+use crate::domain::{DecisionKind, EndpointId, Micros, Order, Override, SuiteName, Verb};
 
 use super::decision::NewDecision;
-use super::state::{EndpointState, ModelState};
+use super::levels;
+use super::state::{EndpointState, Freeze, ModelState};
 use super::sync::outside_sweep;
 
 /// Why an order changes nothing.
@@ -19,8 +20,8 @@ pub enum Refused {
     /// The model has no such endpoint.
     #[error("{0} is not an endpoint of the model")]
     UnknownEndpoint(EndpointId),
-    /// There is no common alarm to acknowledge.
-    #[error("no common alarm holds the list: there is nothing to acknowledge")]
+    /// There is no alarm to acknowledge.
+    #[error("no common alarm holds the list, and no fall of all endpoints is alarmed: there is nothing to acknowledge")]
     NothingHeld,
     /// It is so already.
     #[error("{0}: nothing to change")]
@@ -94,19 +95,33 @@ fn reset(endpoint: &mut EndpointState, now_us: Micros) -> String {
     format!("reset: its evidence is forgotten, {from} becomes {to} and is measured afresh")
 }
 
-/// Ends the hold of a common alarm: the evidence is kept and rules again from the next sweep on. `None` when nothing is
-/// held.
+/// Ends the hold of a common alarm: the evidence is kept and rules again from the next sweep on; and the alarms of levels
+/// that fell: the new levels are learned as the usual ones. `None` when there is neither.
 fn acknowledge(state: &mut ModelState, order: &Order, now_us: Micros) -> Option<Vec<NewDecision>> {
-    let freeze = state.frozen.take()?;
-    let reason =
-        sentence(order, "common alarm acknowledged: the evidence is kept and rules again from the next sweep on");
+    let (held, fallen) = (state.frozen.take(), levels::acknowledge(state));
+    let mut what = Vec::new();
+    if held.is_some() {
+        what.push("common alarm acknowledged: the evidence is kept and rules again from the next sweep on".to_owned());
+    }
+    if !fallen.is_empty() {
+        let suites: Vec<&str> = fallen.iter().map(SuiteName::as_str).collect();
+        let suites = suites.join(", ");
+        what.push(format!("fall of all endpoints on {suites} acknowledged: the usual level is learned anew"));
+    }
+    if what.is_empty() {
+        return None;
+    }
+    let reason = sentence(order, &what.join("; "));
     let one = |(id, endpoint): (&EndpointId, &EndpointState)| {
         let standings = (endpoint.standing, endpoint.standing);
         let mut decision = outside_sweep(id, DecisionKind::Operator, standings, reason.clone(), now_us);
-        decision.evidence = json!({
-            "verb": order.verb, "by": order.by, "note": order.note,
-            "held": {"since_us": freeze.since_us, "reason": freeze.reason},
-        });
+        decision.evidence = json!({"verb": order.verb, "by": order.by, "note": order.note});
+        if let Some(Freeze { since_us, reason }) = &held {
+            decision.evidence["held"] = json!({"since_us": since_us, "reason": reason});
+        }
+        if !fallen.is_empty() {
+            decision.evidence["fallen"] = json!(fallen);
+        }
         decision
     };
     Some(state.endpoints.iter().filter(|(_, e)| e.configured).map(one).collect())

@@ -2,12 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{CaseId, EndpointId, Outcome, OutcomeRow, Policy, SuiteName, SuitePlan, SweepPlan};
+use crate::domain::{CaseId, EndpointId, Outcome, OutcomeRow, Policy, Standing, SuiteName, SuitePlan, SweepPlan};
 
 use super::anchors::comparison;
 use super::clusters::{Clusters, key_of};
 use super::state::{ModelState, SuiteEvidence};
 use super::watch::{Contrast, Dealt, Seen};
+
+/// What one sweep says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tallied {
+    /// About each endpoint.
+    pub endpoints: BTreeMap<EndpointId, Tally>,
+    /// About all together, by suite: the mean score of the Admitted by case, of the cases that all of them were asked.
+    pub levels: BTreeMap<SuiteName, Vec<f64>>,
+}
 
 /// What one sweep says about one endpoint.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -232,6 +241,18 @@ impl<'a> Table<'a> {
         sums.iter().map(Sums::means).collect()
     }
 
+    /// Mean scores by case over endpoints and repeats, of the cases that all of these endpoints are asked. A case that
+    /// nobody answered is left out.
+    fn level(&self, endpoints: &[usize]) -> Vec<f64> {
+        let Some(slots) = endpoints.iter().map(|endpoint| self.cells(*endpoint).len()).min() else { return Vec::new() };
+        let cases = self.means(endpoints, slots);
+        let mean = |repeats: &[(Option<f64>, Option<f64>)]| {
+            let answered: Vec<f64> = repeats.iter().filter_map(|(_, score)| *score).collect();
+            (!answered.is_empty()).then(|| answered.iter().sum::<f64>() / answered.len() as f64)
+        };
+        cases.chunks(self.epochs.max(1)).filter_map(mean).collect()
+    }
+
     /// The first repeat of an endpoint's cases: their places, what came of them, and the anchors' means.
     fn first_repeats<'t>(
         &'t self,
@@ -335,13 +356,12 @@ fn harder_half(cases: &[CaseId], keys: &[u16], anchors: &[&SuiteEvidence]) -> Ve
 
 /// Tallies every planned endpoint. `state` is the one from before the sweep.
 #[must_use]
-pub fn tally(
-    state: &ModelState,
-    policy: &Policy,
-    plan: &SweepPlan,
-    rows: &[OutcomeRow],
-) -> BTreeMap<EndpointId, Tally> {
-    let mut tallies: BTreeMap<EndpointId, Tally> = BTreeMap::new();
+pub fn tally(state: &ModelState, policy: &Policy, plan: &SweepPlan, rows: &[OutcomeRow]) -> Tallied {
+    let mut out = Tallied::default();
+    let Tallied { endpoints: tallies, levels } = &mut out;
+    let is_admitted = |id: &EndpointId| {
+        state.endpoints.get(id).is_some_and(|e| e.is_in_service() && e.standing == Standing::Admitted)
+    };
     for suite in &plan.suites {
         let anchors: Vec<&SuiteEvidence> =
             plan.anchors.iter().filter_map(|id| state.endpoints.get(id)?.suites.get(&suite.suite)).collect();
@@ -364,6 +384,8 @@ pub fn tally(
             });
             table.tally(index, &taken[known].1, out);
         }
+        let admitted: Vec<usize> = (0..asked.len()).filter(|index| is_admitted(&asked[*index])).collect();
+        levels.insert(suite.suite.clone(), table.level(&admitted));
     }
-    tallies
+    out
 }

@@ -144,12 +144,8 @@ fn compared(plan: &SweepPlan, answers: &Answers<'_>, a: &EndpointId, b: &Endpoin
     if enough < ANSWERS_MIN {
         return None;
     }
-    let seed = sha256_parts(&[
-        b"exactod-samples-v1",
-        plan.seed.as_bytes(),
-        a.as_str().as_bytes(),
-        b.as_str().as_bytes(),
-    ]);
+    let seed =
+        sha256_parts(&[b"exactod-samples-v1", plan.seed.as_bytes(), a.as_str().as_bytes(), b.as_str().as_bytes()]);
     permuted_mmd2(&sides, SAMPLE_LENGTH, SAMPLES_SHUFFLES, u64::from_le_bytes(*seed.first_chunk::<8>()?))
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::clusters::Clusters;
+use super::form::Form;
+use super::levels::Level;
 use super::samples::Sampling;
 use super::watch::Watch;
 use crate::domain::policy::Pool;
@@ -43,6 +45,10 @@ pub struct ModelState {
     pub capabilities: BTreeMap<Capability, ModelState>,
     /// Rounds of sampled answers.
     pub sampling: Sampling,
+    /// What it holds, and how exactly.
+    pub form: Form,
+    /// Own history, by suite.
+    pub levels: BTreeMap<SuiteName, Level>,
 }
 
 /// A held list.
@@ -324,6 +330,22 @@ impl EndpointState {
         to
     }
 
+    /// Rounds its evidence as the form wants it: down, so that no guarantee is touched.
+    fn settle(&mut self, form: Form) {
+        if form < Form::COMPACT {
+            return;
+        }
+        for evidence in self.suites.values_mut() {
+            let SuiteEvidence { acc_ex, acc_ad, r_ex, r_ad, ranking, clusters, .. } = evidence;
+            [acc_ex, acc_ad, r_ex, r_ad].into_iter().for_each(settle);
+            (ranking.sum, ranking.count) = (single(ranking.sum), single(ranking.count));
+            clusters.settle();
+        }
+        settle(&mut self.usable.acc);
+        settle(&mut self.usable.r);
+        self.watch.logs().for_each(settle);
+    }
+
     /// Cases asked since the reset in the suite that has fewest: the effort that the cap counts.
     #[must_use]
     pub fn effort<'a>(&self, suites: impl Iterator<Item = &'a SuiteName>) -> u64 {
@@ -338,6 +360,21 @@ impl EndpointState {
 }
 
 impl ModelState {
+    /// Takes on the form that a step is made by. A state never goes back to an earlier one.
+    pub(super) fn take_form(&mut self, form: Form) {
+        if form < self.form && !self.endpoints.is_empty() {
+            return;
+        }
+        self.form = form;
+        self.settle();
+    }
+
+    /// Rounds all evidence as its form wants it: what is kept is what is written.
+    pub(super) fn settle(&mut self) {
+        let form = self.form;
+        self.endpoints.values_mut().for_each(|endpoint| endpoint.settle(form));
+    }
+
     /// Ranking estimate of an endpoint: the mean over the model's suites by weight; the prior's mean without scores.
     #[must_use]
     pub fn ranking(&self, policy: &Policy, endpoint: &EndpointId) -> f64 {
@@ -384,6 +421,18 @@ impl ModelState {
     pub fn count(&self, standing: Standing) -> usize {
         self.endpoints.values().filter(|e| e.configured && e.standing == standing).count()
     }
+}
+
+/// The largest number of single precision that is not above `x`. Evidence that is rounded down promises no more than it
+/// did: a supermartingale stays one.
+#[must_use]
+pub fn single(x: f64) -> f64 {
+    let near = x as f32;
+    f64::from(if f64::from(near) > x { near.next_down() } else { near })
+}
+
+fn settle(logs: &mut Logs) {
+    logs.iter_mut().for_each(|log| *log = single(*log));
 }
 
 /// Histogram key of a difference.

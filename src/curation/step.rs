@@ -101,6 +101,7 @@ pub(super) const ALWAYS: &[AlarmKind] = &[
     AlarmKind::HoldOutGap,
     AlarmKind::ContentLinkedErrors,
     AlarmKind::FingerprintChanged,
+    AlarmKind::LevelFell,
 ];
 pub(super) const AFTER_A_SWEEP: &[AlarmKind] = &AlarmKind::ALL;
 
@@ -118,6 +119,7 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     let mut alarms = Vec::new();
     let mut governs = ALWAYS;
     let mut state = base.state.clone();
+    state.take_form(record.form);
     // Whatever happened: the next step compares with this one's setting.
     decisions.extend(upstream_changes(&mut state, base.setting.as_ref(), setting, at_us));
     match &record.act {
@@ -130,7 +132,7 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
                     state = next;
                     decisions.extend(more);
                 }
-                // One acknowledgement ends all holds, also where only a capability's list is held.
+                // One acknowledgement ends all holds, also where only a capability's list has one.
                 Err(Refused::NothingHeld) if capabilities::any_held(&state) => {}
                 Err(refused) => return Err(refused),
             }

@@ -109,6 +109,7 @@ pub fn sync_suites(
     let mut next = state.clone();
     let decisions = adopt_suites(&mut next, suites, now_us);
     next.suites.retain(|name, _| suites.contains_key(name));
+    next.levels.retain(|name, _| suites.contains_key(name));
     for endpoint in next.endpoints.values_mut() {
         endpoint.suites.retain(|name, _| suites.contains_key(name));
         endpoint.watch.hold_out.retain(|name, _| suites.contains_key(name));
@@ -144,6 +145,7 @@ fn version_change(
         changes.iter().map(|(name, old, new)| format!("{name} {} -> {}", short(old), short(new))).collect();
     let what = what.join(", ");
     state.frozen = None;
+    changes.iter().for_each(|(name, _, _)| drop(state.levels.remove(name)));
     let mut decisions = Vec::new();
     for (id, endpoint) in &mut state.endpoints {
         let from = endpoint.standing;

@@ -281,6 +281,12 @@ impl Watch {
         self.linked.take(LINKED, &linked);
     }
 
+    /// The detectors.
+    pub(super) fn logs(&mut self) -> impl Iterator<Item = &mut Logs> {
+        let hold_out = self.hold_out.values_mut().map(|evidence| &mut evidence.r);
+        hold_out.chain([&mut self.linked.r, &mut self.prints.greedy])
+    }
+
     /// What stands, in words.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {

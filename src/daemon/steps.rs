@@ -10,7 +10,7 @@ use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::{SweepError, Sweeper};
 use crate::clock::rfc3339;
 use crate::curation::{
-    self, Act, AlarmNote, Base, Draft, Figures, HistoryError, ModelState, RULES, Record, Setting, Stepped, Tagged,
+    self, Act, AlarmNote, Base, Draft, Figures, Form, HistoryError, ModelState, RULES, Record, Setting, Stepped, Tagged,
 };
 use crate::domain::{Allowlist, Capability, CaseId, Decision, EndpointId, Micros, ModelId, Suite};
 use crate::metrics::StandingLabels;
@@ -123,7 +123,7 @@ pub(super) async fn record(
     now_us: Micros,
 ) -> Result<Record, SweepError> {
     if !model.config.policy.rank_by.needs_speeds() {
-        return Ok(Record { act, figures: BTreeMap::new() });
+        return Ok(Record { act, figures: BTreeMap::new(), form: Form::NEWEST });
     }
     let measured = sweeper.speeds.of(&sweeper.store, &model.config.id, now_us).await?;
     let figures = model.config.endpoints.iter().filter_map(|e| {
@@ -135,7 +135,7 @@ pub(super) async fn record(
         Some((e.id.clone(), figures))
     });
     let figures: BTreeMap<EndpointId, Figures> = figures.collect();
-    Ok(Record { act, figures })
+    Ok(Record { act, figures, form: Form::NEWEST })
 }
 
 /// What a step leaves in the store.

@@ -23,14 +23,14 @@ use super::{Run, SimulateError};
 pub const POLICIES: [&str; 1] = ["exactod"];
 
 /// Cases of the suite; every fifth is repeated.
-const CASES: usize = 190;
+pub(super) const CASES: usize = 190;
 const REPEATED_EVERY: usize = 5;
 /// Endpoints; the last one is watched.
-const ENDPOINTS: usize = 4;
+pub(super) const ENDPOINTS: usize = 4;
 /// Cases of a sweep, sweeps a day, days.
-const PER_SWEEP: usize = 25;
-const SWEEPS_A_DAY: usize = 4;
-const DAYS: usize = 180;
+pub(super) const PER_SWEEP: usize = 25;
+pub(super) const SWEEPS_A_DAY: usize = 4;
+pub(super) const DAYS: usize = 180;
 /// Mean pass rate of an endpoint without fault.
 const BASE: f64 = 0.97;
 
@@ -129,18 +129,18 @@ pub fn run(run: &Run<'_>, policy: &str) -> Result<PolicyReport, SimulateError> {
 }
 
 /// Everything that is the same in all repetitions.
-struct Bench {
-    policy: Policy,
-    state: ModelState,
-    model: ModelId,
-    suite: SuiteName,
-    digest: SuiteDigest,
-    ids: Vec<EndpointId>,
-    cases: Vec<CaseId>,
+pub(super) struct Bench {
+    pub(super) policy: Policy,
+    pub(super) state: ModelState,
+    pub(super) model: ModelId,
+    pub(super) suite: SuiteName,
+    pub(super) digest: SuiteDigest,
+    pub(super) ids: Vec<EndpointId>,
+    pub(super) cases: Vec<CaseId>,
 }
 
 impl Bench {
-    fn new(policy: &Policy) -> Result<Bench, SimulateError> {
+    pub(super) fn new(policy: &Policy) -> Result<Bench, SimulateError> {
         let ids: Vec<EndpointId> =
             (0..ENDPOINTS).map(|i| EndpointId::new(&format!("endpoint-{i}"))).collect::<Result<_, _>>()?;
         let (suite, digest) = (SuiteName::new("suite")?, SuiteDigest::new("00")?);
@@ -182,7 +182,14 @@ impl Bench {
                     };
                     let outcome = if missing { Outcome::Missing } else { Outcome::Scored(f64::from(u8::from(passes))) };
                     let case = self.cases[*case].clone();
-                    rows.push(OutcomeRow { suite: self.suite.clone(), case, endpoint: id.clone(), epoch: 0, outcome, sampled: None });
+                    rows.push(OutcomeRow {
+                        suite: self.suite.clone(),
+                        case,
+                        endpoint: id.clone(),
+                        epoch: 0,
+                        outcome,
+                        sampled: None,
+                    });
                 }
             }
             let record = SweepRecord { plan: &plan, rows: &rows, ended_at_us: 0, sweeps_per_year: None };
@@ -202,7 +209,7 @@ impl Bench {
         (None, others.iter().filter(|alarmed| **alarmed).count() as u64)
     }
 
-    fn plan(&self, ordinal: u64, order: &[usize]) -> SweepPlan {
+    pub(super) fn plan(&self, ordinal: u64, order: &[usize]) -> SweepPlan {
         let asked = &order[..PER_SWEEP];
         let stable = StableCases {
             places: (0..).zip(asked).filter(|(_, case)| is_repeated(**case)).map(|(place, _)| place).collect(),

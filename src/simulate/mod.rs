@@ -10,13 +10,14 @@
 //! | [`fleet`] | sweeps through [`crate::curation`] |
 //! | [`classify`], [`rules`], [`mod@bound`] | scenarios A, B, C; comparison rules; the information lower bound |
 //! | [`margin`], [`drift`], [`flap`], [`peers`] | error at the margin, delay, transitions, statements about a list |
-//! | [`alarms`] | change alarms: false ones, and how soon true ones come |
+//! | [`alarms`], [`common`] | change alarms and falls of all at once: false ones, and how soon true ones come |
 //! | [`story`], [`summary`], [`tale`], [`windows`] | stories, what is counted in them, the named ones, rules that watch them |
 //! | [`mod@file`] | stories of users, from TOML |
 
 pub mod alarms;
 pub mod bound;
 pub mod classify;
+pub mod common;
 pub mod dice;
 pub mod drift;
 pub mod file;
@@ -84,6 +85,8 @@ pub enum Scenario {
     Live,
     /// Change alarms.
     Alarms,
+    /// Falls of all endpoints at once.
+    Common,
     /// Stories.
     Tale(Tale),
 }
@@ -177,6 +180,7 @@ impl Scenario {
             Scenario::List,
             Scenario::Live,
             Scenario::Alarms,
+            Scenario::Common,
             told("version", "a year with a new version of the suite in its middle", 50, false, tale::version()),
         ]
     }
@@ -202,6 +206,7 @@ impl Scenario {
             Scenario::List => "e-bh",
             Scenario::Live => "live",
             Scenario::Alarms => "alarms",
+            Scenario::Common => "common",
             Scenario::Tale(tale) => &tale.name,
         }
     }
@@ -219,6 +224,7 @@ impl Scenario {
             }
             Scenario::List => "share of false ones among the endpoints that a list calls worse than the margin",
             Scenario::Live => "live traffic instead of cases (the figures above: random routing within strata)",
+            Scenario::Common => "a year in whose middle all endpoints fall at once, or something else happens",
             Scenario::Alarms => "half a year of change alarms, on endpoints that give cause and that give none",
             Scenario::Tale(tale) => &tale.about,
         }
@@ -236,6 +242,7 @@ impl Scenario {
             Scenario::List => &peers::LIST_POLICIES,
             Scenario::Live => &peers::LIVE_POLICIES,
             Scenario::Alarms => &alarms::POLICIES,
+            Scenario::Common => &common::POLICIES,
             Scenario::Tale(tale) if tale.compares => &tale::POLICIES,
             Scenario::Tale(_) => &tale::OWN_POLICIES,
         }
@@ -252,6 +259,7 @@ impl Scenario {
             Scenario::Peers => 1000,
             Scenario::List | Scenario::Live => 400,
             Scenario::Alarms => 200,
+            Scenario::Common => 50,
             Scenario::Tale(tale) => tale.reps,
         }
     }
@@ -271,6 +279,7 @@ impl Scenario {
             Scenario::Classify(_) | Scenario::List => 1,
             Scenario::Live => 3,
             Scenario::Alarms => alarms::parts(),
+            Scenario::Common => common::parts(),
             Scenario::Peers => 9,
             Scenario::Margin => 6,
             Scenario::Drift => 4,
@@ -289,6 +298,7 @@ impl Scenario {
             Scenario::List => peers::list(run, policy),
             Scenario::Live => peers::live(run, policy),
             Scenario::Alarms => alarms::run(run, policy),
+            Scenario::Common => common::run(run, policy),
             Scenario::Tale(tale) => tale::run(&tale.variants, run, policy),
         }
     }

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::lists::configured;
 use super::world::*;
 use crate::curation::{
-    Act, Base, Figures, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode, render, step,
+    Act, Base, Figures, Form, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode, render,
+    step,
 };
+use crate::domain::canonical::sha256_hex;
 use crate::domain::{
     Allowlist, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Order, Outcome, OutcomeRow, Policy,
     Standing, SweepPlan, Verb,
@@ -42,6 +44,8 @@ pub struct Chronicle {
     pub upstream: BTreeMap<EndpointId, String>,
     /// The cases that carry a capability's tag, by suite; the capability of each name of a policy.
     pub tags: BTreeMap<Capability, Tagged>,
+    /// By which form the program of the time makes its steps.
+    pub form: Form,
     steps: Vec<Stored>,
 }
 
@@ -56,6 +60,7 @@ impl Chronicle {
             clock_us: START_US,
             upstream: BTreeMap::new(),
             tags: BTreeMap::new(),
+            form: Form::NEWEST,
             steps: Vec::new(),
         }
     }
@@ -83,7 +88,7 @@ impl Chronicle {
         let setting = self.setting();
         let speed = Figures { latency_us: Some(self.clock_us as f64 / 7e9), tokens_per_second: None };
         let figures = self.world.endpoints.iter().map(|id| (id.clone(), speed)).collect();
-        let record = Record { act, figures };
+        let record = Record { act, figures, form: self.form };
         let of = sweep.as_ref().map(|(plan, rows)| (plan, rows.as_slice()));
         let input = Input { at_us: self.clock_us, setting: &setting, record: &record, sweep: of };
         let made = step(&self.base, &input)?;
@@ -453,4 +458,72 @@ fn a_closed_sweep_is_told_to_those_who_took_part() {
     assert_eq!((kinds(&made), made.decisions[0].sweep), (vec![("a", DecisionKind::Irregular)], Some(sweep)));
     insta::assert_snapshot!(made.decisions[0].reason, @"irregular: sweep 3 was closed without evidence (older than its deadline); its attempts remain");
     assert_eq!(made.state.endpoints[&endpoint("a")].standing, Standing::Unknown);
+}
+
+/// Two weeks of a model with falls, lost answers, a capability, orders and another suite; all that was stored of it, as
+/// one digest.
+fn told(c: &mut Chronicle) -> String {
+    c.tags = tags(3);
+    c.configure();
+    for n in 0..60usize {
+        c.sweep(|ask, dice| match (ask.endpoint, dice.unit()) {
+            (_, u) if u < 0.01 => Outcome::Missing,
+            ("b", u) if n > 20 => scored(u > 0.4),
+            ("c", u) if n > 35 => Outcome::Scored((u * 4.0).round() / 4.0),
+            (_, u) => scored(u > 0.03),
+        });
+        match n {
+            10 => drop(c.order(Verb::Pin, Some("d"))),
+            30 => c.tags = tags(2),
+            40 => drop(c.order(Verb::Reset, Some("b"))),
+            50 => drop(c.world.suites.insert(suite("two"), (digest("other"), 12))),
+            55 => drop(c.order(Verb::Ack, None)),
+            _ => {}
+        }
+    }
+    let mut text = String::new();
+    for stored in &c.steps {
+        let Stored { at_us: _, setting, record, plan, rows: _, decisions, documents, state } = stored;
+        let state = sha256_hex(state);
+        text.push_str(&format!("{setting}{record}{plan:?}{decisions:?}{documents:?}{state}"));
+    }
+    sha256_hex(text.as_bytes())
+}
+
+#[test]
+fn steps_of_earlier_versions_are_made_again_to_the_last_byte() {
+    let mut c = Chronicle::new(&IDS);
+    c.form = Form::FIRST;
+    c.policy = easy();
+    // By the program from before there were other forms of states.
+    assert_eq!(told(&mut c), "7e34d6284ce780a6acffd679738716bf4751fb8918582658702c9fe34d7aaa82");
+    c.check_replay();
+    assert!(c.base.state.levels.is_empty() && c.steps.iter().all(|step| !step.record.contains("form")));
+}
+
+#[test]
+fn a_state_of_an_earlier_version_goes_on_in_the_newest_form() {
+    let mut c = Chronicle::new(&IDS);
+    c.form = Form::FIRST;
+    c.policy = easy();
+    told(&mut c);
+    let before = encode(&c.base.state).len();
+    c.form = Form::NEWEST;
+    let standings = |c: &Chronicle| c.base.state.endpoints.values().map(|e| e.standing).collect::<Vec<_>>();
+    let stood = standings(&c);
+    let made = c.configure();
+    assert!(made.is_news && made.decisions.is_empty(), "{:?}", made.decisions);
+    assert_eq!(standings(&c), stood);
+    let (own, capability) = (&c.base.state, c.base.state.capabilities.values().next().unwrap());
+    assert_eq!((own.form, capability.form), (Form::NEWEST, Form::NEWEST));
+    assert!(encode(own).len() < before * 2 / 3, "{before} {}", encode(own).len());
+    assert!(!c.configure().is_news);
+    told(&mut c);
+    assert!(!c.base.state.levels.is_empty());
+    // An older record among newer ones takes nothing back.
+    c.form = Form::FIRST;
+    c.sweep(|_, _| PASS);
+    assert_eq!(c.base.state.form, Form::NEWEST);
+    c.check_replay();
+    c.check_own_list();
 }

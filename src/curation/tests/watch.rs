@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::curation::watch::{Contrast, QUIET_SWEEPS, Watch};
-use crate::curation::{AlarmKind, Folded, decode, encode};
+use crate::curation::{AlarmKind, Folded, Form, decode, encode};
 use crate::domain::{Outcome, Standing};
 
 fn admitted(seed: u64) -> World {
@@ -149,6 +149,7 @@ fn alarms_move_nothing() {
 #[test]
 fn a_state_without_alarms_is_written_as_before_and_one_with_them_survives() {
     let mut world = admitted(5);
+    world.state.form = Form::FIRST;
     world.tells_repeated = false;
     world.sweep(hides(0.5, 0.1));
     assert_eq!(encode(&world.state)[4], 2, "steps of earlier versions are made again to the last byte");
