@@ -36,7 +36,7 @@ impl StandingsView for Views {
             let Some((state, ahead)) = (match capability {
                 None => Some((state, ahead)),
                 Some(capability) => {
-                    ahead.of_capability(&runtime, configured, &capability).map(|a| (a.state.clone(), a))
+                    ahead.of_capability(&capability).map(|a| (a.state.clone(), a))
                 }
             }) else {
                 return Ok(Vec::new());

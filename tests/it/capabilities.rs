@@ -171,3 +171,37 @@ async fn a_tag_that_no_case_carries_is_told_with_the_nearest_one() {
         assert!(ran.stderr.contains(part), "{ran:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_how_long_and_how_much_each_capability_takes() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    world.configure(&asking_for("[\"streaming\"]"));
+    let planned = async || world.json(&["plan", "--json"]).await["models"][0].clone();
+    let before = planned().await;
+    let streaming = &before["capabilities"][0];
+    assert_eq!(streaming["capability"], json!("streaming"));
+    assert_eq!(streaming["undecided"]["endpoints"], json!(["alder", "birch", "cedar"]), "{before}");
+    let (own, of_streaming) = (&before["undecided"], &streaming["undecided"]);
+    for part in ["sweeps", "requests"] {
+        assert!(of_streaming[part].as_u64() > own[part].as_u64(), "a fifth of the cases: {part} {before}");
+    }
+    assert!(of_streaming["worst_usd"].as_f64() > own["worst_usd"].as_f64(), "{before}");
+
+    // Decided on the model's own list, and not about streams.
+    world.json(&["sweep", "--until-decided", "--json"]).await;
+    let plan = planned().await;
+    assert_eq!(plan["undecided"], Value::Null, "{plan}");
+    let told = plan["capabilities"][0]["undecided"]["sweeps"].as_u64().expect("undecided, and within sight") as usize;
+    assert!(plan["capabilities"][0]["onboarding"]["requests"].as_u64().unwrap() > 0, "{plan}");
+    let text = world.run(&["plan"]).await.stdout;
+    assert!(text.contains("list of     streaming (") && text.contains("undecided alder, birch, cedar: "), "{text}");
+
+    let mut swept = 0;
+    while planned().await["capabilities"][0]["undecided"] != Value::Null {
+        world.json(&["sweep", "--json"]).await;
+        swept += 1;
+        assert!(swept <= 3 * told + 5, "{told} sweeps were told");
+    }
+    assert!(3 * swept + 5 >= told, "{swept} were enough, {told} were told");
+    assert!(world.run(&["plan"]).await.stdout.contains(": all decided"));
+}

@@ -128,6 +128,11 @@ async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_mon
         let pace = &plan["models"][0]["undecided"]["at_pace"];
         assert_eq!(pace["limited_by"], json!(key), "{pace}");
         assert!(pace["hours"].as_f64().is_none_or(|shrunk| shrunk > hours), "{pace}");
+        // Of a day's money the part of its three or four ticks is no onboarding sweep's.
+        let held = pace["held_for_ticks_usd"].as_f64();
+        assert_eq!(held.is_some_and(|usd| usd > 2.0 * expected), key == "usd_per_day", "{pace}");
+        let said = world.run(&["plan"]).await.stdout;
+        assert_eq!(said.contains("a day is left to the ticks"), key == "usd_per_day", "{said}");
     }
     world.configure(&Settings { budget: "usd_per_day = 1000.0".to_owned(), ..every_six_hours() });
     let ran = world.run(&["plan"]).await;
