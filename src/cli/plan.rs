@@ -174,10 +174,15 @@ fn pace_text(until: Option<&UntilDecided>) -> String {
         Limit::UsdPerDay => ", limited by usd_per_day",
     };
     let left = match pace.held_for_ticks_usd {
-        Some(held) if pace.limited_by == Limit::UsdPerDay => format!(", of which {} a day is left to the ticks", usd(held)),
+        Some(held) if pace.limited_by == Limit::UsdPerDay => {
+            format!(", of which {} a day is left to the ticks", usd(held))
+        }
         _ => String::new(),
     };
-    format!("\n              at the onboarding pace ({pause} between sweeps): {how}{by}{left}; {}", load_text(&pace.load))
+    format!(
+        "\n              at the onboarding pace ({pause} between sweeps): {how}{by}{left}; {}",
+        load_text(&pace.load)
+    )
 }
 
 /// Three significant digits at least, no needless zeros.

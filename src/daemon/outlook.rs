@@ -36,7 +36,8 @@ impl Ahead {
         let lists = setting.capabilities.keys();
         let lists = lists.filter_map(|c| Some((c.clone(), curation::capability_state(&state, &setting, c, now_us)?)));
         state.capabilities = lists.collect();
-        let tags = setting.capabilities.iter().map(|(capability, tagged)| (capability.clone(), counts(tagged))).collect();
+        let tags =
+            setting.capabilities.iter().map(|(capability, tagged)| (capability.clone(), counts(tagged))).collect();
         let size = |name: &SuiteName| runtime.drawers.get(name).map(|d| d.suite().cases.len());
         let sizes = setting.suites.keys().filter_map(|n| Some((n.clone(), u32::try_from(size(n)?).ok()?))).collect();
         let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, now_us)).filter(|n| *n > 0.0);

@@ -20,10 +20,11 @@ use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::SweepError;
 use super::ticks_ahead;
 use crate::config::Budget;
-use crate::curation::{ModelState, Scene};
 use crate::curation::forecast::{self, Cases, FAILING_TYPICAL, Reached, Tags};
+use crate::curation::{ModelState, Scene};
 use crate::domain::{
-    Allowlist, BudgetedEndpoint, Capability, EndpointId, Micros, ModelId, Price, Standing, SuiteName, SweepId, SweepKind,
+    Allowlist, BudgetedEndpoint, Capability, EndpointId, Micros, ModelId, Price, Standing, SuiteName, SweepId,
+    SweepKind,
 };
 use crate::runner::{PlanInput, SuiteBudget, WorstCase, build_plan};
 use crate::store::{Store, StoreError};
@@ -476,7 +477,11 @@ fn undecided(
     let cases = course.cases_of(course.sweeps_of(&course.own));
     let hours_back_to_back = course.own.decided_after.map(|_| hours(rhythm.model, &cases, costs.trails));
     let at_pace = pace::at_pace(rhythm, scene, costs);
-    Some(UntilDecided { hours_back_to_back, at_pace, ..until(scene, endpoints, &course.own, load(&cases, costs.units)) })
+    Some(UntilDecided {
+        hours_back_to_back,
+        at_pace,
+        ..until(scene, endpoints, &course.own, load(&cases, costs.units))
+    })
 }
 
 /// An endpoint more, among others that are all decided.

@@ -229,6 +229,7 @@ impl Bench {
             reserved_nanousd: 0,
             gives_evidence: true,
             probes: Vec::new(),
+            upstreams: Default::default(),
             capabilities: Default::default(),
         }
     }

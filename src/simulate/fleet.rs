@@ -359,6 +359,7 @@ impl Fleet {
             gives_evidence: true,
             capabilities: Default::default(),
             probes: Vec::new(),
+            upstreams: Default::default(),
         };
         (plan, shares)
     }

@@ -129,6 +129,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
         gives_evidence: true,
         capabilities: Default::default(),
         probes: Vec::new(),
+        upstreams: Default::default(),
     }
 }
 

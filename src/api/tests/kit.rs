@@ -308,6 +308,7 @@ impl Kit {
             gives_evidence: true,
             capabilities: Default::default(),
             probes: Vec::new(),
+            upstreams: Default::default(),
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id

@@ -187,6 +187,7 @@ impl World {
             gives_evidence: true,
             capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
             probes: Vec::new(),
+            upstreams: Default::default(),
         }
     }
 
