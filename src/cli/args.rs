@@ -229,6 +229,15 @@ pub struct DecisionsArgs {
     /// Only this model.
     #[arg(long)]
     pub model: Option<String>,
+    /// Only this endpoint.
+    #[arg(long)]
+    pub endpoint: Option<String>,
+    /// Only those about the list of this capability; without it those about every list.
+    #[arg(long, value_name = "TAG")]
+    pub capability: Option<String>,
+    /// Only this kind: entered, left, designated, transition, held, version_change, operator or irregular.
+    #[arg(long)]
+    pub kind: Option<String>,
     /// How many.
     #[arg(long, default_value_t = 50)]
     pub limit: u32,

@@ -8,7 +8,10 @@ use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::config::durations;
 use crate::curation::days_text;
-use crate::daemon::{self, Limit, Load, ModelPlan, Plan, UntilDecided};
+use crate::daemon::{self, CapabilityPlan, Limit, Load, ModelPlan, Plan, UntilDecided};
+
+const ALONE: &str = "is there a peer to compare with?";
+const RARE: &str = "few cases carry the tag, or there is no peer to compare with";
 
 /// Runs it.
 pub async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, CliError> {
@@ -71,13 +74,14 @@ fn model_text(plan: &ModelPlan) -> String {
     let _ = write!(out, "\n{table}\n  next sweep  {}", load_text(&plan.next_sweep));
     if let Some(undecided) = &plan.undecided {
         let ids: Vec<&str> = undecided.endpoints.iter().map(|id| id.as_str()).collect();
-        let _ = write!(out, "\n  undecided   {}: {}", ids.join(", "), until_text(undecided));
+        let _ = write!(out, "\n  undecided   {}: {}", ids.join(", "), until_text(undecided, ALONE));
         out.push_str(&pace_text(plan.undecided.as_ref()));
     }
     if let Some(onboarding) = &plan.onboarding {
-        let _ = write!(out, "\n  onboarding  a new endpoint: {}", until_text(onboarding));
+        let _ = write!(out, "\n  onboarding  a new endpoint: {}", until_text(onboarding, ALONE));
         out.push_str(&pace_text(plan.onboarding.as_ref()));
     }
+    plan.capabilities.iter().for_each(|of| out.push_str(&capability_text(of)));
     if let Some(month) = &plan.month {
         let _ = write!(out, "\n  a month     once all are decided: {}", load_text(month));
     }
@@ -126,11 +130,12 @@ fn load_text(load: &Load) -> String {
     out
 }
 
-fn until_text(until: &UntilDecided) -> String {
+/// `otherwise`: what to think of when the end cannot be seen.
+fn until_text(until: &UntilDecided, otherwise: &str) -> String {
     let Some(sweeps) = until.sweeps else {
         return match until.sweeps_at_most {
             Some(n) => format!("not decided within sight; Provisional after at most {n} sweeps (policy.cases.cap)"),
-            None => "not decided within sight: is there a peer to compare with?".to_owned(),
+            None => format!("not decided within sight: {otherwise}"),
         };
     };
     let mut out = format!("decided after about {sweeps} sweeps");
@@ -141,6 +146,24 @@ fn until_text(until: &UntilDecided) -> String {
         let _ = write!(out, ", {} back to back", days_text(hours / 24.0));
     }
     let _ = write!(out, "; {}", load_text(&until.load));
+    out
+}
+
+/// A capability's list, on lines of its own.
+fn capability_text(plan: &CapabilityPlan) -> String {
+    let name = plan.capability.as_str();
+    let tagged: Vec<String> = plan.tagged.iter().map(|(suite, n)| format!("{n} cases of {suite}")).collect();
+    let mut out = format!("\n  list of     {name} ({})", tagged.join(", "));
+    match &plan.undecided {
+        None => out.push_str(": all decided"),
+        Some(undecided) => {
+            let ids: Vec<&str> = undecided.endpoints.iter().map(|id| id.as_str()).collect();
+            let _ = write!(out, "\n              undecided {}: {}", ids.join(", "), until_text(undecided, RARE));
+        }
+    }
+    if let Some(onboarding) = &plan.onboarding {
+        let _ = write!(out, "\n              a new endpoint: {}", until_text(onboarding, RARE));
+    }
     out
 }
 
@@ -161,7 +184,16 @@ fn pace_text(until: Option<&UntilDecided>) -> String {
         Limit::UsdPerSweep => ", limited by usd_per_sweep",
         Limit::UsdPerDay => ", limited by usd_per_day",
     };
-    format!("\n              at the onboarding pace ({pause} between sweeps): {how}{by}; {}", load_text(&pace.load))
+    let left = match pace.held_for_ticks_usd {
+        Some(held) if pace.limited_by == Limit::UsdPerDay => {
+            format!(", of which {} a day is left to the ticks", usd(held))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "\n              at the onboarding pace ({pause} between sweeps): {how}{by}{left}; {}",
+        load_text(&pace.load)
+    )
 }
 
 /// Three significant digits at least, no needless zeros.

@@ -7,8 +7,9 @@ use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::api::views;
 use crate::clock::rfc3339;
-use crate::domain::{Allowlist, Attempt, EndpointId, Fault, SweepId, Try};
-use crate::store::{AttemptFilter, Store};
+use crate::diagnostics::nearest;
+use crate::domain::{Allowlist, Attempt, Capability, DecisionKind, EndpointId, Fault, ModelId, SweepId, Try};
+use crate::store::{AttemptFilter, DecisionFilter, Store};
 
 /// `allowlist`: the stored bytes with `--json`, a table without.
 pub async fn allowlist(cli: &Cli, args: &AllowlistArgs) -> Result<Exit, CliError> {
@@ -58,8 +59,9 @@ pub async fn decisions(cli: &Cli, args: &DecisionsArgs) -> Result<Exit, CliError
         Some(name) => Some(setup::model(&config, Some(name))?.id.clone()),
         None => None,
     };
+    let filter = decision_filter(args, model)?;
     let store = setup::store(&config).await?;
-    let page = store.decisions(model.as_ref(), None, args.limit as usize, None).await.map_err(CliError::failed)?;
+    let page = store.decisions_like(&filter, args.limit as usize, None).await.map_err(CliError::failed)?;
     store.close().await;
     if cli.json {
         output::json(&json!({"items": page.items, "next": page.next}))?;
@@ -77,6 +79,26 @@ pub async fn decisions(cli: &Cli, args: &DecisionsArgs) -> Result<Exit, CliError
         ))?;
     }
     Ok(Exit::Yes)
+}
+
+fn decision_filter(args: &DecisionsArgs, model: Option<ModelId>) -> Result<DecisionFilter, CliError> {
+    let kind = match args.kind.as_deref() {
+        None => None,
+        Some(name) => Some(DecisionKind::by_name(name).ok_or_else(|| {
+            let known = DecisionKind::ALL.map(DecisionKind::name);
+            let near = nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            CliError::Usage(format!("--kind {name:?} is not known (known: {}){near}", known.join(", ")))
+        })?),
+    };
+    let endpoint = args
+        .endpoint
+        .as_ref()
+        .map(|text| EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}"))));
+    let capability = args
+        .capability
+        .as_ref()
+        .map(|text| Capability::new(text).map_err(|e| CliError::Usage(format!("--capability {text:?}: {e}"))));
+    Ok(DecisionFilter { model, endpoint: endpoint.transpose()?, capability: capability.transpose()?, kind })
 }
 
 /// `attempts`.

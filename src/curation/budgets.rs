@@ -176,6 +176,9 @@ fn on_duty<'a>(
 }
 
 /// Whether an endpoint waits for its first decision, below the cap: sweeps without pause are for the sake of those.
+///
+/// On the model's own list alone, as onboarding and `--until-decided` do: the list of a rare tag takes some ten times the
+/// cases, and is left to the schedule. Who is open in a capability only is asked for it all the same, and spared nothing.
 fn waits(endpoint: &EndpointState, reading: &Reading, policy: &Policy) -> bool {
     is_undecided(endpoint.standing) && endpoint.override_.is_none() && reading.effort < u64::from(policy.cases.cap)
 }

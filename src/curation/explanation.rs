@@ -11,7 +11,7 @@ use crate::stats::Bounds;
 use super::anchors::anchors;
 use super::budgets::participants;
 use super::explain::{Figures, day, e_number, explain_now, has_peer, percent, rounded, trimmed};
-use super::guarantees::{ASSUMPTIONS, Guarantees, guarantees};
+use super::guarantees::{ASSUMPTIONS, BUNCHED_EXCLUSIONS_PER_YEAR, Guarantees, guarantees};
 use super::levels;
 use super::outlook::{Further, Goal, Outlook, Scene, outlooks};
 use super::reading::{read, share};
@@ -312,14 +312,20 @@ fn guarantee(scene: &Scene<'_>, standing: Standing) -> String {
         Standing::Unknown | Standing::Provisional => format!(
             "the first decision admits an endpoint worse than the anchors by the admission margin with a chance of at \
              most {alpha}, and excludes one within the margin of the best with at most {alpha} by quality and {alpha} by \
-             answering too rarely"
+             answering too rarely, if failures do not come bunched inside a sweep"
         ),
-        Standing::Admitted | Standing::Suspect => yearly(
-            scene.sweeps_per_year.map(|n| 2.0 * n / policy.exclude_after_sweeps),
-            policy.exclude_after_sweeps / 2.0,
-            "false exclusions",
-            " by quality and by answering too rarely together",
-        ),
+        Standing::Admitted | Standing::Suspect => {
+            let bound = yearly(
+                scene.sweeps_per_year.map(|n| 2.0 * n / policy.exclude_after_sweeps),
+                policy.exclude_after_sweeps / 2.0,
+                "false exclusions",
+                " by quality and by answering too rarely together",
+            );
+            format!(
+                "{bound}, and its failures do not come bunched inside a sweep (an outage of minutes; up to \
+                 {BUNCHED_EXCLUSIONS_PER_YEAR} a year were simulated then)"
+            )
+        }
         Standing::Excluded => yearly(
             scene.sweeps_per_year.map(|n| n / policy.readmit_after_sweeps),
             policy.readmit_after_sweeps,

@@ -1,42 +1,80 @@
 //! The coming sweeps of a model, if all its endpoints are as good as each other: who is asked how much, and when the
-//! undecided ones have a standing. For planning; nothing here is evidence.
+//! undecided ones have a standing, on the model's own list and on those of its capabilities. For planning; nothing here is
+//! evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::domain::{BudgetedEndpoint, EndpointId, Override, Standing, SuiteName};
+use crate::domain::{BudgetedEndpoint, Capability, EndpointId, Override, Standing, SuiteName};
 
 use super::anchors::anchors;
 use super::budgets::{budgets, participants};
-use super::outlook::{Further, SWEEPS_AHEAD_MAX, Scene, drift, take};
+use super::capabilities::capability_anchors;
+use super::outlook::{Further, ROUNDING, SWEEPS_AHEAD_MAX, Scene, drift, take};
 use super::reading::read;
 use super::state::{EndpointState, ModelState, SuiteEvidence};
 use super::transitions::due;
 
 /// Endpoints fail this share of cases when nothing else is known of the model.
 pub const FAILING_TYPICAL: f64 = 0.02;
-/// Admitted endpoints from which a model's first sweep gives evidence for admission as well (cold start).
-const ADMITTED_WHEN_WARM: usize = 3;
 
 /// Cases by suite and endpoint.
 pub type Cases = BTreeMap<SuiteName, BTreeMap<EndpointId, u64>>;
 
-/// A run of coming sweeps.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Course {
+/// How many cases of each suite carry the tag of a capability.
+pub type Tags = BTreeMap<Capability, BTreeMap<SuiteName, u32>>;
+
+/// When the endpoints of a list have a standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reached {
     /// Sweeps until every endpoint is decided; `None`: not within [`SWEEPS_AHEAD_MAX`].
     pub decided_after: Option<u64>,
     /// Sweeps until none is Unknown any more: the cap of cases ends that also where the tests cannot decide.
     pub none_unknown_after: Option<u64>,
-    /// Sweeps in the course.
-    pub sweeps: u64,
-    /// Cases asked in all of them.
-    pub cases: Cases,
-    /// Cases asked in each.
+}
+
+impl Reached {
+    /// Takes note of where a list stands after so many sweeps; what was reached stays.
+    fn note(&mut self, state: &ModelState, sweeps: u64) {
+        let open: BTreeSet<Standing> = in_question(state).map(|e| e.standing).collect();
+        if !open.contains(&Standing::Unknown) {
+            self.none_unknown_after.get_or_insert(sweeps);
+        }
+        if open.iter().all(|s| s.is_decided()) {
+            self.decided_after.get_or_insert(sweeps);
+        }
+    }
+}
+
+/// A run of coming sweeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// The model's own list.
+    pub own: Reached,
+    /// The lists of the capabilities whose tags were given.
+    pub capabilities: BTreeMap<Capability, Reached>,
+    /// Cases asked in each sweep.
     pub each: Vec<Cases>,
     /// The state after it.
     pub state: ModelState,
+}
+
+impl Course {
+    /// Sweeps until a list has reached what it can: until all are decided, or all of the course.
+    #[must_use]
+    pub fn sweeps_of(&self, reached: &Reached) -> u64 {
+        reached.decided_after.unwrap_or(self.each.len() as u64)
+    }
+
+    /// Cases asked in the first sweeps.
+    #[must_use]
+    pub fn cases_of(&self, sweeps: u64) -> Cases {
+        let mut sum = Cases::new();
+        let n = usize::try_from(sweeps).unwrap_or(usize::MAX);
+        self.each.iter().take(n).for_each(|cases| add(&mut sum, cases));
+        sum
+    }
 }
 
 /// Who is asked in a sweep.
@@ -44,6 +82,8 @@ pub struct Course {
 pub struct Asked {
     /// Its anchors.
     pub anchors: Vec<EndpointId>,
+    /// Those of the capabilities.
+    pub capabilities: BTreeMap<Capability, Vec<EndpointId>>,
     /// Cases by suite and endpoint.
     pub cases: Cases,
 }
@@ -70,31 +110,37 @@ pub fn asked(scene: &Scene<'_>, n: u64) -> Asked {
     let chosen = anchors(scene.state, scene.policy, scene.order, &part);
     let shares = budgets(scene.state, scene.policy, &chosen, scene.sizes, occasion);
     let of = |shares: Vec<BudgetedEndpoint>| shares.into_iter().map(|s| (s.id, u64::from(s.cases))).collect();
-    Asked { anchors: chosen, cases: shares.into_iter().map(|(suite, shares)| (suite, of(shares))).collect() }
+    Asked {
+        anchors: chosen,
+        capabilities: capability_anchors(scene.state, scene.policy, scene.order, &part),
+        cases: shares.into_iter().map(|(suite, shares)| (suite, of(shares))).collect(),
+    }
 }
 
-/// Runs the coming sweeps until every endpoint is decided: as good as the anchors each, failing so many cases by itself.
+/// Runs the coming sweeps until every endpoint is decided, on the model's own list and on those of the capabilities whose
+/// tags are given: as good as the anchors each, failing so many cases by itself.
+///
+/// A capability gets its share of a suite's cases; where that is less than one, what is left over is carried on.
 #[must_use]
-pub fn course(scene: &Scene<'_>, failing: f64) -> Course {
+pub fn course(scene: &Scene<'_>, tags: &Tags, failing: f64) -> Course {
     let mut out = Course {
-        decided_after: None,
-        none_unknown_after: None,
-        sweeps: 0,
-        cases: Cases::new(),
+        own: Reached::default(),
+        capabilities: tags.keys().map(|capability| (capability.clone(), Reached::default())).collect(),
         each: Vec::new(),
         state: prepared(scene),
     };
-    let warm = scene.state.sweeps_folded > 0 || scene.state.count(Standing::Admitted) >= ADMITTED_WHEN_WARM;
+    let mut carried = Carried::new();
     for n in 0..=SWEEPS_AHEAD_MAX {
-        let open: BTreeSet<Standing> = in_question(&out.state).map(|e| e.standing).collect();
-        if !open.contains(&Standing::Unknown) {
-            out.none_unknown_after = out.none_unknown_after.or(Some(n));
+        out.own.note(&out.state, n);
+        for (capability, reached) in &mut out.capabilities {
+            match out.state.capabilities.get(capability) {
+                Some(state) => reached.note(state, n),
+                // There is no such list: nothing to wait for.
+                None => reached.note(&ModelState::default(), n),
+            }
         }
-        if open.iter().all(|s| s.is_decided()) {
-            out.decided_after = Some(n);
-            break;
-        }
-        if n == SWEEPS_AHEAD_MAX {
+        let mut all = std::iter::once(&out.own).chain(out.capabilities.values());
+        if n == SWEEPS_AHEAD_MAX || all.all(|reached| reached.decided_after.is_some()) {
             break;
         }
         let now = Scene { state: &out.state, ..*scene };
@@ -102,12 +148,41 @@ pub fn course(scene: &Scene<'_>, failing: f64) -> Course {
         if total(&sweep.cases) == 0 {
             break;
         }
-        let cold = !warm && n == 0;
-        let state = advance(&now, &sweep, failing, cold);
+        let mut state = out.state.clone();
+        fold(&mut state, scene, &sweep.anchors, &sweep.cases, failing);
+        for (capability, tagged) in tags {
+            let counted = counted(scene, (capability, tagged), &sweep.cases, &mut carried);
+            let anchors = sweep.capabilities.get(capability).map_or(&[][..], Vec::as_slice);
+            if let Some(state) = state.capabilities.get_mut(capability) {
+                fold(state, scene, anchors, &counted, failing);
+            }
+        }
         out.state = state;
-        out.sweeps = n + 1;
-        add(&mut out.cases, &sweep.cases);
         out.each.push(sweep.cases);
+    }
+    out
+}
+
+/// Parts of a case that are left over.
+type Carried = BTreeMap<(Capability, SuiteName, EndpointId), f64>;
+
+/// Of the cases of a sweep those that carry a capability's tag, on average of all permutations.
+fn counted(
+    scene: &Scene<'_>,
+    (capability, tagged): (&Capability, &BTreeMap<SuiteName, u32>),
+    cases: &Cases,
+    carried: &mut Carried,
+) -> Cases {
+    let mut out = Cases::new();
+    for (suite, of) in tagged {
+        let size = scene.sizes.get(suite).copied().unwrap_or(0).max(1);
+        for (id, n) in cases.get(suite).into_iter().flatten() {
+            let due = carried.entry((capability.clone(), suite.clone(), id.clone())).or_insert(0.0);
+            *due += *n as f64 * f64::from(*of) / f64::from(size);
+            let whole = (*due + ROUNDING).floor();
+            *due -= whole;
+            out.entry(suite.clone()).or_default().insert(id.clone(), whole as u64);
+        }
     }
     out
 }
@@ -126,33 +201,42 @@ pub fn add(into: &mut Cases, cases: &Cases) {
 #[must_use]
 pub fn with_newcomer(state: &ModelState, id: &EndpointId, now_us: i64) -> ModelState {
     let mut state = state.clone();
-    state.endpoints.insert(id.clone(), EndpointState::new(now_us));
+    for list in std::iter::once(&mut state.endpoints).chain(state.capabilities.values_mut().map(|c| &mut c.endpoints)) {
+        list.insert(id.clone(), EndpointState::new(now_us));
+    }
     state
 }
 
-/// A state in which everybody who can be decided is: what goes on for ever after.
+/// A state in which everybody who can be decided is, on every list: what goes on for ever after.
 #[must_use]
 pub fn settled(scene: &Scene<'_>) -> ModelState {
     let mut state = prepared(scene);
-    // Nor do lists of capabilities ask for more then.
-    state.capabilities.clear();
-    for endpoint in state.endpoints.values_mut() {
-        if !endpoint.standing.is_decided() || endpoint.standing == Standing::Suspect {
-            endpoint.standing = Standing::Admitted;
-            endpoint.reset(scene.now_us);
-        }
-    }
+    settle(&mut state, scene.now_us);
+    state.capabilities.values_mut().for_each(|capability| settle(capability, scene.now_us));
     state
 }
 
-/// Every configured endpoint has evidence on every suite to go on from.
-fn prepared(scene: &Scene<'_>) -> ModelState {
-    let mut state = scene.state.clone();
-    for endpoint in state.endpoints.values_mut().filter(|e| e.configured) {
-        for suite in scene.state.suites.keys() {
-            endpoint.suites.entry(suite.clone()).or_insert_with(|| SuiteEvidence::new(suite, scene.policy));
+fn settle(state: &mut ModelState, now_us: i64) {
+    for endpoint in state.endpoints.values_mut() {
+        if !endpoint.standing.is_decided() || endpoint.standing == Standing::Suspect {
+            endpoint.standing = Standing::Admitted;
+            endpoint.reset(now_us);
         }
     }
+}
+
+/// Every configured endpoint has evidence on every suite to go on from, on every list.
+fn prepared(scene: &Scene<'_>) -> ModelState {
+    let mut state = scene.state.clone();
+    let fill = |state: &mut ModelState| {
+        for endpoint in state.endpoints.values_mut().filter(|e| e.configured) {
+            for suite in state.suites.keys() {
+                endpoint.suites.entry(suite.clone()).or_insert_with(|| SuiteEvidence::new(suite, scene.policy));
+            }
+        }
+    };
+    fill(&mut state);
+    state.capabilities.values_mut().for_each(fill);
     state
 }
 
@@ -161,16 +245,17 @@ fn in_question(state: &ModelState) -> impl Iterator<Item = &EndpointState> {
     state.endpoints.values().filter(|e| e.configured && e.override_ != Some(Override::Banned))
 }
 
-fn advance(scene: &Scene<'_>, sweep: &Asked, failing: f64, cold: bool) -> ModelState {
-    let mut state = scene.state.clone();
-    for (suite, endpoints) in &sweep.cases {
-        for (id, cases) in endpoints {
-            let peers = sweep.anchors.iter().filter(|a| *a != id).count();
+/// Ends a sweep on one list. The first one of a cold start is no evidence for admission.
+fn fold(state: &mut ModelState, scene: &Scene<'_>, anchors: &[EndpointId], cases: &Cases, failing: f64) {
+    let cold = state.is_cold();
+    for (suite, endpoints) in cases {
+        for (id, cases) in endpoints.iter().filter(|(_, cases)| **cases > 0) {
+            let peers = anchors.iter().filter(|a| *a != id).count();
             // Alone there is nothing to compare with.
-            let Some(anchors) = u32::try_from(peers).ok().filter(|n| *n > 0) else { continue };
+            let Some(peers) = u32::try_from(peers).ok().filter(|n| *n > 0) else { continue };
             let endpoint = state.endpoints.get_mut(id);
             let Some(evidence) = endpoint.and_then(|e| e.suites.get_mut(suite)) else { continue };
-            if let Some(mut drift) = drift(evidence, Further::Typical { failing, anchors }) {
+            if let Some(mut drift) = drift(evidence, Further::Typical { failing, anchors: peers }) {
                 if cold {
                     drift.forget_favour();
                 }
@@ -183,7 +268,7 @@ fn advance(scene: &Scene<'_>, sweep: &Asked, failing: f64, cold: bool) -> ModelS
         .endpoints
         .iter()
         .filter(|(_, e)| e.configured)
-        .filter_map(|(id, e)| Some((id.clone(), due(e.standing, &read(&state, scene.policy, e), scene.policy, !cold)?)))
+        .filter_map(|(id, e)| Some((id.clone(), due(e.standing, &read(state, scene.policy, e), scene.policy, !cold)?)))
         .collect();
     for (id, step) in moves {
         if let Some(endpoint) = state.endpoints.get_mut(&id) {
@@ -193,5 +278,4 @@ fn advance(scene: &Scene<'_>, sweep: &Asked, failing: f64, cold: bool) -> ModelS
             }
         }
     }
-    state
 }

@@ -90,6 +90,9 @@ pub enum Act {
         /// The same of the capabilities' lists.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         capabilities: BTreeMap<Capability, Revision>,
+        /// It has gone on since: its steps from some number on are others than those that were known.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        overtaken: bool,
     },
 }
 

@@ -106,12 +106,27 @@ pub(super) fn closed(
 
 /// The store knows less than it has said: it was restored from a backup. What was lost with it stays lost; revisions go
 /// on above those that consumers have seen.
-pub(super) fn restored(base: &Base, seq: u64, revision: Revision, at_us: Micros) -> Vec<NewDecision> {
+pub(super) fn restored(
+    base: &Base,
+    (seq, revision): (u64, Revision),
+    overtaken: bool,
+    at_us: Micros,
+) -> Vec<NewDecision> {
     let found = base.list.as_ref().map_or(0, |l| l.version);
+    let went = match overtaken {
+        true => format!(
+            "it has gone on to step {} (revision {found}) since, and its step {seq} is another than the one that had been \
+             reached; what came of that one",
+            base.seq
+        ),
+        false => format!(
+            "it ends at step {} (revision {found}), step {seq} (revision {revision}) had been reached; what happened \
+             between",
+            base.seq
+        ),
+    };
     let reason = format!(
-        "irregular: the store was restored from a backup: it ends at step {} (revision {found}), step {seq} (revision \
-         {revision}) had been reached; what happened between is unknown, revisions go on at {}",
-        base.seq,
+        "irregular: the store was restored from a backup: {went} is unknown, revisions go on at {}",
         revision.max(found) + 1
     );
     let evidence = json!({

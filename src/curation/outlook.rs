@@ -23,7 +23,7 @@ pub const SWEEPS_AHEAD_MAX: u64 = 400;
 /// Compared cases from which the gap seen so far is worth going on from.
 const COMPARED_MIN: u64 = 50;
 /// Far more than sums of [`SWEEPS_AHEAD_MAX`] shares of cases are wrong by, and far less than one share.
-const ROUNDING: f64 = 1e-6;
+pub(super) const ROUNDING: f64 = 1e-6;
 const DAY_US: f64 = 86_400e6;
 const DAYS_PER_YEAR: f64 = 365.25;
 

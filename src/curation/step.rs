@@ -140,8 +140,8 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
         Act::Closed { sweep, ordinal, endpoints, why } => {
             decisions.extend(notes::closed(&state, (*sweep, *ordinal), endpoints, why, at_us));
         }
-        Act::Restored { seq, revision, .. } => {
-            decisions.extend(notes::restored(base, *seq, *revision, at_us));
+        Act::Restored { seq, revision, overtaken, .. } => {
+            decisions.extend(notes::restored(base, (*seq, *revision), *overtaken, at_us));
         }
         Act::Sweep { sweeps_per_year, after, .. } => {
             sync(&mut state, setting, at_us, &mut decisions);

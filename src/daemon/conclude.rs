@@ -12,9 +12,12 @@ use super::steps;
 use super::sweeper::{SweepError, Sweeper, why_not_resumed};
 use crate::config::ModelConfig;
 use crate::curation::{self, Act, Base, Input, ModelState, Record, Refused, Setting, Stepped};
-use crate::domain::{Endpoint, EndpointId, Micros, ModelId, OutcomeRow, Standing, SweepId, SweepPlan, SweepState};
+use crate::domain::{EndpointId, Micros, ModelId, OutcomeRow, Standing, SweepId, SweepPlan, SweepState};
 use crate::metrics::ModelWordLabels;
 use crate::store::{Alarm, AlarmKey, CurationCommit, MeasuredRow, Store, StoreError, SweepEnd};
+
+/// Kind of the steps that note a restored backup: [`Act::Restored`].
+const RESTORED: &str = "restored";
 
 /// A step that only an operator's order could be refused.
 fn made(stepped: Result<Stepped, Refused>, model: &ModelId) -> Result<Stepped, SweepError> {
@@ -34,7 +37,7 @@ async fn step_outside(
     if stepped.is_news {
         let commit = steps::commit_of(sweeper, base, (setting, record), &stepped, at_us).await?;
         sweeper.store.commit_curation(model, at_us, &commit).await?;
-        steps::announce(sweeper, model, &stepped);
+        steps::announce(sweeper, model, &stepped).await;
     }
     Ok(stepped)
 }
@@ -73,7 +76,7 @@ pub(super) async fn end(
     loop {
         // Read before the base is: whoever steps under a newer one in between overtakes this try.
         let current = sweeper.current.load_full();
-        let ended = match in_force(&current, model, plan) {
+        let ended = match in_force(&current, plan) {
             Ok(model) => fold(sweeper, &current, model, (plan, &measured), fence).await,
             Err(why) => {
                 warn!(model = %plan.model, sweep = %plan.id, why, "closing a sweep as it is: it gives no evidence");
@@ -97,21 +100,11 @@ pub(super) async fn end(
 }
 
 /// The model as it is configured by now, or why a sweep that began as it was before cannot end under that.
-fn in_force<'a>(current: &'a Runtime, begun: &'a ModelRuntime, plan: &SweepPlan) -> Result<&'a ModelRuntime, String> {
+fn in_force<'a>(current: &'a Runtime, plan: &SweepPlan) -> Result<&'a ModelRuntime, String> {
     let Some(model) = current.models.get(&plan.model) else {
         return Err("the model is not configured any more".to_owned());
     };
-    if let Some(why) = why_not_resumed(current, model, plan) {
-        return Err(why);
-    }
-    let endpoint = |model: &'a ModelRuntime, id: &EndpointId| model.config.endpoint(id).map(|(endpoint, _)| endpoint);
-    let is_other =
-        |id: &EndpointId| endpoint(begun, id).map(Endpoint::upstream) != endpoint(model, id).map(Endpoint::upstream);
-    let mut asked = plan.suites.iter().flat_map(|part| &part.endpoints).filter(|e| e.cases > 0);
-    match asked.find(|e| is_other(&e.id)) {
-        Some(other) => Err(format!("endpoint {} has another upstream_model or provider by now", other.id)),
-        None => Ok(model),
-    }
+    why_not_resumed(current, model, plan).map_or(Ok(model), Err)
 }
 
 /// Folds a complete sweep and publishes what follows.
@@ -146,7 +139,7 @@ async fn fold(
         curation: steps::commit_of(sweeper, &base, (&setting, &record), &stepped, at_us).await?,
     };
     sweeper.store.commit_sweep_end(&end).await?;
-    steps::announce(sweeper, &plan.model, &stepped);
+    steps::announce(sweeper, &plan.model, &stepped).await;
     Ok(())
 }
 
@@ -216,7 +209,7 @@ async fn close_once(
     };
     sweeper.store.commit_sweep_end(&end).await?;
     if stepped.is_news {
-        steps::announce(sweeper, &model.config.id, &stepped);
+        steps::announce(sweeper, &model.config.id, &stepped).await;
     }
     Ok(())
 }
@@ -236,34 +229,43 @@ pub async fn refresh(sweeper: &Sweeper, runtime: &Runtime, model: &ModelRuntime)
     step_outside(sweeper, (&setting, &record), &base, now_us).await.map(drop)
 }
 
-/// The store knows less than it had said: notes it and issues the list with a revision that no consumer has seen.
-/// Nothing happens when another process has done so already.
+/// The store knows less than it had said, or something else: notes it and issues the list with a revision that no consumer
+/// has seen. Nothing happens when another process has done so already.
 pub(super) async fn restored(
     sweeper: &Sweeper,
     runtime: &Runtime,
     model: &ModelRuntime,
-    seen: Seen,
+    (seen, overtaken): (Seen, bool),
 ) -> Result<(), SweepError> {
     let now_us = sweeper.clock.now_us();
-    let Seen { seq, revision, capabilities } = seen;
+    let Seen { seq, revision, capabilities, step: _ } = seen;
     let base = steps::base(&sweeper.store, &model.config.id).await?;
-    if base.list.as_ref().is_some_and(|list| list.version > revision) {
+    let done = match overtaken {
+        // What has been made since carries revisions of its own: they tell nothing.
+        true => steps::is_kind(&sweeper.store, &model.config.id, base.seq, RESTORED).await?,
+        false => base.list.as_ref().is_some_and(|list| list.version > revision),
+    };
+    if done {
         return Ok(());
     }
     let setting = steps::setting(runtime, model);
-    let record = steps::record(sweeper, model, Act::Restored { seq, revision, capabilities }, now_us).await?;
+    let act = Act::Restored { seq, revision, capabilities, overtaken };
+    let record = steps::record(sweeper, model, act, now_us).await?;
     step_outside(sweeper, (&setting, &record), &base, now_us).await.map(drop)
 }
 
-/// Opens an alarm of a model.
+/// Opens an alarm of a model. One that is open with another text is closed and opened anew: what it says is what holds.
 pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: &str) -> Result<(), StoreError> {
     let now_us = sweeper.clock.now_us();
     // Before the row: on a full disk the row cannot be written, and that is when the alarm is wanted.
     sweeper.metrics.set_alarms(model, kind, 1);
     let key = AlarmKey { model: Some(model.clone()), endpoint: None, capability: None, kind: kind.to_owned() };
+    let open = sweeper.store.open_alarms().await?;
+    let outdated: Vec<AlarmKey> =
+        open.into_iter().filter(|alarm| alarm.key == key && alarm.text != text).map(|alarm| alarm.key).collect();
     let alarm =
         Alarm { id: sweeper.ids.uuid(now_us), key, text: text.to_owned(), opened_at_us: now_us, closed_at_us: None };
-    let opened = sweeper.store.set_alarms(&[alarm], &[], now_us).await?;
+    let opened = sweeper.store.set_alarms(&[alarm], &outdated, now_us).await?;
     if !opened.is_empty() {
         warn!(%model, kind, "alarm: {text}");
     }

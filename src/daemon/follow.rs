@@ -42,7 +42,7 @@ impl Follower {
     pub async fn catch_up(&self) {
         let mark = self.mark();
         let mut seen = mark.read();
-        match self.look(&mut seen).await {
+        match self.look(&mut seen, true).await {
             Ok(true) => mark.write(&seen),
             Ok(false) => {}
             Err(error) => {
@@ -57,7 +57,7 @@ impl Follower {
         let mut seen = mark.read();
         let mut told = false;
         loop {
-            match self.look(&mut seen).await {
+            match self.look(&mut seen, false).await {
                 Ok(news) => {
                     told = false;
                     if news {
@@ -79,10 +79,11 @@ impl Follower {
         }
     }
 
-    /// One look; `true` when there was news.
-    async fn look(&self, seen: &mut BTreeMap<ModelId, Seen>) -> Result<bool, SweepError> {
+    /// One look; `true` when there was news. A thorough one also looks at models that are where they were: they may have
+    /// come there another way.
+    async fn look(&self, seen: &mut BTreeMap<ModelId, Seen>, thorough: bool) -> Result<bool, SweepError> {
         let heads = self.sweeper.store.heads().await?;
-        let is_news = |head: &&Head| seen.get(&head.model).is_none_or(|s| s.seq != head.seq);
+        let is_news = |head: &&Head| thorough || seen.get(&head.model).is_none_or(|s| s.seq != head.seq);
         let news: Vec<&Head> = heads.iter().filter(is_news).collect();
         if news.is_empty() {
             return Ok(false);
@@ -90,13 +91,15 @@ impl Follower {
         put_lists_up(&self.sweeper).await?;
         for head in news {
             let before = seen.get(&head.model).cloned().unwrap_or_default();
-            if head.seq < before.seq {
-                self.went_back(head, before).await?;
+            let overtaken = head.seq >= before.seq && self.is_another(&head.model, &before).await?;
+            if head.seq < before.seq || overtaken {
+                self.went_back(head, before, overtaken).await?;
             }
             let state = steps::state(&self.sweeper.store, &head.model).await?;
             gauges::show_standings(&self.sweeper.metrics, &head.model, &state);
             gauges::show_stored_alarms(&self.sweeper, &head.model).await?;
-            seen.insert(head.model.clone(), self.seen(head));
+            let step = steps::identity(&self.sweeper.store, &head.model, head.seq).await?;
+            seen.insert(head.model.clone(), Seen { step, ..self.seen(head) });
         }
         Ok(true)
     }
@@ -113,11 +116,18 @@ impl Follower {
         seen
     }
 
-    /// The store ends before a step that it had reached.
-    async fn went_back(&self, head: &Head, before: Seen) -> Result<(), SweepError> {
+    /// Whether the step that had been reached is another one now: the store was put back, and has gone on since.
+    async fn is_another(&self, model: &ModelId, before: &Seen) -> Result<bool, SweepError> {
+        let Some(known) = &before.step else { return Ok(false) };
+        let found = steps::identity(&self.sweeper.store, model, before.seq).await?;
+        Ok(found.is_some_and(|found| found != *known))
+    }
+
+    /// The store ends before a step that it had reached, or has reached another one in its place.
+    async fn went_back(&self, head: &Head, before: Seen, overtaken: bool) -> Result<(), SweepError> {
         let runtime = self.runtime.load_full();
         let model = &head.model;
-        error!(%model, step = head.seq, expected = before.seq, "the store went back: a backup was restored");
+        error!(%model, step = head.seq, expected = before.seq, overtaken, "the store went back: a backup was restored");
         let Some(configured) = runtime.models.get(model) else { return Ok(()) };
         let mut told = self.seen(head);
         told.seq = before.seq;
@@ -126,7 +136,7 @@ impl Follower {
             let known = told.capabilities.entry(capability).or_default();
             *known = revision.max(*known);
         }
-        conclude::restored(&self.sweeper, &runtime, configured, told).await
+        conclude::restored(&self.sweeper, &runtime, configured, (told, overtaken)).await
     }
 }
 

@@ -16,6 +16,10 @@ pub(super) struct Seen {
     pub(super) seq: u64,
     /// Its last revision.
     pub(super) revision: Revision,
+    /// What tells that step from another of the same number ([`super::steps::identity`]): a store that was put back and
+    /// has gone on since has others. `None` in marks of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) step: Option<String>,
     /// The last revisions of its capabilities' lists.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) capabilities: BTreeMap<Capability, Revision>,

@@ -36,7 +36,7 @@ pub use onboarding::{FRUITLESS_SWEEPS_MAX, fruitless};
 pub use operate::operate;
 pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
-pub use plan::{AtPace, BudgetRow, Limit, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
+pub use plan::{AtPace, BudgetRow, CapabilityPlan, Limit, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };

@@ -305,11 +305,14 @@ impl Onboarding {
             info!(%model, "onboarding ends: the schedule alone holds");
         }
         let open = self.sweeper.store.open_alarms().await?;
-        let is_open = open.iter().any(|a| a.key.model.as_ref() == Some(model) && a.key.kind == ALARM);
-        match (is_open, given_up.is_empty()) {
-            (true, true) => conclude::clear(&self.sweeper, model, ALARM).await,
-            (false, false) => conclude::raise(&self.sweeper, model, ALARM, &given_up_text(given_up)).await,
-            _ => Ok(()),
+        let open = open.into_iter().find(|a| a.key.model.as_ref() == Some(model) && a.key.kind == ALARM);
+        let text = (!given_up.is_empty()).then(|| given_up_text(given_up));
+        match (open.map(|alarm| alarm.text), text) {
+            (None, None) => Ok(()),
+            (Some(_), None) => conclude::clear(&self.sweeper, model, ALARM).await,
+            (Some(said), Some(text)) if said == text => Ok(()),
+            // Others than those it named by now.
+            (_, Some(text)) => conclude::raise(&self.sweeper, model, ALARM, &text).await,
         }
     }
 }

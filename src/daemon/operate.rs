@@ -52,7 +52,7 @@ async fn once(
     };
     let commit = steps::commit_of(sweeper, &base, (&setting, &record), &stepped, at_us).await?;
     sweeper.store.commit_curation(model, at_us, &commit).await?;
-    steps::announce(sweeper, model, &stepped);
+    steps::announce(sweeper, model, &stepped).await;
     let list = stepped.draft.as_ref().map(|d| &d.allowlist).or(base.list.as_ref());
     // What is said of the model's own list; an acknowledgement may concern those of capabilities alone.
     let own = stepped.decisions.iter().rfind(|d| d.capability.is_none()).or(stepped.decisions.last());

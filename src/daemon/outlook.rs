@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::runtime::{ModelRuntime, Runtime};
 use super::steps;
 use super::sweeper::SweepError;
-use crate::curation::{self, Base, Explanation, ModelState, Scene};
+use crate::curation::forecast::Tags;
+use crate::curation::{self, Base, Explanation, ModelState, Scene, Tagged};
 use crate::domain::{Allowlist, Capability, CaseId, EndpointId, Micros, ModelId, Policy, SuiteName};
 use crate::store::Store;
 
@@ -19,6 +20,8 @@ pub(super) struct Ahead {
     pub(super) sizes: BTreeMap<SuiteName, u32>,
     pub(super) now_us: Micros,
     pub(super) sweeps_per_year: Option<f64>,
+    /// How many cases carry the tags of the model's capabilities.
+    pub(super) tags: Tags,
     /// Of a capability: how many cases of each suite carry its tag.
     tagged: Option<BTreeMap<SuiteName, u32>>,
 }
@@ -29,25 +32,23 @@ impl Ahead {
         let setting = steps::setting(runtime, model);
         let order: Vec<EndpointId> = setting.endpoints.iter().map(|e| e.id.clone()).collect();
         let (state, _) = curation::sync_endpoints(state, &order, setting.reference.as_ref(), now_us);
-        let (state, _) = curation::sync_suites(&state, &setting.suites, now_us);
+        let (mut state, _) = curation::sync_suites(&state, &setting.suites, now_us);
+        let lists = setting.capabilities.keys();
+        let lists = lists.filter_map(|c| Some((c.clone(), curation::capability_state(&state, &setting, c, now_us)?)));
+        state.capabilities = lists.collect();
+        let tags =
+            setting.capabilities.iter().map(|(capability, tagged)| (capability.clone(), counts(tagged))).collect();
         let size = |name: &SuiteName| runtime.drawers.get(name).map(|d| d.suite().cases.len());
         let sizes = setting.suites.keys().filter_map(|n| Some((n.clone(), u32::try_from(size(n)?).ok()?))).collect();
         let sweeps_per_year = Some(runtime.sweeps_per_year(&model.config, now_us)).filter(|n| *n > 0.0);
-        Ahead { state, policy: setting.policy, order, sizes, now_us, sweeps_per_year, tagged: None }
+        Ahead { state, policy: setting.policy, order, sizes, now_us, sweeps_per_year, tags, tagged: None }
     }
 
     /// The same of one of the model's capabilities; `None` when its policy does not ask for it.
-    pub(super) fn of_capability(
-        self,
-        runtime: &Runtime,
-        model: &ModelRuntime,
-        capability: &Capability,
-    ) -> Option<Ahead> {
-        let setting = steps::setting(runtime, model);
-        let state = curation::capability_state(&self.state, &setting, capability, self.now_us)?;
-        let count = |cases: &Vec<CaseId>| u32::try_from(cases.len()).unwrap_or(u32::MAX);
-        let tagged = setting.capabilities.get(capability)?.iter().map(|(name, cases)| (name.clone(), count(cases)));
-        Some(Ahead { state, tagged: Some(tagged.collect()), ..self })
+    pub(super) fn of_capability(self, capability: &Capability) -> Option<Ahead> {
+        let state = self.state.capabilities.get(capability)?.clone();
+        let tagged = self.tags.get(capability)?.clone();
+        Some(Ahead { state, tagged: Some(tagged), ..self })
     }
 
     pub(super) fn scene(&self) -> Scene<'_> {
@@ -61,6 +62,12 @@ impl Ahead {
             tagged: self.tagged.as_ref(),
         }
     }
+}
+
+/// How many cases of each suite carry a tag.
+fn counts(tagged: &Tagged) -> BTreeMap<SuiteName, u32> {
+    let count = |cases: &Vec<CaseId>| u32::try_from(cases.len()).unwrap_or(u32::MAX);
+    tagged.iter().map(|(suite, cases)| (suite.clone(), count(cases))).collect()
 }
 
 /// A model's endpoints, explained.
@@ -116,7 +123,7 @@ pub async fn explained(
                 reason: format!("its policy does not ask for capability {capability}"),
             };
             let list = base.lists.get(capability).cloned();
-            (ahead.of_capability(runtime, model, capability).ok_or_else(unknown)?, list)
+            (ahead.of_capability(capability).ok_or_else(unknown)?, list)
         }
     };
     let scene = ahead.scene();

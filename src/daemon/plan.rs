@@ -20,11 +20,13 @@ use super::onboarding::Pace;
 use super::outlook::{Ahead, stored};
 use super::runtime::{ModelRuntime, Runtime};
 use super::sweeper::SweepError;
+use super::ticks_ahead;
 use crate::config::Budget;
-use crate::curation::Scene;
-use crate::curation::forecast::{self, Cases, FAILING_TYPICAL};
+use crate::curation::forecast::{self, Cases, FAILING_TYPICAL, Reached, Tags};
+use crate::curation::{ModelState, Scene};
 use crate::domain::{
-    Allowlist, BudgetedEndpoint, EndpointId, Micros, ModelId, Price, Standing, SuiteName, SweepId, SweepKind,
+    Allowlist, BudgetedEndpoint, Capability, EndpointId, Micros, ModelId, Price, Standing, SuiteName, SweepId,
+    SweepKind,
 };
 use crate::runner::{PlanInput, SuiteBudget, WorstCase, build_plan};
 use crate::store::{Store, StoreError};
@@ -97,13 +99,28 @@ pub struct UntilDecided {
     pub sweeps_at_most: Option<u64>,
     /// Days by the schedules.
     pub days: Option<f64>,
-    /// Hours when sweeps follow each other (`exactod sweep --until-decided`), as the providers' limits allow.
+    /// Hours when sweeps follow each other (`exactod sweep --until-decided`), as the providers' limits allow; `null` for a
+    /// capability, which they do not wait for.
     pub hours_back_to_back: Option<f64>,
-    /// By onboarding sweeps, from now on; `null`: `onboarding = "off"`, or nobody is Unknown.
+    /// By onboarding sweeps, from now on; `null`: `onboarding = "off"`, nobody is Unknown, or a capability's list, which
+    /// they do not wait for.
     pub at_pace: Option<AtPace>,
     /// What it takes by the schedules.
     #[serde(flatten)]
     pub load: Load,
+}
+
+/// How long until the list of a capability has decided about everybody.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CapabilityPlan {
+    /// The capability.
+    pub capability: Capability,
+    /// Cases that carry its tag, by suite.
+    pub tagged: BTreeMap<SuiteName, u32>,
+    /// The endpoints that are undecided there, whatever they are on the model's own list; `null`: there are none.
+    pub undecided: Option<UntilDecided>,
+    /// A new endpoint.
+    pub onboarding: Option<UntilDecided>,
 }
 
 /// One model's plan.
@@ -127,6 +144,8 @@ pub struct ModelPlan {
     pub undecided: Option<UntilDecided>,
     /// A new endpoint, from its first sweep until it is decided, its anchors' further cases included.
     pub onboarding: Option<UntilDecided>,
+    /// The lists of the capabilities that its policy asks for.
+    pub capabilities: Vec<CapabilityPlan>,
     /// A month once all are decided and nothing changes; `null` without a schedule.
     pub month: Option<Load>,
     /// What routing by the list's weights costs.
@@ -209,6 +228,10 @@ pub async fn plan(
         None => crate::store::Spend::default(),
     };
     let today_usd = (today.spent_nanousd + today.reserved_nanousd) as f64 / NANO;
+    let mut ticks = match store {
+        Some(store) => ticks_ahead::costs(store, runtime).await?,
+        None => ticks_ahead::Costs::new(),
+    };
     let mut models = Vec::new();
     for config in &runtime.config.models {
         let Some(model) = runtime.models.get(&config.id).filter(|_| only.is_none_or(|only| *only == config.id)) else {
@@ -220,7 +243,7 @@ pub async fn plan(
             None => Trails::new(),
         };
         let ahead = Ahead::of(runtime, model, &state, now_us);
-        models.push(model_plan(runtime, model, &ahead, list.as_ref(), (&trails, today_usd)));
+        models.push(model_plan(runtime, model, &ahead, list.as_ref(), (&trails, today_usd, &mut ticks)));
     }
     let budget = budget_row(&runtime.config.budget, &models, today_usd);
     Ok(Plan { models, budget })
@@ -249,14 +272,30 @@ fn model_plan(
     model: &ModelRuntime,
     ahead: &Ahead,
     list: Option<&Allowlist>,
-    (trails, today_usd): (&Trails, f64),
+    (trails, today_usd, ticks): (&Trails, f64, &mut ticks_ahead::Costs),
 ) -> ModelPlan {
     let scene = ahead.scene();
     let units = units(runtime, model, &scene, trails);
     let failing = failing(&scene);
-    let rhythm = Rhythm { model, pace: Pace::of(runtime, model), budget: &runtime.config.budget, today_usd, failing };
     let costs = Costs { units: &units, trails };
     let next = forecast::asked(&scene, 0);
+    let next_sweep = load(&next.cases, &units);
+    // The first sweep of a model is small: those after it are what the caps must hold.
+    let course = forecast::course(&scene, &ahead.tags, failing);
+    let dearer = |a: Load, b: Load| if b.worst_usd > a.worst_usd { b } else { a };
+    let dearest_sweep = course.each.iter().map(|cases| load(cases, &units)).fold(next_sweep, dearer);
+    // As long as the schedule has not swept it, a tick costs what is planned.
+    ticks.entry(model.config.id.clone()).or_insert_with(|| tick_cost(&dearest_sweep));
+    let rhythm = Rhythm {
+        runtime,
+        model,
+        pace: Pace::of(runtime, model),
+        budget: &runtime.config.budget,
+        today_usd,
+        failing,
+        tags: &ahead.tags,
+        ticks,
+    };
     let row = |id: &EndpointId| {
         let cases: BTreeMap<SuiteName, u64> =
             next.cases.iter().map(|(suite, of)| (suite.clone(), of.get(id).copied().unwrap_or(0))).collect();
@@ -270,10 +309,7 @@ fn model_plan(
             free: model.config.endpoint(id).is_none_or(|(e, _)| e.price.is_none()),
         }
     };
-    let next_sweep = load(&next.cases, &units);
-    // The first sweep of a model is small: those after it are what the caps must hold.
-    let course = forecast::course(&scene, failing);
-    let dearer = |a: Load, b: Load| if b.worst_usd > a.worst_usd { b } else { a };
+    let newcomer = Newcomer::of(&rhythm, &scene);
     let covering = runtime.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(&model.config));
     ModelPlan {
         model: model.config.id.clone(),
@@ -289,9 +325,10 @@ fn model_plan(
         failing,
         endpoints: ahead.order.iter().map(row).collect(),
         next_sweep,
-        dearest_sweep: course.each.iter().map(|cases| load(cases, &units)).fold(next_sweep, dearer),
+        dearest_sweep,
         undecided: undecided(&rhythm, &scene, &course, &costs),
-        onboarding: onboarding(&rhythm, &scene, &costs),
+        onboarding: newcomer.as_ref().map(|newcomer| newcomer.onboarding(&rhythm, &scene, &costs)),
+        capabilities: capabilities(&rhythm, &scene, (&course, newcomer.as_ref()), &costs),
         month: month(&scene, &units),
         routing: list.and_then(|list| routing(model, list)),
         fingerprints: fingerprints::rows(runtime, model, &scene),
@@ -403,13 +440,22 @@ fn mean(suite: &SuiteName, units: &Units) -> Unit {
     }
 }
 
+fn tick_cost(load: &Load) -> ticks_ahead::Cost {
+    let nano = |usd: f64| (usd * NANO) as i64;
+    ticks_ahead::Cost { spent: nano(load.expected_usd.unwrap_or(load.worst_usd)), reserved: nano(load.worst_usd) }
+}
+
 /// How a model is swept, and for how much.
 struct Rhythm<'a> {
+    runtime: &'a Runtime,
     model: &'a ModelRuntime,
     pace: Option<Pace<'a>>,
     budget: &'a Budget,
     today_usd: f64,
     failing: f64,
+    tags: &'a Tags,
+    /// What the ticks of all models cost.
+    ticks: &'a ticks_ahead::Costs,
 }
 
 /// What cases cost and how long they take.
@@ -418,64 +464,109 @@ struct Costs<'a> {
     trails: &'a Trails,
 }
 
+fn open_of(state: &ModelState, order: &[EndpointId]) -> Vec<EndpointId> {
+    let open =
+        |id: &&EndpointId| state.endpoints.get(*id).is_some_and(|e| e.is_in_service() && !e.standing.is_decided());
+    order.iter().filter(open).cloned().collect()
+}
+
 fn undecided(
     rhythm: &Rhythm<'_>,
     scene: &Scene<'_>,
     course: &forecast::Course,
     costs: &Costs<'_>,
 ) -> Option<UntilDecided> {
-    let open = |id: &&EndpointId| {
-        scene.state.endpoints.get(*id).is_some_and(|e| e.is_in_service() && !e.standing.is_decided())
-    };
-    let endpoints: Vec<EndpointId> = scene.order.iter().filter(open).cloned().collect();
+    let endpoints = open_of(scene.state, scene.order);
     if endpoints.is_empty() {
         return None;
     }
+    let cases = course.cases_of(course.sweeps_of(&course.own));
+    let hours_back_to_back = course.own.decided_after.map(|_| hours(rhythm.model, &cases, costs.trails));
     let at_pace = pace::at_pace(rhythm, scene, costs);
-    let load = load(&course.cases, costs.units);
-    Some(UntilDecided { at_pace, ..until(rhythm, scene, endpoints, course, load, costs) })
+    Some(UntilDecided {
+        hours_back_to_back,
+        at_pace,
+        ..until(scene, endpoints, &course.own, load(&cases, costs.units))
+    })
 }
 
-/// A newcomer among endpoints that are all decided: by the schedule what it takes beyond what they would take without it,
-/// at the onboarding pace all of the further sweeps.
-fn onboarding(rhythm: &Rhythm<'_>, scene: &Scene<'_>, costs: &Costs<'_>) -> Option<UntilDecided> {
-    let newcomer = EndpointId::new("new-endpoint").ok()?;
-    let settled = forecast::settled(scene);
-    let joined = forecast::with_newcomer(&settled, &newcomer, scene.now_us);
-    let order: Vec<EndpointId> = scene.order.iter().cloned().chain([newcomer.clone()]).collect();
-    let with = Scene { state: &joined, order: &order, ..*scene };
-    let course = forecast::course(&with, rhythm.failing);
-    let without = Scene { state: &settled, ..*scene };
-    let mut usual = Cases::new();
-    for n in 0..course.sweeps {
-        forecast::add(&mut usual, &forecast::asked(&without, n).cases);
+/// An endpoint more, among others that are all decided.
+struct Newcomer {
+    id: EndpointId,
+    /// Without it.
+    settled: ModelState,
+    joined: ModelState,
+    order: Vec<EndpointId>,
+    course: forecast::Course,
+}
+
+impl Newcomer {
+    fn of(rhythm: &Rhythm<'_>, scene: &Scene<'_>) -> Option<Newcomer> {
+        let id = EndpointId::new("new-endpoint").ok()?;
+        let settled = forecast::settled(scene);
+        let joined = forecast::with_newcomer(&settled, &id, scene.now_us);
+        let order: Vec<EndpointId> = scene.order.iter().cloned().chain([id.clone()]).collect();
+        let with = Scene { state: &joined, order: &order, ..*scene };
+        let course = forecast::course(&with, rhythm.tags, rhythm.failing);
+        Some(Newcomer { id, settled, joined, order, course })
     }
-    let mut more = course.cases.clone();
-    for (suite, endpoints) in &mut more {
-        for (id, n) in endpoints.iter_mut() {
-            *n = n.saturating_sub(usual.get(suite).and_then(|of| of.get(id)).copied().unwrap_or(0));
+
+    /// By the schedule what it takes beyond what the others would take without it, at the onboarding pace all of the
+    /// further sweeps.
+    fn onboarding(&self, rhythm: &Rhythm<'_>, scene: &Scene<'_>, costs: &Costs<'_>) -> UntilDecided {
+        let cases = self.course.cases_of(self.course.sweeps_of(&self.course.own));
+        let hours_back_to_back = self.course.own.decided_after.map(|_| hours(rhythm.model, &cases, costs.trails));
+        let with = Scene { state: &self.joined, order: &self.order, ..*scene };
+        let at_pace = pace::at_pace(rhythm, &with, costs);
+        UntilDecided { hours_back_to_back, at_pace, ..self.until(scene, &self.course.own, costs) }
+    }
+
+    fn until(&self, scene: &Scene<'_>, reached: &Reached, costs: &Costs<'_>) -> UntilDecided {
+        let sweeps = self.course.sweeps_of(reached);
+        let without = Scene { state: &self.settled, ..*scene };
+        let mut usual = Cases::new();
+        (0..sweeps).for_each(|n| forecast::add(&mut usual, &forecast::asked(&without, n).cases));
+        let mut more = self.course.cases_of(sweeps);
+        for (suite, endpoints) in &mut more {
+            for (id, n) in endpoints.iter_mut() {
+                *n = n.saturating_sub(usual.get(suite).and_then(|of| of.get(id)).copied().unwrap_or(0));
+            }
         }
+        until(scene, vec![self.id.clone()], reached, load(&more, costs.units))
     }
-    let at_pace = pace::at_pace(rhythm, &with, costs);
-    let load = load(&more, costs.units);
-    Some(UntilDecided { at_pace, ..until(rhythm, scene, vec![newcomer], &course, load, costs) })
 }
 
-fn until(
+/// The lists of capabilities: an endpoint that one of them has not decided about is asked more, whatever it is on the
+/// model's own list.
+fn capabilities(
     rhythm: &Rhythm<'_>,
     scene: &Scene<'_>,
-    endpoints: Vec<EndpointId>,
-    course: &forecast::Course,
-    load: Load,
+    (course, newcomer): (&forecast::Course, Option<&Newcomer>),
     costs: &Costs<'_>,
-) -> UntilDecided {
+) -> Vec<CapabilityPlan> {
+    let of = |(capability, tagged): (&Capability, &BTreeMap<SuiteName, u32>)| {
+        let reached = course.capabilities.get(capability)?;
+        let open = open_of(scene.state.capabilities.get(capability)?, scene.order);
+        let cases = course.cases_of(course.sweeps_of(reached));
+        let of_newcomer = |n: &Newcomer| Some(n.until(scene, n.course.capabilities.get(capability)?, costs));
+        Some(CapabilityPlan {
+            capability: capability.clone(),
+            tagged: tagged.clone(),
+            undecided: (!open.is_empty()).then(|| until(scene, open, reached, load(&cases, costs.units))),
+            onboarding: newcomer.and_then(of_newcomer),
+        })
+    };
+    rhythm.tags.iter().filter_map(of).collect()
+}
+
+fn until(scene: &Scene<'_>, endpoints: Vec<EndpointId>, reached: &Reached, load: Load) -> UntilDecided {
     let days = |n: u64| scene.sweeps_per_day().map(|per_day| n as f64 / per_day);
     UntilDecided {
         endpoints,
-        sweeps: course.decided_after,
-        sweeps_at_most: course.none_unknown_after,
-        days: course.decided_after.and_then(days),
-        hours_back_to_back: course.decided_after.map(|_| hours(rhythm.model, &course.cases, costs.trails)),
+        sweeps: reached.decided_after,
+        sweeps_at_most: reached.none_unknown_after,
+        days: reached.decided_after.and_then(days),
+        hours_back_to_back: None,
         at_pace: None,
         load,
     }

@@ -159,6 +159,9 @@ impl Service {
         self.signals.stop.cancelled().await;
         info!(timeout_s = drain.as_secs(), "stopping: no new attempts; those in flight may finish");
         self.drain(drain).await;
+        if let Err(error) = self.workers.note_left().await {
+            warn!(%error, "failed to note the ticks that waited");
+        }
         if tokio::time::timeout(drain + ABORT_TIMEOUT, api).await.is_err() {
             warn!("connections were still open at the end of the drain time");
         }

@@ -44,6 +44,16 @@ pub(super) async fn state(store: &Store, model: &ModelId) -> Result<ModelState, 
     }
 }
 
+/// Whether a step is of a kind.
+pub(super) async fn is_kind(store: &Store, model: &ModelId, seq: u64, kind: &str) -> Result<bool, StoreError> {
+    Ok(store.step(model, seq).await?.is_some_and(|step| step.kind == kind))
+}
+
+/// What tells a step from every other: its mark grows with every step of the model, and the state is what came of it.
+pub(super) async fn identity(store: &Store, model: &ModelId, seq: u64) -> Result<Option<String>, StoreError> {
+    Ok(store.step(model, seq).await?.map(|step| format!("{}-{}", step.mark_us, step.state_digest)))
+}
+
 /// What the next step of a model builds on.
 pub(super) async fn base(store: &Store, model: &ModelId) -> Result<Base, SweepError> {
     let Some(stored) = store.state(model).await? else {
@@ -227,13 +237,13 @@ async fn alarm_changes(
 }
 
 /// Tells the log, the metrics and the board what was committed.
-pub(super) fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
+pub(super) async fn announce(sweeper: &Sweeper, model: &ModelId, stepped: &Stepped) {
     for (_, alarm) in alarms(stepped) {
         warn!(%model, kind = alarm.kind.name(), "alarm: {}", alarm.message);
     }
-    for kind in stepped.governs {
-        let open = alarms(stepped).filter(|(_, alarm)| alarm.kind == *kind).count();
-        sweeper.metrics.set_alarms(model, kind.name(), open);
+    // As stored: an alarm of a list that this step says nothing of stays open.
+    if let Err(error) = gauges::show_stored_alarms(sweeper, model).await {
+        warn!(%model, %error, "failed to count the open alarms; the next step counts them");
     }
     for d in &stepped.decisions {
         tell(d);

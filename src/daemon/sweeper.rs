@@ -15,7 +15,7 @@ use super::{budget, conclude, fingerprints, onboarding, owner, taking_part, tick
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
+    BudgetedEndpoint, CaseId, EndpointId, ModelId, SuiteName, SweepId, SweepKind, SweepPlan, SweepState, Upstream,
 };
 use crate::metrics::{Metrics, ModelWordLabels};
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
@@ -393,7 +393,8 @@ impl Sweeper {
             gives_evidence: has_anchors,
             probes: due.probes,
         });
-        Ok(SweepPlan { capabilities, samples: due.samples, ..plan })
+        let upstreams = upstreams(model, &plan);
+        Ok(SweepPlan { capabilities, upstreams, samples: due.samples, ..plan })
     }
 
     async fn carry_out(
@@ -530,6 +531,12 @@ impl Drop for Shown {
     }
 }
 
+/// What answers under the id of everybody who is asked.
+fn upstreams(model: &ModelRuntime, plan: &SweepPlan) -> BTreeMap<EndpointId, Upstream> {
+    let asked = plan.parts().flat_map(|part| &part.endpoints).filter(|e| e.cases > 0);
+    asked.filter_map(|e| Some((e.id.clone(), Upstream::of(model.config.endpoint(&e.id)?.0)))).collect()
+}
+
 /// A plan made under another configuration is not finished under this one.
 pub(super) fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &SweepPlan) -> Option<String> {
     for part in plan.parts() {
@@ -544,7 +551,11 @@ pub(super) fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &Sw
             return Some(format!("endpoint {} is not configured any more", gone.id));
         }
     }
-    None
+    let is_other = |(id, upstream): &(&EndpointId, &Upstream)| {
+        model.config.endpoint(id).is_some_and(|(endpoint, _)| Upstream::of(endpoint) != **upstream)
+    };
+    let other = plan.upstreams.iter().find(is_other);
+    other.map(|(id, _)| format!("endpoint {id} has another upstream_model or provider by now"))
 }
 
 fn size(budgeted: &BudgetedEndpoint, request: &SweepRequest, full: u32) -> u32 {

@@ -1,8 +1,11 @@
 //! Money of a day that belongs to its ticks: onboarding, of whichever model, leaves it to them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::budget::next_day;
 use super::runtime::{ModelRuntime, Runtime};
-use crate::domain::{Micros, SweepKind, SweepState};
+use crate::domain::{Micros, ModelId, SweepKind, SweepState};
 use crate::store::{Store, StoreError};
 
 /// Newest sweeps of a model from which the cost of its next is expected.
@@ -12,10 +15,13 @@ const TICKS_COUNTED_MAX: usize = 10_000;
 
 /// What a model's scheduled sweeps have cost lately, on average, in billionths of a dollar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cost {
-    spent: i64,
-    reserved: i64,
+pub(super) struct Cost {
+    pub(super) spent: i64,
+    pub(super) reserved: i64,
 }
+
+/// What the models' scheduled sweeps have cost lately; of models that the schedule has swept.
+pub(super) type Costs = BTreeMap<ModelId, Cost>;
 
 /// What is to be left, in billionths of a dollar, for the ticks of all models from now to the end of the UTC day: what
 /// their sweeps cost as a rule, and room for one reservation of each model, so that also the last ticks, which may come at
@@ -24,14 +30,28 @@ struct Cost {
 /// # Errors
 /// [`StoreError`] of the database.
 pub(super) async fn held_back(store: &Store, runtime: &Runtime, now_us: Micros) -> Result<i64, StoreError> {
-    let mut ahead = Vec::new();
-    for model in runtime.models.values() {
-        let ticks = ticks_today(runtime, model, now_us);
-        if ticks > 0 {
-            ahead.push((ticks, cost(store, model).await?));
+    Ok(held_back_by(&costs(store, runtime).await?, runtime, now_us))
+}
+
+/// As [`held_back`], at any time, by costs that are known.
+pub(super) fn held_back_by(costs: &Costs, runtime: &Runtime, now_us: Micros) -> i64 {
+    let ticks = |model: &ModelRuntime| ticks_between(runtime, model, now_us, next_day(now_us));
+    let of = |(id, model): (&ModelId, &Arc<ModelRuntime>)| (ticks(model), costs.get(id).copied());
+    sum(&runtime.models.iter().map(of).filter(|(ticks, _)| *ticks > 0).collect::<Vec<_>>())
+}
+
+/// What the schedule's sweeps of all models have cost lately.
+///
+/// # Errors
+/// [`StoreError`] of the database.
+pub(super) async fn costs(store: &Store, runtime: &Runtime) -> Result<Costs, StoreError> {
+    let mut out = Costs::new();
+    for (id, model) in &runtime.models {
+        if let Some(cost) = cost(store, model).await? {
+            out.insert(id.clone(), cost);
         }
     }
-    Ok(sum(&ahead))
+    Ok(out)
 }
 
 /// A model that the schedule has not swept yet costs as much as the dearest of the others.
@@ -45,9 +65,10 @@ fn sum(ahead: &[(i64, Option<Cost>)]) -> i64 {
     ahead.iter().map(of).fold(0, i64::saturating_add)
 }
 
-fn ticks_today(runtime: &Runtime, model: &ModelRuntime, now_us: Micros) -> i64 {
+/// Ticks of a model's schedules strictly between two times.
+pub(super) fn ticks_between(runtime: &Runtime, model: &ModelRuntime, from_us: Micros, to_us: Micros) -> i64 {
     let covering = runtime.schedules.iter().filter(|s| s.config.covers_model(&model.config));
-    let ticks = covering.map(|s| s.timetable.between(now_us, next_day(now_us), TICKS_COUNTED_MAX));
+    let ticks = covering.map(|s| s.timetable.between(from_us, to_us, TICKS_COUNTED_MAX));
     i64::try_from(ticks.sum::<usize>()).unwrap_or(i64::MAX)
 }
 

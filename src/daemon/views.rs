@@ -35,9 +35,7 @@ impl StandingsView for Views {
             // What a capability has not taken over from the configuration yet, the next sweep gives it.
             let Some((state, ahead)) = (match capability {
                 None => Some((state, ahead)),
-                Some(capability) => {
-                    ahead.of_capability(&runtime, configured, &capability).map(|a| (a.state.clone(), a))
-                }
+                Some(capability) => ahead.of_capability(&capability).map(|a| (a.state.clone(), a)),
             }) else {
                 return Ok(Vec::new());
             };

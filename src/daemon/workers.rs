@@ -12,7 +12,9 @@ use tracing::{error, info, warn};
 
 use super::runtime::Runtime;
 use super::sweeper::{Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
-use crate::domain::ModelId;
+use crate::clock::rfc3339;
+use crate::domain::{ModelId, SweepKind};
+use crate::store::{Fire, StoreError};
 
 /// Requests that may wait per model beside the sweep in flight: one tick. Further ones are told that they overlap.
 pub const REQUESTS_WAITING_MAX: usize = 1;
@@ -78,6 +80,8 @@ pub struct Workers {
     tasks: tokio_util::task::TaskTracker,
     /// Counts the sweeps that were done.
     done: Arc<watch::Sender<u64>>,
+    /// Ticks that had no turn before the stop.
+    left: Arc<Mutex<Vec<Fire>>>,
 }
 
 impl Workers {
@@ -91,7 +95,31 @@ impl Workers {
             queues: Mutex::default(),
             tasks: tokio_util::task::TaskTracker::new(),
             done: Arc::new(watch::channel(0).0),
+            left: Arc::default(),
         }
+    }
+
+    /// After the end of all: the ticks that waited and had no turn. The last tick of a schedule is left to the next start,
+    /// which makes up for it; one after which others were noted nobody would look for any more, so it is noted here.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn note_left(&self) -> Result<(), StoreError> {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        for fire in left {
+            let (schedule, model, at) = (&fire.schedule, &fire.model, rfc3339(fire.fire_at_us));
+            if self.sweeper.store.last_fire_until(schedule, model, fire.fire_at_us).await? == Some(fire.fire_at_us) {
+                continue;
+            }
+            let last = self.sweeper.store.last_fire(schedule, model).await?;
+            if last.is_none_or(|last_us| last_us < fire.fire_at_us) {
+                info!(schedule, %model, at, "stopped while a tick waited: the next start makes up for the last one");
+            } else {
+                self.sweeper.store.skip_fire(&fire, "stopped").await?;
+                info!(schedule, %model, at, "tick skipped: stopped while it waited");
+            }
+        }
+        Ok(())
     }
 
     /// Changes whenever a worker has done a sweep and has nothing more to do for that request. Not when none was begun:
@@ -157,6 +185,7 @@ impl Workers {
             model,
             open: Arc::clone(&open),
             done: Arc::clone(&self.done),
+            left: Arc::clone(&self.left),
         };
         self.tasks.spawn(async move {
             let model = worker.model.clone();
@@ -176,6 +205,7 @@ struct Worker {
     model: ModelId,
     open: Arc<AtomicUsize>,
     done: Arc<watch::Sender<u64>>,
+    left: Arc<Mutex<Vec<Fire>>>,
 }
 
 impl Worker {
@@ -187,13 +217,25 @@ impl Worker {
                 () = self.signals.stop.cancelled() => None,
                 request = requests.recv() => request,
             };
-            let Some(request) = request else { return };
+            let Some(request) = request else {
+                requests.close();
+                while let Some(waited) = requests.recv().await {
+                    self.leave(&waited);
+                }
+                return;
+            };
             let done = self.serve(&request).await;
             self.open.fetch_sub(1, Ordering::SeqCst);
             if done {
                 self.done.send_modify(|sweeps| *sweeps += 1);
             }
         }
+    }
+
+    /// A request that has no turn any more. What is due between the ticks is due again by itself.
+    fn leave(&self, request: &SweepRequest) {
+        let tick = request.fire.as_ref().filter(|_| request.kind == SweepKind::Scheduled);
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(tick.cloned());
     }
 
     /// One request. An interrupted sweep is finished first; then the request has its turn. `true`: a sweep was done.
@@ -213,6 +255,8 @@ impl Worker {
                 }
                 Ok(SweepOutcome::Parked { sweep }) => {
                     info!(model = %self.model, %sweep, "sweep parked: the next start finishes it");
+                    // It may be an earlier one.
+                    self.leave(request);
                     return done;
                 }
                 Ok(SweepOutcome::NotStarted { why }) => {
@@ -228,6 +272,7 @@ impl Worker {
                 }
             }
             if self.signals.stop.is_cancelled() {
+                self.leave(request);
                 return done;
             }
         }

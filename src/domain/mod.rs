@@ -60,5 +60,6 @@ pub use standing::{Decision, DecisionKind, Override, Standing};
 pub use suite::{Case, CaseInstance, CounterExample, ScorerSpec, Suite, SuiteKind};
 pub use sweep::{
     BudgetedEndpoint, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan, SweepState,
+    Upstream,
 };
 pub use verdict::{Judgement, UnscoredWhy, Verdict};

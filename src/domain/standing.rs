@@ -110,6 +110,41 @@ pub enum DecisionKind {
     Irregular,
 }
 
+impl DecisionKind {
+    /// All of them.
+    pub const ALL: [DecisionKind; 8] = [
+        DecisionKind::Entered,
+        DecisionKind::Left,
+        DecisionKind::Designated,
+        DecisionKind::Transition,
+        DecisionKind::Held,
+        DecisionKind::VersionChange,
+        DecisionKind::Operator,
+        DecisionKind::Irregular,
+    ];
+
+    /// As stored and shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            DecisionKind::Entered => "entered",
+            DecisionKind::Left => "left",
+            DecisionKind::Designated => "designated",
+            DecisionKind::Transition => "transition",
+            DecisionKind::Held => "held",
+            DecisionKind::VersionChange => "version_change",
+            DecisionKind::Operator => "operator",
+            DecisionKind::Irregular => "irregular",
+        }
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<DecisionKind> {
+        DecisionKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// A change (or held change) of standing, with its reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {

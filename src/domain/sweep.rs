@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, CaseId, EndpointId, Micros, ModelId, SuiteDigest, SuiteName, SweepId};
+use super::{Capability, CaseId, Endpoint, EndpointId, Micros, ModelId, ProviderId, SuiteDigest, SuiteName, SweepId};
 
 /// Who asked for the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -97,6 +97,24 @@ pub struct StableCases {
     pub of: u32,
 }
 
+/// What answers under an endpoint's id, as far as the configuration tells: see [`Endpoint::upstream`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// The model's name at the provider.
+    pub model: String,
+    /// The provider.
+    pub provider: ProviderId,
+}
+
+impl Upstream {
+    /// That of a configured endpoint.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint) -> Upstream {
+        let (model, provider) = endpoint.upstream();
+        Upstream { model: model.to_owned(), provider: provider.clone() }
+    }
+}
+
 /// Everything fixed before the first call of a sweep. Stored, so that a restart goes on with the same plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SweepPlan {
@@ -123,6 +141,10 @@ pub struct SweepPlan {
     /// The anchors of each capability that its outcomes are evidence for as well; frozen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<Capability, Vec<EndpointId>>,
+    /// What answers under the id of everybody who is asked: another by the end closes the sweep. Empty in plans of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: BTreeMap<EndpointId, Upstream>,
     /// The program's own prompts for fingerprints, where they are due.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<SuitePlan>,

@@ -66,6 +66,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         reserved_nanousd: 0,
         gives_evidence: input.gives_evidence,
         capabilities: Default::default(),
+        upstreams: Default::default(),
         probes,
         samples: None,
     }

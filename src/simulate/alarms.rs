@@ -237,6 +237,7 @@ impl Bench {
             gives_evidence: true,
             probes: Vec::new(),
             samples: None,
+            upstreams: Default::default(),
             capabilities: Default::default(),
         }
     }

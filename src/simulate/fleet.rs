@@ -361,6 +361,7 @@ impl Fleet {
             capabilities: Default::default(),
             probes: Vec::new(),
             samples: None,
+            upstreams: Default::default(),
         };
         (plan, shares)
     }

@@ -8,7 +8,7 @@ use super::error::{Result, StoreError};
 use super::pool::{Arg, Row, Tx};
 use super::rows::{count, id, json, parsed, parsed_option, to_json};
 use super::sweeps::why_not_ours;
-use super::{NewStep, Page, Store, history, listing, statements};
+use super::{DecisionFilter, NewStep, Page, Store, history, listing, statements};
 use crate::domain::{
     AllowlistMode, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Revision, SweepId, SweepState,
 };
@@ -246,12 +246,32 @@ impl Store {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Decision>> {
+        let filter = DecisionFilter { model: model.cloned(), endpoint: endpoint.cloned(), ..DecisionFilter::default() };
+        self.decisions_like(&filter, limit, cursor).await
+    }
+
+    /// As [`Store::decisions`], those that a filter lets through.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`], or those of the database.
+    pub async fn decisions_like(
+        &self,
+        filter: &DecisionFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Decision>> {
         let after = listing::cursor(cursor)?;
-        let rest = [after.as_str().into(), Arg::Text(endpoint.map(EndpointId::as_str)), listing::rows(limit).into()];
-        let found = match model {
+        let rest = [
+            after.as_str().into(),
+            Arg::Text(filter.endpoint.as_ref().map(EndpointId::as_str)),
+            Arg::Text(filter.capability.as_ref().map(Capability::as_str)),
+            Arg::Text(filter.kind.map(DecisionKind::name)),
+            listing::rows(limit).into(),
+        ];
+        let found = match &filter.model {
             None => self.pool.read(statements::DECISIONS_OF_ALL, &rest, decision).await?,
             Some(model) => {
-                let args = [model.as_str().into(), rest[0], rest[1], rest[2]];
+                let args = [model.as_str().into(), rest[0], rest[1], rest[2], rest[3], rest[4]];
                 self.pool.read(statements::DECISIONS_LIST, &args, decision).await?
             }
         };
@@ -348,7 +368,7 @@ async fn write_decision(tx: &mut Tx, decision: &Decision, seq: Option<u64>) -> R
         decision.endpoint.as_str().into(),
         Arg::Text(sweep.as_deref()),
         decision.at_us.into(),
-        decision_kind_name(decision.kind).into(),
+        decision.kind.name().into(),
         decision.from.name().into(),
         decision.to.name().into(),
         Arg::Text(decision.suite.as_ref().map(crate::domain::SuiteName::as_str)),
@@ -428,25 +448,8 @@ fn mode(text: &str) -> Result<AllowlistMode> {
         .ok_or_else(|| StoreError::Corrupt(format!("an allowlist of mode {text:?} is stored")))
 }
 
-fn decision_kind_name(kind: DecisionKind) -> &'static str {
-    match kind {
-        DecisionKind::Entered => "entered",
-        DecisionKind::Left => "left",
-        DecisionKind::Designated => "designated",
-        DecisionKind::Transition => "transition",
-        DecisionKind::Held => "held",
-        DecisionKind::VersionChange => "version_change",
-        DecisionKind::Operator => "operator",
-        DecisionKind::Irregular => "irregular",
-    }
-}
-
 fn decision_kind(text: &str) -> Result<DecisionKind> {
-    use DecisionKind::{Designated, Entered, Held, Irregular, Left, Operator, Transition, VersionChange};
-    [Entered, Left, Designated, Transition, Held, VersionChange, Operator, Irregular]
-        .into_iter()
-        .find(|kind| decision_kind_name(*kind) == text)
-        .ok_or_else(|| StoreError::Corrupt(format!("a decision of kind {text:?} is stored")))
+    DecisionKind::by_name(text).ok_or_else(|| StoreError::Corrupt(format!("a decision of kind {text:?} is stored")))
 }
 
 fn none_if_empty(text: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use super::attempts::stored_attempt;
 use super::error::{Result, StoreError};
 use super::pool::Arg;
 use super::{Store, statements};
-use crate::domain::{Attempt, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId};
+use crate::domain::{Attempt, Capability, DecisionKind, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId};
 
 /// Largest page of a list.
 pub const PAGE_ITEMS_MAX: usize = 500;
@@ -56,6 +56,19 @@ pub struct StoredAttempt {
     pub delivered: bool,
     /// The attempt.
     pub attempt: Attempt,
+}
+
+/// Which decisions to list; `None` means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DecisionFilter {
+    /// Of a model.
+    pub model: Option<ModelId>,
+    /// About an endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// About the list of a capability.
+    pub capability: Option<Capability>,
+    /// Of a kind.
+    pub kind: Option<DecisionKind>,
 }
 
 /// Which attempts to list; `None` means all.

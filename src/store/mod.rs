@@ -50,7 +50,7 @@ pub use attempts::{Appended, MeasuredRow};
 pub use curation::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, StoredAllowlist, StoredState, SweepEnd};
 pub use error::StoreError;
 pub use history::{CHECKPOINT_EVERY_STEPS, Checkpoint, Head, NewStep, StoredStep};
-pub use listing::{AttemptFilter, PAGE_ITEMS_MAX, Page, StoredAttempt};
+pub use listing::{AttemptFilter, DecisionFilter, PAGE_ITEMS_MAX, Page, StoredAttempt};
 pub use maintenance::{CheckReport, Pruned, Retention};
 pub use migrate::{SCHEMA_VERSION, Schema};
 pub use pool::{BUSY_TIMEOUT, CONNECTIONS, SQLITE_APPLICATION_ID, STATEMENT_TIMEOUT, StoreOptions};

@@ -194,9 +194,13 @@ statements! {
     DECISION_ADD = concat!("INSERT INTO decisions (", decision_columns!(), ", seq) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
     DECISIONS_LIST = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND id < $2 \
-                     AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) ORDER BY id DESC LIMIT $4");
+                     AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
+                     AND (CAST($4 AS TEXT) IS NULL OR capability = $4) \
+                     AND (CAST($5 AS TEXT) IS NULL OR kind = $5) ORDER BY id DESC LIMIT $6");
     DECISIONS_OF_ALL = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE id < $1 \
-                       AND (CAST($2 AS TEXT) IS NULL OR endpoint = $2) ORDER BY id DESC LIMIT $3");
+                       AND (CAST($2 AS TEXT) IS NULL OR endpoint = $2) \
+                       AND (CAST($3 AS TEXT) IS NULL OR capability = $3) \
+                       AND (CAST($4 AS TEXT) IS NULL OR kind = $4) ORDER BY id DESC LIMIT $5");
     DECISIONS_OF_STEP = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND seq = $2 \
                         ORDER BY id");
 

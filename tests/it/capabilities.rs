@@ -1,10 +1,17 @@
 //! Lists per capability at the front door: who breaks only what a tag stands for leaves that tag's list.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use exactod::clock::{Clock, ManualClock};
+use exactod::daemon::{Runtime, SweepOutcome, manual_request, read_config};
 use exactod::domain::Standing;
 use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
-use crate::world::{MODEL, Settings, World, broken, eventually, good};
+use crate::gate::Gate;
+use crate::history::raw;
+use crate::world::{MODEL, Settings, World, broken, eventually, good, model};
 
 const LIST: &str = "/v1/models/lab/m/allowlist";
 /// Far more than any of these decisions takes.
@@ -83,6 +90,7 @@ async fn left(world: World) {
 
     let daemon = Daemon::start(&world).await;
     served(&daemon, &world).await;
+    filtered(&daemon, &world).await;
     // A pin holds on every list; the order says what it did to each.
     let said = world.json(&["pin", MODEL, "dogwood", "--by", "ann", "--json"]).await;
     let listed = &said["decisions"][0]["evidence"]["capabilities"]["streaming"]["listed"];
@@ -129,6 +137,30 @@ async fn served(daemon: &Daemon, world: &World) {
     assert!(daemon.get("/", None).await.body.contains("list for streaming"));
 }
 
+/// Decisions of one list, endpoint and kind, on the command line and over HTTP alike.
+async fn filtered(daemon: &Daemon, world: &World) {
+    let wanted = [("capability", "streaming"), ("endpoint", "dogwood"), ("kind", "transition")];
+    for n in 1..=wanted.len() {
+        let mut args = vec!["decisions".to_owned(), "--limit".to_owned(), "500".to_owned(), "--json".to_owned()];
+        args.extend(wanted[..n].iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]));
+        let printed = world.json(&args.iter().map(String::as_str).collect::<Vec<_>>()).await["items"].take();
+        let all = printed.as_array().unwrap();
+        assert!(!all.is_empty(), "{args:?}");
+        assert!(all.iter().all(|d| wanted[..n].iter().all(|(name, value)| d[name] == *value)), "{args:?} {printed}");
+        let query: Vec<String> = wanted[..n].iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let path = format!("/v1/models/{MODEL}/decisions?limit=500&{}", query.join("&"));
+        let served = daemon.get(&path, None).await.json()["items"].take();
+        let ids = |of: &Value| of.as_array().unwrap().iter().map(|d| d["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&served), ids(&printed), "{path}");
+    }
+    let path = format!("/v1/models/{MODEL}/decisions?kind=transitions");
+    let refused = daemon.get(&path, None).await;
+    assert_eq!(refused.status.as_u16(), 400, "{refused:?}");
+    assert!(refused.body.contains("did you mean `transition`?"), "{refused:?}");
+    let refused = world.run(&["decisions", "--kind", "transitions"]).await;
+    assert!(refused.code == 2 && refused.stderr.contains("did you mean `transition`?"), "{refused:?}");
+}
+
 /// A capability that the policy no longer names has no list any more; what was published stays in the store, and the
 /// history that holds it is made again.
 async fn withdrawn(world: &World) {
@@ -170,4 +202,75 @@ async fn a_tag_that_no_case_carries_is_told_with_the_nearest_one() {
     ] {
         assert!(ran.stderr.contains(part), "{ran:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_how_long_and_how_much_each_capability_takes() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    world.configure(&asking_for("[\"streaming\"]"));
+    let planned = async || world.json(&["plan", "--json"]).await["models"][0].clone();
+    let before = planned().await;
+    let streaming = &before["capabilities"][0];
+    assert_eq!(streaming["capability"], json!("streaming"));
+    assert_eq!(streaming["undecided"]["endpoints"], json!(["alder", "birch", "cedar"]), "{before}");
+    let (own, of_streaming) = (&before["undecided"], &streaming["undecided"]);
+    for part in ["sweeps", "requests"] {
+        assert!(of_streaming[part].as_u64() > own[part].as_u64(), "a fifth of the cases: {part} {before}");
+    }
+    assert!(of_streaming["worst_usd"].as_f64() > own["worst_usd"].as_f64(), "{before}");
+
+    // Decided on the model's own list, and not about streams.
+    world.json(&["sweep", "--until-decided", "--json"]).await;
+    let plan = planned().await;
+    assert_eq!(plan["undecided"], Value::Null, "{plan}");
+    let told = plan["capabilities"][0]["undecided"]["sweeps"].as_u64().expect("undecided, and within sight") as usize;
+    assert!(plan["capabilities"][0]["onboarding"]["requests"].as_u64().unwrap() > 0, "{plan}");
+    let text = world.run(&["plan"]).await.stdout;
+    assert!(text.contains("list of     streaming (") && text.contains("undecided alder, birch, cedar: "), "{text}");
+
+    let mut swept = 0;
+    while planned().await["capabilities"][0]["undecided"] != Value::Null {
+        world.json(&["sweep", "--json"]).await;
+        swept += 1;
+        assert!(swept <= 3 * told + 5, "{told} sweeps were told");
+    }
+    assert!(3 * swept + 5 >= told, "{swept} were enough, {told} were told");
+    assert!(world.run(&["plan"]).await.stdout.contains(": all decided"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_of_a_capability_counts_as_long_as_it_is_open() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    let gate = Gate::before(&world.fleet, 2).await;
+    world.configure_for(&gate.providers, &asking_for("[]"));
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(crate::ticks::HALF_PAST_TEN));
+    // It does not serve: nobody but the sweep's end looks at the alarms.
+    let service = world.service(Arc::clone(&clock), "only").await;
+    raw(
+        &world,
+        "INSERT INTO alarms (id, model, endpoint, kind, capability, text, opened_at_us, closed_at_us) VALUES \
+         ('019a0000-0000-7000-8000-000000000001', 'lab/m', 'alder', 'reference', 'streaming', 'is in doubt', 1, NULL)",
+    )
+    .await;
+    let sweeping = tokio::spawn({
+        let service = Arc::clone(&service);
+        async move {
+            let runtime = service.runtime.load_full();
+            let request = manual_request(Duration::from_secs(3600));
+            service.sweeper.run(&runtime, &runtime.models[&model()], &request, &service.signals).await.unwrap()
+        }
+    });
+    eventually("requests are in flight", async || (world.requests() > 0).then_some(())).await;
+    // A capability that comes in mid-sweep gets no evidence by it, so that its alarm is neither set nor ended.
+    world.configure_for(&gate.providers, &asking_for("[\"streaming\"]"));
+    let config = read_config(&world.config_path()).unwrap();
+    service.runtime.store(Arc::new(Runtime::build(config, &clock).unwrap()));
+    gate.open();
+    assert!(matches!(sweeping.await.unwrap(), SweepOutcome::Done { .. }));
+    let open = service.sweeper.store.open_alarms().await.unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    let counted = format!("exactod_alarms_open{{model=\"{MODEL}\",kind=\"reference\"}} 1");
+    let metrics = service.sweeper.metrics.encode().unwrap();
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    service.close().await;
 }

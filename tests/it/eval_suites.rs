@@ -69,6 +69,9 @@ fn the_tags_of_capabilities_are_carried_where_they_apply() {
             assert_eq!(carries("streaming"), case.request.get("stream") == Some(&true.into()), "{who}");
             assert_eq!(carries("tools"), case.tools.is_some(), "{who}");
             assert_eq!(carries("json_schema"), case.response_format.is_some(), "{who}");
+            // The request ends with what a tool has said: what follows from it is to be concluded.
+            assert_eq!(carries("reasoning_tools"), ends_with_a_result(case), "{who}");
+            assert!(!carries("reasoning_tools") || carries("tools"), "{who}");
             assert!(!carries("parallel_tools") || carries("tools"), "{who}");
             assert!(carries("parallel_tools") || calls_wanted(case) < 2, "{who}");
             case.tags.iter().for_each(|tag| *carried.entry(tag.clone()).or_default() += 1);
@@ -77,6 +80,12 @@ fn the_tags_of_capabilities_are_carried_where_they_apply() {
     for tag in ["tools", "parallel_tools", "json_schema", "streaming", "long_context"] {
         assert!(carried.get(tag).is_some_and(|n| *n >= 15), "{tag}: {carried:?}");
     }
+    assert!(carried["reasoning_tools"] >= 10, "{carried:?}");
+}
+
+fn ends_with_a_result(case: &Case) -> bool {
+    let messages = case.messages.value();
+    messages.as_array().and_then(|all| all.last()).is_some_and(|message| message["role"] == "tool")
 }
 
 /// Calls in the right answer.

@@ -112,10 +112,17 @@ async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_mon
     assert!(model["onboarding"]["requests"].as_u64().unwrap() > 0, "{model}");
     let pace = &model["undecided"]["at_pace"];
     assert_eq!((&pace["pause_s"], &pace["limited_by"]), (&json!(1800), &json!("pause")), "{pace}");
-    let (sweeps, hours) = (pace["sweeps"].as_u64().unwrap(), pace["hours"].as_f64().unwrap());
+    let hours = pace["hours"].as_f64().unwrap();
     assert!(hours / 24.0 < model["undecided"]["days"].as_f64().unwrap() / 4.0, "{model}");
-    assert!(hours >= 0.5 * (sweeps - 1) as f64, "a pause between each two: {pace}");
     assert!(model["onboarding"]["at_pace"]["expected_usd"].as_f64().unwrap() > 0.0, "{model}");
+    // Where no tick comes in between, which would serve as well.
+    let yearly = "cron = \"0 0 1 1 *\"\nspread = \"0s\"\nonboarding = \"30m\"".to_owned();
+    world.configure(&Settings { schedule: yearly, ..fast_settings() });
+    let plan = world.json(&["plan", "--json"]).await;
+    let pace = &plan["models"][0]["undecided"]["at_pace"];
+    let (sweeps, alone) = (pace["sweeps"].as_u64().unwrap(), pace["hours"].as_f64().unwrap());
+    assert!(alone >= 0.5 * (sweeps - 1) as f64, "a pause between each two: {pace}");
+    assert!(hours <= alone, "{hours} {alone}");
 
     for (budget, key) in [
         (format!("usd_per_sweep = {}", worst / 2.0), "usd_per_sweep"),
@@ -128,6 +135,11 @@ async fn a_plan_of_a_measured_model_expects_what_attempts_cost_and_says_when_mon
         let pace = &plan["models"][0]["undecided"]["at_pace"];
         assert_eq!(pace["limited_by"], json!(key), "{pace}");
         assert!(pace["hours"].as_f64().is_none_or(|shrunk| shrunk > hours), "{pace}");
+        // Of a day's money the part of its three or four ticks is no onboarding sweep's.
+        let held = pace["held_for_ticks_usd"].as_f64();
+        assert_eq!(held.is_some_and(|usd| usd > 2.0 * expected), key == "usd_per_day", "{pace}");
+        let said = world.run(&["plan"]).await.stdout;
+        assert_eq!(said.contains("a day is left to the ticks"), key == "usd_per_day", "{said}");
     }
     world.configure(&Settings { budget: "usd_per_day = 1000.0".to_owned(), ..every_six_hours() });
     let ran = world.run(&["plan"]).await;

@@ -1,10 +1,16 @@
 //! Fingerprints as people see them: the same model raises no alarm, another one becomes Suspect, and replays agree.
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use exactod::domain::{AttemptKey, SweepState};
 use exactod::sim::{EndpointSpec, Language};
 use serde_json::{Value, json};
 
+use crate::gate::Gate;
 use crate::history::FAST_POLICY;
-use crate::world::{Settings, World, good};
+use crate::suites::CASES;
+use crate::world::{Settings, World, eventually, good};
 
 const NAMES: [&str; 4] = ["alder", "birch", "cedar", "dogwood"];
 
@@ -144,4 +150,59 @@ async fn sampled(before: World) {
     );
     let replayed = world.json(&["replay", "--json"]).await;
     assert_eq!(replayed["equal"], json!(true), "{replayed}");
+}
+
+/// Requests in flight per endpoint, as configured.
+const IN_FLIGHT: usize = 2;
+/// Prompts for fingerprints: five times each of 24, and 60.
+const PROMPTS: usize = 180;
+/// Answers of each endpoint that arrive before the kill: all cases, and a part of the prompts.
+const ANSWERS: usize = CASES + 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_killed_among_its_fingerprints_is_finished_and_nothing_is_doubled_or_lost_on_sqlite() {
+    killed(World::new(fleet(0.0)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_killed_among_its_fingerprints_is_finished_and_nothing_is_doubled_or_lost_on_postgres() {
+    killed(World::on_postgres(fleet(0.0)).await).await;
+}
+
+async fn killed(world: World) {
+    let gate = Gate::before(&world.fleet, ANSWERS).await;
+    world.configure_for(&gate.providers, &settings());
+    let store = world.store().await;
+    let mut first = world.exactod(&["sweep", "--json"]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (sweep, stored) = eventually("a part of the prompts is stored", async || {
+        let running = store.running_sweeps(None).await.unwrap();
+        let sweep = running.first()?;
+        let stored = store.done_keys(sweep.record.id).await.unwrap();
+        let asked = world.requests() as usize == NAMES.len() * (ANSWERS + IN_FLIGHT);
+        let plan = sweep.plan.clone().unwrap();
+        (stored.len() == NAMES.len() * ANSWERS && asked).then_some((plan, stored))
+    })
+    .await;
+    first.start_kill().unwrap();
+    first.wait().await.unwrap();
+    let planned = NAMES.len() * (CASES + PROMPTS);
+    assert_eq!(sweep.attempts() as usize, planned);
+
+    gate.open();
+    let said = world.json(&["sweep", "--json"]).await;
+    assert_eq!((&said["sweep"], &said["sweeps"]), (&json!(sweep.id.to_string()), &json!(1)), "the same sweep");
+    assert_eq!(world.requests() as usize, planned + NAMES.len() * IN_FLIGHT, "only what was in flight is asked again");
+    let attempts = world.attempts().await;
+    let keys: BTreeSet<AttemptKey> = attempts.iter().map(|a| a.attempt.key.clone()).collect();
+    assert_eq!((attempts.len(), keys.len()), (planned, planned), "every attempt is stored, and once");
+    assert!(stored.iter().all(|key| keys.contains(key)));
+    let observed = attempts.iter().filter(|a| a.attempt.observed.is_some()).count();
+    assert_eq!(observed, NAMES.len() * PROMPTS, "every prompt has shown something");
+    let ended = store.sweep(sweep.id).await.unwrap().unwrap().record;
+    assert_eq!(ended.state, SweepState::Done);
+    assert_eq!(ended.spent_nanousd, attempts.iter().map(|a| a.attempt.cost_nanousd).sum::<i64>());
+    store.close().await;
+    assert_eq!(open(&world).await, [], "the same model everywhere");
+    assert_eq!(world.run(&["replay"]).await.code, 0);
 }

@@ -332,6 +332,16 @@ async fn endpoints_that_never_answer_are_left_to_the_schedule_with_an_alarm() {
     })
     .await;
     assert!(alarm.text.contains("alder, birch"), "{}", alarm.text);
+    // What it says is what holds: without the one that is taken out of service, and with it again.
+    for (order, named) in [("ban", "scored answer of birch:"), ("unban", "scored answer of alder, birch:")] {
+        world.json(&[order, MODEL, "alder", "--json"]).await;
+        eventually("the alarm is renewed", async || {
+            let open = serving.store().open_alarms().await.unwrap();
+            let text = &open.iter().find(|a| a.key.kind == "onboarding")?.text;
+            text.contains(named).then_some(())
+        })
+        .await;
+    }
     // Half past ten, eleven, half past eleven; the next is that of the tick at twelve.
     clock.advance(HOUR);
     let all = done(serving.store(), 4).await;

@@ -138,6 +138,45 @@ async fn a_restored_backup_is_noticed_at_the_next_start() {
     assert_eq!(world.run(&["replay"]).await.code, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_that_went_on_before_the_next_start_is_noticed() {
+    // As many steps as were lost, and more.
+    for further in [1, 3] {
+        let world = World::new(fleet()).await;
+        world.configure(&fast());
+        let daemon = Daemon::start(&world).await;
+        swept(&daemon).await;
+        daemon.stop().await;
+        let file = world.path("store.db");
+        std::fs::copy(&file, world.path("backup.db")).unwrap();
+        let said = world.json(&["ban", "lab/m", "birch", "--json"]).await;
+        let version = said["allowlist"]["version"].as_u64().unwrap();
+        // It marks how far the store has come when it starts, and when it stops.
+        Daemon::start(&world).await.stop().await;
+
+        for beside in ["store.db-wal", "store.db-shm"] {
+            let _ = std::fs::remove_file(world.path(beside));
+        }
+        std::fs::copy(world.path("backup.db"), &file).unwrap();
+        // The same revision, to consumers of another content.
+        let other = world.json(&["ban", "lab/m", "cedar", "--json"]).await;
+        assert_eq!(other["allowlist"]["version"].as_u64(), Some(version));
+        for _ in 1..further {
+            world.json(&["note", "lab/m", "alder", "--note", "as before", "--json"]).await;
+        }
+        let daemon = Daemon::start(&world).await;
+        let list = served(&daemon, "a later revision is served", |list| list["version"].as_u64() > Some(version)).await;
+        assert_eq!(ids(&list), ["alder", "birch"], "what was decided since holds");
+        told_of_the_restore(&daemon).await;
+        daemon.stop().await;
+        // Told once.
+        let daemon = Daemon::start(&world).await;
+        told_of_the_restore(&daemon).await;
+        daemon.stop().await;
+        assert_eq!(world.run(&["replay"]).await.code, 0);
+    }
+}
+
 async fn told_of_the_restore(daemon: &Daemon) {
     let log = daemon.get("/v1/models/lab/m/decisions", None).await.json();
     let items = log["items"].as_array().unwrap();

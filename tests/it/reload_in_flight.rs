@@ -102,6 +102,70 @@ async fn a_model_that_is_asked_for_by_another_name_in_mid_sweep_gets_no_evidence
     .await;
     assert_eq!(ended.sweep["state"], json!("closed"), "{}", ended.sweep);
     assert!(ended.sweep["note"].as_str().unwrap().contains("another upstream_model"), "{}", ended.sweep);
+    changed_once(&ended.decisions, "alder", "version change: upstream model lab/m at alder -> other at alder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_another_provider_serves_in_mid_sweep_gets_no_evidence_of_the_old_one() {
+    let ended = changed_in_flight(async |world, _| at_another_provider(world)).await;
+    assert_eq!(ended.sweep["state"], json!("closed"), "{}", ended.sweep);
+    let note = ended.sweep["note"].as_str().unwrap();
+    assert!(note.contains("endpoint cedar has another upstream_model or provider"), "{note}");
+    changed_once(&ended.decisions, "cedar", "version change: upstream model lab/m at cedar -> lab/m at cypress");
+    let alder = reasons(&ended.decisions, "alder");
+    assert!(!alder.iter().any(|r| r.starts_with("version change")), "the others are what they were: {alder:?}");
+}
+
+/// The endpoint cedar keeps its id, and cypress serves it.
+fn at_another_provider(world: &World) {
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let text = text.replacen(
+        "[[model.endpoint]]\nprovider = \"cedar\"",
+        "[[model.endpoint]]\nid = \"cedar\"\nprovider = \"cypress\"",
+        1,
+    );
+    std::fs::write(
+        world.config_path(),
+        text.replacen("[[provider]]\nid = \"cedar\"", "[[provider]]\nid = \"cypress\"", 1),
+    )
+    .unwrap();
+}
+
+fn changed_once(decisions: &Value, of: &str, what: &str) {
+    let reasons = reasons(decisions, of);
+    assert_eq!(reasons.iter().filter(|r| r.starts_with(what)).count(), 1, "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_was_killed_is_not_gone_on_with_at_another_upstream() {
+    let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;
+    let gate = Gate::before(&world.fleet, 2).await;
+    world.configure_for(&gate.providers, &fast());
+    let daemon = Daemon::start(&world).await;
+    let begun = format!("exactod_sweep_done_attempts{{model=\"{MODEL}\"}}");
+    eventually("some answers are stored", async || daemon.metric(&begun).await.filter(|n| *n >= 6.0)).await;
+    daemon.signal("KILL").await;
+    daemon.ended().await;
+    at_another_provider(&world);
+    // Somebody has looked at the new config already: the store's last step knows it.
+    world.json(&["note", MODEL, "alder", "--note", "moved", "--json"]).await;
+    gate.open();
+    let before = world.requests();
+    let daemon = Daemon::start(&world).await;
+    let closed = eventually("the sweep is closed", async || {
+        let all = daemon.get("/v1/sweeps?state=closed", None).await.json()["items"].take();
+        all.get(0).cloned()
+    })
+    .await;
+    assert!(closed["note"].as_str().unwrap().contains("another upstream_model or provider"), "{closed}");
+    let decisions = daemon.get(&format!("/v1/models/{MODEL}/decisions?limit=200"), None).await.json();
+    changed_once(&decisions, "cedar", "version change: upstream model lab/m at cedar -> lab/m at cypress");
+    let cedar = reasons(&decisions, "cedar");
+    assert!(cedar.iter().any(|r| r.contains("was closed without evidence")), "{cedar:?}");
+    daemon.stop().await;
+    // The tick of the sweep is taken: none of its cases was asked again.
+    assert_eq!(world.requests(), before);
+    assert_eq!(world.run(&["replay"]).await.code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,21 +101,18 @@ async fn of_the_ticks_missed_while_nobody_ran_the_last_is_made_up_for_and_only_o
     let serving = Serving::start(&world, clock.clone(), "second").await;
     done(serving.store(), 2).await;
     serving.stop().await;
-    // A start between two ticks has nothing to make up for: the next sweep is that of the next tick, ten minutes (a
-    // tenth of a second) later.
-    let serving = Serving::start(&world, FastClock::new(HALF_PAST_TEN + 5 * HOUR + 20 * MINUTE, 6000.0), "third").await;
-    let all = eventually("the next tick has its sweep", async || {
-        let all = sweeps(serving.store()).await;
-        (all.iter().filter(|s| s.state == SweepState::Done).count() >= 3).then_some(all)
-    })
-    .await;
+    // A start between two ticks has nothing to make up for: the next sweep is that of the next tick, ten minutes later.
+    clock.advance_us(10 * MINUTE);
+    let serving = Serving::start(&world, Suspended(clock.clone()), "third").await;
+    clock.advance_us(10 * MINUTE);
+    let all = done(serving.store(), 3).await;
     serving.stop().await;
 
     assert!(all.iter().all(|s| s.kind == SweepKind::Scheduled));
     let ten = HALF_PAST_TEN - 30 * MINUTE;
     let ticks: Vec<(i64, bool)> = fires(&world).await.into_iter().map(|(at, sweep, _)| (at, sweep.is_some())).collect();
     let expected = [(ten, true), (ten + 5 * HOUR, true), (ten + 6 * HOUR, true)];
-    assert_eq!(ticks[..3], expected, "10:00; 15:00 for five that were missed; 16:00 as it came");
+    assert_eq!(ticks, expected, "10:00; 15:00 for five that were missed; 16:00 as it came");
 }
 
 /// Stands still, jumps when told to, and is looked at often: so looks a suspend of the machine.
@@ -150,41 +147,89 @@ async fn of_the_ticks_slept_through_the_last_is_made_up_for() {
     assert_eq!(ticks, [ten, ten + 2000 * HOUR, ten + 2001 * HOUR]);
 }
 
+/// A sweep in flight that waits for its answers: that of the tick of ten.
+async fn held(world: &World, clock: &ManualClock) -> (Gate, Serving) {
+    let gate = Gate::before(&world.fleet, 3).await;
+    world.configure_for(&gate.providers, &hourly());
+    let serving = Serving::start(world, Suspended(clock.clone()), "only").await;
+    eventually("a sweep is in flight", async || {
+        let all = sweeps(serving.store()).await;
+        (all.len() == 1 && all[0].state == SweepState::Running).then_some(())
+    })
+    .await;
+    (gate, serving)
+}
+
+async fn overlapping(world: &World, n: usize) {
+    eventually("ticks are noted as overlapping", async || {
+        let noted = fires(world).await.into_iter().filter(|(_, _, note)| note == "overlapping").count();
+        (noted == n).then_some(())
+    })
+    .await;
+}
+
+/// Hour of the clock, whether it led to a sweep, and what was noted.
+async fn noted(world: &World) -> Vec<(i64, bool, String)> {
+    let all = fires(world).await.into_iter();
+    all.map(|(at, sweep, note)| ((at - HALF_PAST_TEN + 30 * MINUTE) / HOUR + 10, sweep.is_some(), note)).collect()
+}
+
+fn tick(hour: i64, swept: bool, note: &str) -> (i64, bool, String) {
+    (hour, swept, note.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_tick_waits_for_the_sweep_in_flight_and_those_after_it_are_noted_as_overlapping() {
     let world = World::new(vec![good("alder"), good("birch")]).await;
-    let gate = Gate::before(&world.fleet, 3).await;
-    world.configure_for(&gate.providers, &hourly());
-    // An hour passes in a fiftieth of a second.
-    let clock = FastClock::new(HALF_PAST_TEN, 180_000.0);
-    let serving = Serving::start(&world, clock, "only").await;
-    let last_noted = eventually("three ticks are noted as overlapping", async || {
-        let all = fires(&world).await;
-        let overlapping = || all.iter().filter(|(_, _, note)| note == "overlapping");
-        // On a busy machine three hours of this clock pass before the first sweep is planned.
-        let begun = !sweeps(serving.store()).await.is_empty();
-        (begun && overlapping().count() >= 3).then(|| overlapping().map(|fire| fire.0).max().unwrap())
-    })
-    .await;
-    let in_flight = sweeps(serving.store()).await;
-    assert_eq!(in_flight.len(), 1, "one sweep at a time");
-    assert_eq!(in_flight[0].state, SweepState::Running);
+    let clock = ManualClock::at(HALF_PAST_TEN);
+    let (gate, serving) = held(&world, &clock).await;
+    clock.advance_us(3 * HOUR + 30 * MINUTE);
+    overlapping(&world, 3).await;
+    assert_eq!(sweeps(serving.store()).await.len(), 1, "one sweep at a time");
     gate.open();
-    eventually("the tick that waited has its sweep", async || {
-        let all = sweeps(serving.store()).await;
-        let done = all.iter().filter(|s| s.state == SweepState::Done).count();
-        (done >= 2).then_some(())
-    })
-    .await;
+    done(serving.store(), 2).await;
     serving.stop().await;
-    let all = fires(&world).await;
-    let swept: Vec<i64> = all.iter().filter(|(_, sweep, _)| sweep.is_some()).map(|(at, ..)| *at).collect();
-    assert!(swept[0] == all[0].0 && swept[1] < last_noted, "an early tick waited, and only one: {all:?}");
-    assert!(swept[2..].iter().all(|at| *at > last_noted), "{all:?}");
-    for (n, (at, sweep, note)) in (0..).zip(&all) {
-        assert_eq!(*at, all[0].0 + n * HOUR, "every tick is noted: {all:?}");
-        assert_eq!(sweep.is_none(), note == "overlapping", "{all:?}");
-    }
+    let over = |hour| tick(hour, false, "overlapping");
+    let expected = [tick(10, true, ""), tick(11, true, ""), over(12), over(13), over(14)];
+    assert_eq!(noted(&world).await, expected, "the early one waited, and only that one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_waits_when_the_daemon_stops_is_noted_or_made_up_for() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    let clock = ManualClock::at(HALF_PAST_TEN);
+    let (gate, serving) = held(&world, &clock).await;
+    // Eleven waits, and twelve is noted after it: nobody would come back to eleven.
+    clock.advance_us(HOUR + 30 * MINUTE);
+    overlapping(&world, 1).await;
+    serving.service.signals.stop.cancel();
+    gate.open();
+    serving.stop().await;
+    let until_noon = [tick(10, true, ""), tick(11, false, "stopped"), tick(12, false, "overlapping")];
+    assert_eq!(noted(&world).await, until_noon);
+
+    // The sweep of ten is finished, at one comes the next. It is held as well; two o'clock waits and is the last.
+    gate.hold();
+    let serving = Serving::start(&world, Suspended(clock.clone()), "next").await;
+    clock.advance_us(HOUR);
+    gate.open();
+    done(serving.store(), 2).await;
+    gate.hold();
+    clock.advance_us(HOUR);
+    eventually("the sweep of two is in flight", async || (sweeps(serving.store()).await.len() == 3).then_some(()))
+        .await;
+    clock.advance_us(HOUR);
+    serving.service.signals.stop.cancel();
+    gate.open();
+    serving.stop().await;
+    let mut expected = until_noon.to_vec();
+    expected.extend([tick(13, true, ""), tick(14, true, "")]);
+    assert_eq!(noted(&world).await, expected, "three o'clock is left to the next start");
+    let serving = Serving::start(&world, Suspended(clock.clone()), "last").await;
+    done(serving.store(), 4).await;
+    serving.stop().await;
+    expected.push(tick(15, true, ""));
+    assert_eq!(noted(&world).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

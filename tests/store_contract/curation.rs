@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::slice::from_ref;
 
-use exactod::domain::{AllowlistMode, Capability, ModelId, SweepId, SweepState};
-use exactod::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Store, StoreError, SweepEnd};
+use exactod::domain::{AllowlistMode, Capability, DecisionKind, ModelId, SweepId, SweepState};
+use exactod::store::{
+    Alarm, AlarmKey, CurationCommit, DecisionFilter, NewAllowlist, NewState, Store, StoreError, SweepEnd,
+};
 
 use crate::kit::{DAY, Database, SECOND, T0, attempts, decision, endpoint, id_at, model, step, sweep};
 
@@ -287,5 +289,13 @@ pub async fn a_capability_has_alarms_and_decisions_of_its_own(db: Database) {
     let commit = CurationCommit { decisions: decisions.clone(), ..publishing(0, None, &[]) };
     store.commit_curation(&model(), T0, &commit).await.unwrap();
     assert_eq!(store.decisions_of_step(&model(), 1).await.unwrap(), decisions);
-    assert_eq!(store.decisions(None, None, 1, None).await.unwrap().items, [told]);
+    assert_eq!(store.decisions(None, None, 1, None).await.unwrap().items, from_ref(&told));
+    let like = async |filter: DecisionFilter| store.decisions_like(&filter, 10, None).await.unwrap().items;
+    let of_tools = DecisionFilter { capability: Some(capability("tools")), ..DecisionFilter::default() };
+    assert_eq!(like(of_tools.clone()).await, from_ref(&told));
+    assert_eq!(like(DecisionFilter { model: Some(model()), ..of_tools.clone() }).await, [told]);
+    assert!(like(DecisionFilter { endpoint: Some(endpoint(0)), ..of_tools }).await.is_empty());
+    let of_kind = |kind| DecisionFilter { kind: Some(kind), model: Some(model()), ..DecisionFilter::default() };
+    assert_eq!(like(of_kind(DecisionKind::Transition)).await.len(), 2);
+    assert!(like(of_kind(DecisionKind::Held)).await.is_empty());
 }

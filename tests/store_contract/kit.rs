@@ -130,6 +130,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
         capabilities: Default::default(),
         probes: Vec::new(),
         samples: None,
+        upstreams: Default::default(),
     }
 }
 

@@ -309,6 +309,7 @@ impl Kit {
             capabilities: Default::default(),
             probes: Vec::new(),
             samples: None,
+            upstreams: Default::default(),
         };
         assert_eq!(self.state.store.create_sweep(&plan, None, None).await.unwrap(), Created::Created);
         id

@@ -234,14 +234,14 @@ fn a_sweep_that_began_without_the_capability_is_no_evidence_for_it() {
 fn a_restored_store_goes_on_above_its_revisions_too() {
     let mut c = chronicle();
     let seen = BTreeMap::from([(tools(), 31)]);
-    c.take(Act::Restored { seq: 41, revision: 17, capabilities: seen }, None).unwrap();
+    c.take(Act::Restored { seq: 41, revision: 17, capabilities: seen, overtaken: false }, None).unwrap();
     assert_eq!((c.list().version, list(&c).version), (18, 32));
     // One that the restored state has not heard of goes on above what was seen as well.
     let mut c = Chronicle::new(&IDS);
     c.configure();
     c.tags = tags(1);
     let seen = BTreeMap::from([(tools(), 31)]);
-    c.take(Act::Restored { seq: 41, revision: 17, capabilities: seen }, None).unwrap();
+    c.take(Act::Restored { seq: 41, revision: 17, capabilities: seen, overtaken: false }, None).unwrap();
     assert_eq!(list(&c).version, 32);
     c.check_replay();
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::curation::forecast::{FAILING_TYPICAL, asked, course, total};
+use crate::curation::forecast::{FAILING_TYPICAL, Tags, asked, course, total};
 use crate::curation::{
     Further, Goal, Scene, cases_until, days_text, explain, fold_sweep, outlook, read, reading_after,
 };
@@ -147,14 +147,15 @@ fn a_new_model_is_forecast_to_be_decided_before_the_cap_ends_its_effort() {
     let scene = scene(&world, &sizes);
     // A first sweep is small: it tells who is good, and admits nobody.
     assert_eq!(asked(&scene, 0).requests(), 3 * 2 * 25);
-    let usual = course(&scene, FAILING_TYPICAL);
-    let sweeps = usual.decided_after.unwrap();
+    let none = Tags::new();
+    let usual = course(&scene, &none, FAILING_TYPICAL);
+    let sweeps = usual.own.decided_after.unwrap();
     assert!((5..25).contains(&sweeps), "{sweeps}");
-    assert_eq!(total(&usual.cases), 150 + (sweeps - 1) * 600, "every later sweep asks all of them for more");
+    assert_eq!(total(&usual.cases_of(sweeps)), 150 + (sweeps - 1) * 600, "every later sweep asks all of them for more");
     assert!(usual.state.endpoints.values().all(|e| e.standing == Standing::Admitted));
     // Fewer failures make it shorter; very many, and it is not decided until the cap.
-    assert!(course(&scene, 0.0).decided_after.unwrap() < sweeps);
-    let noisy = course(&scene, 0.15);
+    assert!(course(&scene, &none, 0.0).own.decided_after.unwrap() < sweeps);
+    let noisy = course(&scene, &none, 0.15).own;
     assert_eq!((noisy.none_unknown_after, noisy.decided_after.is_none_or(|n| n >= 26)), (Some(26), true));
 }
 
@@ -168,7 +169,7 @@ fn times_are_rounded_up_to_what_people_say() {
 fn alone_nothing_is_ever_decided() {
     let world = World::new(&["a"], &[("one", 300)]);
     let sizes = sizes(&world);
-    let told = course(&scene(&world, &sizes), FAILING_TYPICAL);
+    let told = course(&scene(&world, &sizes), &Tags::new(), FAILING_TYPICAL).own;
     assert_eq!((told.decided_after, told.none_unknown_after), (None, None));
     assert!(explain(&scene(&world, &sizes), &endpoint("a")).unwrap().change.contains("no peer to compare with"));
 }

@@ -300,7 +300,7 @@ fn happen(c: &mut Chronicle, event: &Event) {
             let (seq, revision) = (c.base.seq + 3, c.base.list.as_ref().map_or(0, |l| l.version) + 2);
             let later = |(name, list): (&Capability, &Allowlist)| (name.clone(), list.version + 2);
             let capabilities = c.base.lists.iter().map(later).collect();
-            let _ = c.take(Act::Restored { seq, revision, capabilities }, None);
+            let _ = c.take(Act::Restored { seq, revision, capabilities, overtaken: seq % 2 == 0 }, None);
         }
         Event::OutOfOrder => {
             let first = c.planned(answer(1, 0.0));
@@ -440,7 +440,8 @@ fn endpoints_that_come_go_and_change_their_names_in_mid_sweep_are_told() {
 fn a_restored_store_goes_on_above_every_revision_that_was_seen() {
     let mut c = Chronicle::new(&["a", "b"]);
     c.configure();
-    let made = c.take(Act::Restored { seq: 41, revision: 17, capabilities: BTreeMap::new() }, None).unwrap();
+    let made =
+        c.take(Act::Restored { seq: 41, revision: 17, capabilities: BTreeMap::new(), overtaken: false }, None).unwrap();
     insta::assert_snapshot!(made.decisions[0].reason, @"irregular: the store was restored from a backup: it ends at step 1 (revision 1), step 41 (revision 17) had been reached; what happened between is unknown, revisions go on at 18");
     assert_eq!(c.list().version, 18);
     assert_eq!(kinds(&made).len(), 2);

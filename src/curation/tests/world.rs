@@ -188,6 +188,7 @@ impl World {
             capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
             probes: Vec::new(),
             samples: None,
+            upstreams: Default::default(),
         }
     }
 

@@ -78,7 +78,9 @@ fn onboarding_advice(budget: &Budget, model: &ModelPlan) -> Option<String> {
     let (key, cap, enough) = match pace.limited_by {
         Limit::Pause => return None,
         Limit::UsdPerSweep => ("usd_per_sweep", budget.usd_per_sweep?, model.dearest_sweep.worst_usd),
-        Limit::UsdPerDay => ("usd_per_day", budget.usd_per_day?, pace.load.worst_usd),
+        Limit::UsdPerDay => {
+            ("usd_per_day", budget.usd_per_day?, pace.load.worst_usd + pace.held_for_ticks_usd.unwrap_or(0.0))
+        }
     };
     let about = if pace.load.expected_usd.is_some() { "about" } else { "at most" };
     let ends = match pace.hours {
