@@ -157,13 +157,18 @@ impl Rescoring {
     }
 
     async fn is_judged_already(&mut self, store: &Store, sweep: SweepId) -> Result<bool, StoreError> {
-        if !self.digests.contains_key(&sweep) {
-            let plan = store.sweep(sweep).await?.and_then(|stored| stored.plan);
-            let name = &self.offline.suite().name;
-            let part = plan.and_then(|plan| plan.suites.into_iter().find(|part| part.suite == *name));
-            self.digests.insert(sweep, part.map(|part| part.digest));
-        }
-        Ok(self.digests.get(&sweep).and_then(Option::as_ref) == Some(&self.offline.suite().digest))
+        let name = &self.offline.suite().name;
+        let digest = match self.digests.get(&sweep) {
+            Some(digest) => digest.clone(),
+            None => {
+                let plan = store.sweep(sweep).await?.and_then(|stored| stored.plan);
+                let part = plan.and_then(|plan| plan.suites.into_iter().find(|part| part.suite == *name));
+                let digest = part.map(|part| part.digest);
+                self.digests.insert(sweep, digest.clone());
+                digest
+            }
+        };
+        Ok(digest.as_ref() == Some(&self.offline.suite().digest))
     }
 
     fn again(&mut self, stored: &StoredAttempt) -> Result<(), &'static str> {
