@@ -517,7 +517,7 @@ pub static POLICY: Section = Section {
             "How often a sweep asks the program's own prompts too, to see whether an endpoint is still the same thing: 180 short requests to each. `0s`: never.",
         ),
         key("quarantine", Table(&QUARANTINE), Optional("off"), "Live-traffic quarantine."),
-        key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin and weight of single suites, by name."),
+        key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin, weight and floor of single suites, by name."),
     ],
 };
 
@@ -559,6 +559,12 @@ pub static SUITE_POLICY: Section = Section {
             "Exclusion margin; the admission margin scales with it. In (0, 0.5].",
         ),
         key("weight", Number { min: 0.0, max: 1e6 }, Optional("1"), "Weight in the mean over suites."),
+        key(
+            "floor",
+            SHARE,
+            Optional("none"),
+            "Mean score below which no endpoint is admitted or stays, even if all are as bad. In (0, 1).",
+        ),
     ],
 };
 

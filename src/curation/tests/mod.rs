@@ -4,6 +4,7 @@ mod capabilities;
 mod cold_start;
 mod effort;
 mod explanations;
+mod floors;
 mod guards;
 mod laws;
 mod levels;
