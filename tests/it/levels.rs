@@ -9,7 +9,7 @@ use crate::world::{Settings, World, good};
 
 /// Decided soon, and small sweeps: a suite has a level after 63 of them.
 const FAST: &str = "margin = 0.1\nalpha = 0.3\nexclude_after_sweeps = 50\nreadmit_after_sweeps = 10\nsuspect_at = 20\n\
-    burst_at = 20\nmin_providers = 1\nfingerprint = \"off\"\n";
+    burst_at = 20\nmin_providers = 1\n";
 /// Sweeps after which every suite has a level: 500 cases, 8 or 6 a sweep.
 const SWEEPS_TO_A_LEVEL: usize = 90;
 /// Far more than it takes.
@@ -68,14 +68,16 @@ async fn a_fall_of_all_endpoints_is_alarmed_told_acknowledged_and_replayed() {
 
     let daemon = Daemon::start(&world).await;
     let open = daemon.get("/v1/alarms?open=true", None).await.json();
-    let of_level: Vec<&Value> = open["items"].as_array().unwrap().iter().filter(|a| a["kind"] == "level_fell").collect();
+    let of_level: Vec<&Value> =
+        open["items"].as_array().unwrap().iter().filter(|a| a["kind"] == "level_fell").collect();
     assert_eq!((of_level.len(), &of_level[0]["endpoint"]), (1, &Value::Null), "{open}");
     assert_eq!(daemon.metric("exactod_alarms_open{model=\"lab/m\",kind=\"level_fell\"}").await, Some(1.0));
     daemon.stop().await;
     let told = world.run(&["explain", "lab/m", "alder"]).await.stdout;
     assert!(told.contains("alarm      all endpoints together do worse on "), "{told}");
 
-    let acknowledged = world.json(&["ack", "lab/m", "--note", "the suite is harder now", "--by", "ann", "--json"]).await;
+    let acknowledged =
+        world.json(&["ack", "lab/m", "--note", "the suite is harder now", "--by", "ann", "--json"]).await;
     let reason = acknowledged["decisions"][0]["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("the usual level is learned anew"), "{acknowledged}");
     assert_eq!(open_alarm(&world, "level_fell").await, None);

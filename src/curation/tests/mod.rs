@@ -13,6 +13,7 @@ mod orders;
 mod outlooks;
 mod prints;
 mod replays;
+mod sizes;
 mod state_machine;
 mod watch;
 mod world;
