@@ -523,7 +523,7 @@ pub static POLICY: Section = Section {
             "How often a round of sampled answers begins, `7d` for instance: 600 short requests to each Admitted or Suspect endpoint, 50 in each of twelve sweeps (docs/decisions.md, \"Fingerprints\"). `0s`: never.",
         ),
         key("quarantine", Table(&QUARANTINE), Optional("off"), "Live-traffic quarantine."),
-        key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin and weight of single suites, by name."),
+        key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin, weight and floor of single suites, by name."),
     ],
 };
 
@@ -565,6 +565,12 @@ pub static SUITE_POLICY: Section = Section {
             "Exclusion margin; the admission margin scales with it. In (0, 0.5].",
         ),
         key("weight", Number { min: 0.0, max: 1e6 }, Optional("1"), "Weight in the mean over suites."),
+        key(
+            "floor",
+            SHARE,
+            Optional("none"),
+            "Mean score below which no endpoint is admitted or stays, even if all are as bad. In (0, 1).",
+        ),
     ],
 };
 

@@ -162,9 +162,10 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
         match SuiteName::new(name) {
             Err(e) => view.reader.problem(&span, e.to_string(), ""),
             Ok(name) => {
-                let SuitePolicy { margin, weight } = suites.entry(name.clone()).or_default();
+                let SuitePolicy { margin, weight, floor } = suites.entry(name.clone()).or_default();
                 set(margin, below.number("margin").map(Some));
                 set(weight, below.number("weight").map(Some));
+                set(floor, below.number("floor").map(Some));
                 named_suites.push(NamedSuite { name, place: view.reader.place(&span) });
             }
         }

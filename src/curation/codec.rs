@@ -321,6 +321,7 @@ impl Writer {
             missing,
             clusters,
             anchor_sum,
+            floor: _,
         } = evidence;
         self.float(*delta);
         self.float(*delta_in);
@@ -631,6 +632,7 @@ impl<'a> Reader<'a> {
             missing: self.count()?,
             clusters: if self.1 == 1 { self.clusters_of_version_1()? } else { self.clusters()? },
             anchor_sum: self.sum()?,
+            floor: None,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::stats::num::exp;
 use crate::stats::{Bounds, Clustered, Z95, diff_cs, wilson_clustered};
 
 use super::guarantees::guarantees;
-use super::reading::{read, share};
+use super::reading::{Reading, read, share};
 use super::state::{EndpointState, ModelState, SuiteEvidence, histogram_values};
 use super::transitions::{Move, Rule};
 
@@ -67,6 +67,8 @@ pub(super) fn decision_sentence(context: &Context<'_>, endpoint: &EndpointState,
     }
     if step.rule.is_usable() {
         out.push_str(&usable_phrase(endpoint));
+    } else if step.rule.is_floor() {
+        out.push_str(&floor_phrase(endpoint, step.suite.as_ref()));
     } else if step.rule == Rule::Inconclusive && !has_peer(context.state) {
         out.push_str("no peer to compare with");
     } else {
@@ -96,6 +98,7 @@ fn headline(step: &Move, from: Standing) -> &'static str {
     match (step.rule, from) {
         (Rule::ExcludedFirst | Rule::ExcludedByDetector, _) => "excluded",
         (Rule::TimesOut | Rule::TimesOutFirst, _) => "excluded (times out)",
+        (Rule::BelowFloor | Rule::BelowFloorFirst, _) => "excluded (below the floor)",
         (Rule::AdmittedFirst, _) => "admitted",
         (Rule::Readmitted, _) => "re-admitted",
         (Rule::Inconclusive, _) => "inconclusive",
@@ -132,6 +135,21 @@ fn quality_phrase(endpoint: &EndpointState, suite: Option<&SuiteName>, against: 
     out
 }
 
+/// `tool-use success 71.2% [68.0, 74.2] is below the floor 80%`.
+fn floor_phrase(endpoint: &EndpointState, suite: Option<&SuiteName>) -> String {
+    let of = |suite| Some((suite, endpoint.suites.get(suite)?));
+    let Some((name, evidence)) = suite.and_then(of) else { return "no suite with a floor".to_owned() };
+    let floor = evidence.floor.as_ref().map_or(0.0, |floor| floor.floor);
+    let (rate, (lo, hi)) = Figures::of(evidence).rate.unwrap_or_default();
+    format!(
+        "{name} success {}% [{}, {}] is below the floor {}%",
+        percent(rate),
+        percent(lo),
+        percent(hi),
+        trimmed(100.0 * floor)
+    )
+}
+
 fn usable_phrase(endpoint: &EndpointState) -> String {
     let usable = &endpoint.usable;
     let asked = usable.asked.max(1) as f64;
@@ -149,6 +167,7 @@ fn attempts_behind(endpoint: &EndpointState, step: &Move) -> u64 {
     match (step.rule.is_usable(), step.suite.as_ref().and_then(|s| endpoint.suites.get(s))) {
         (true, _) => endpoint.usable.asked,
         (false, Some(evidence)) if step.rule == Rule::Inconclusive => evidence.cases,
+        (false, Some(evidence)) if step.rule.is_floor() => evidence.clusters.attempts(),
         (false, Some(evidence)) => evidence.compared(),
         (false, None) => 0,
     }
@@ -161,13 +180,15 @@ fn guarantee_phrase(context: &Context<'_>, step: &Move) -> String {
         None => format!("{what} guarantee <= 1 in {} sweeps", trimmed(a)),
     };
     match step.rule {
-        Rule::ExcludedFirst | Rule::TimesOutFirst => {
+        Rule::ExcludedFirst | Rule::TimesOutFirst | Rule::BelowFloorFirst => {
             format!("wrong-exclusion guarantee <= {} at the first decision", trimmed(policy.alpha))
         }
         Rule::AdmittedFirst => {
             format!("wrong-admission guarantee <= {} at the first decision", trimmed(policy.alpha))
         }
-        Rule::ExcludedByDetector | Rule::TimesOut => yearly(policy.exclude_after_sweeps, "false-exclusion"),
+        Rule::ExcludedByDetector | Rule::TimesOut | Rule::BelowFloor => {
+            yearly(policy.exclude_after_sweeps, "false-exclusion")
+        }
         Rule::Readmitted => yearly(policy.readmit_after_sweeps, "false-re-admission"),
         Rule::Inconclusive => format!("the tests go on with {} cases a sweep", policy.cases.standard),
         Rule::Changed => "no verdict, its quality decides".to_owned(),
@@ -187,6 +208,18 @@ fn provenance_phrase(context: &Context<'_>, step: &Move) -> String {
     )
 }
 
+/// `, that it is below the floor 80% of tool-use E=0.3`; nothing without floors.
+fn floor_now(policy: &Policy, reading: &Reading, standing: Standing) -> String {
+    let (name, value, suite) = match standing {
+        Standing::Unknown | Standing::Provisional => ('E', reading.floor_log_e, &reading.floor_by_e),
+        _ => ('R', reading.floor_log_r, &reading.floor_by_r),
+    };
+    let floor = |suite: &SuiteName| Some((suite.clone(), policy.floor(suite)?));
+    suite.as_ref().and_then(floor).map_or_else(String::new, |(suite, floor)| {
+        format!("; that it is below the floor {}% of {suite}: {name}={}", trimmed(100.0 * floor), e_number(value))
+    })
+}
+
 /// Where an endpoint stands now and what would change it, in a sentence.
 #[must_use]
 pub fn explain_now(state: &ModelState, policy: &Policy, id: &EndpointId) -> Option<String> {
@@ -196,10 +229,11 @@ pub fn explain_now(state: &ModelState, policy: &Policy, id: &EndpointId) -> Opti
     let (e_ex, e_ad) = (e_number(reading.log_e_ex), e_number(reading.log_e_ad));
     let (r_ex, r_ad) = (e_number(reading.log_r_ex), e_number(reading.log_r_ad));
     let weakest = |suite: &Option<SuiteName>| suite.as_ref().map_or("no suite".to_owned(), ToString::to_string);
+    let floor = floor_now(policy, &reading, endpoint.standing);
     Some(match endpoint.standing {
         Standing::Unknown | Standing::Provisional => format!(
             "{}: {}; e-value for admission E={e_ad} (weakest suite {}), for exclusion E={e_ex}, either decides at \
-             {first}; {} of {} cases asked per suite",
+             {first}{floor}; {} of {} cases asked per suite",
             endpoint.standing.tier(),
             quality_phrase(endpoint, reading.weakest_by_e.as_ref(), false),
             weakest(&reading.weakest_by_e),
@@ -207,7 +241,7 @@ pub fn explain_now(state: &ModelState, policy: &Policy, id: &EndpointId) -> Opti
             policy.cases.cap,
         ),
         Standing::Admitted | Standing::Suspect => format!(
-            "{}; now: detector score R={r_ex}, suspect at {}, excluded at {}",
+            "{}; now: detector score R={r_ex}, suspect at {}, excluded at {}{floor}",
             endpoint.last_reason,
             trimmed(policy.suspect_at),
             trimmed(policy.exclude_after_sweeps),
@@ -284,7 +318,7 @@ fn suite_evidence(evidence: &SuiteEvidence, policy: &Policy, weight: f64) -> Val
     let histogram: Vec<Value> =
         histogram_values(&evidence.histogram).into_iter().map(|(d, n)| json!([d, n as u64])).collect();
     let interval = |(lo, hi): Bounds| json!({"lo": lo, "hi": hi});
-    json!({
+    let mut out = json!({
         "weight": weight, "margin": evidence.delta, "admission_margin": evidence.delta_in,
         "log_e_exclude": evidence.log_e_ex(policy), "log_e_admit": evidence.log_e_ad(policy),
         "log_r_exclude": evidence.log_r_ex(), "log_r_admit": evidence.log_r_ad(),
@@ -296,7 +330,12 @@ fn suite_evidence(evidence: &SuiteEvidence, policy: &Policy, weight: f64) -> Val
         "gap": figures.gap.map(|(mean, bounds)| json!({"mean": mean, "interval": interval(bounds)})),
         "histogram": histogram,
         "ranking": evidence.ranking.estimate(),
-    })
+    });
+    // Absent without a floor: decisions of earlier versions are made again as they were.
+    if let Some(floor) = &evidence.floor {
+        out["floor"] = floor.numbers();
+    }
+    out
 }
 
 /// The numbers behind a transition.

@@ -11,7 +11,8 @@ use crate::stats::Bounds;
 use super::anchors::anchors;
 use super::budgets::participants;
 use super::explain::{Figures, day, e_number, explain_now, has_peer, percent, rounded, trimmed};
-use super::guarantees::{ASSUMPTIONS, BUNCHED_EXCLUSIONS_PER_YEAR, Guarantees, guarantees};
+use super::floor::FloorEvidence;
+use super::guarantees::{ASSUMPTIONS, BUNCHED_EXCLUSIONS_PER_YEAR, Guarantees, exclusion_tests, guarantees};
 use super::levels;
 use super::outlook::{Further, Goal, Outlook, Scene, outlooks};
 use super::reading::{read, share};
@@ -84,6 +85,36 @@ pub struct SuiteCounts {
     pub gap: Option<Estimate>,
     /// What the tests say.
     pub tests: Tests,
+    /// The floor under the suite, where the policy sets one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<FloorCounts>,
+}
+
+/// A floor and what the tests against it say, as natural logarithms.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FloorCounts {
+    /// The least mean score.
+    pub floor: f64,
+    /// e-value that it is below.
+    pub log_e_below: f64,
+    /// Detector score that it is below.
+    pub log_r_below: f64,
+    /// e-value that it is above.
+    pub log_e_above: f64,
+    /// Detector score that it is above.
+    pub log_r_above: f64,
+}
+
+impl FloorCounts {
+    fn of(evidence: &FloorEvidence) -> FloorCounts {
+        FloorCounts {
+            floor: evidence.floor,
+            log_e_below: evidence.log_e_below(),
+            log_r_below: evidence.log_r_below(),
+            log_e_above: evidence.log_e_above(),
+            log_r_above: evidence.log_r_above(),
+        }
+    }
 }
 
 /// An estimate and its interval.
@@ -193,6 +224,7 @@ impl SuiteCounts {
                 log_r_exclude: evidence.log_r_ex(),
                 log_r_admit: evidence.log_r_ad(),
             },
+            floor: evidence.floor.as_ref().map(FloorCounts::of),
         }
     }
 }
@@ -312,14 +344,22 @@ fn guarantee(scene: &Scene<'_>, standing: Standing) -> String {
         Standing::Unknown | Standing::Provisional => format!(
             "the first decision admits an endpoint worse than the anchors by the admission margin with a chance of at \
              most {alpha}, and excludes one within the margin of the best with at most {alpha} by quality and {alpha} by \
-             answering too rarely, if failures do not come bunched inside a sweep"
+             answering too rarely{}, if failures do not come bunched inside a sweep",
+            if policy.has_floors() {
+                format!(", and one above the floors with at most {alpha}")
+            } else {
+                String::new()
+            },
         ),
         Standing::Admitted | Standing::Suspect => {
             let bound = yearly(
-                scene.sweeps_per_year.map(|n| 2.0 * n / policy.exclude_after_sweeps),
-                policy.exclude_after_sweeps / 2.0,
+                scene.sweeps_per_year.map(|n| exclusion_tests(policy) * n / policy.exclude_after_sweeps),
+                policy.exclude_after_sweeps / exclusion_tests(policy),
                 "false exclusions",
-                " by quality and by answering too rarely together",
+                match policy.has_floors() {
+                    true => " by quality, by answering too rarely and by floors together",
+                    false => " by quality and by answering too rarely together",
+                },
             );
             format!(
                 "{bound}, and its failures do not come bunched inside a sweep (an outage of minutes; up to \
@@ -423,6 +463,14 @@ impl SuiteCounts {
             ("detector scores R", tests.log_r_exclude, tests.log_r_admit)
         };
         let _ = write!(out, "; {name} against it {}, for it {}", e_number(against), e_number(favour));
+        if let Some(floor) = self.floor {
+            let (below, above) = match name.ends_with('E') {
+                true => (floor.log_e_below, floor.log_e_above),
+                false => (floor.log_r_below, floor.log_r_above),
+            };
+            let (at, below, above) = (trimmed(100.0 * floor.floor), e_number(below), e_number(above));
+            let _ = write!(out, "; floor {at}%: below it {below}, above it {above}");
+        }
         out
     }
 }

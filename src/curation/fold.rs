@@ -331,6 +331,7 @@ impl<'a> Fold<'a> {
     fn crossed_now(&self, id: &EndpointId, step: &Move) -> bool {
         let was = self.before.get(id).map(|r| match step.rule {
             rule if rule.is_usable() => r.usable_log_r,
+            rule if rule.is_floor() => r.floor_log_r,
             _ => r.log_r_ex,
         });
         was.is_none_or(|was| was < ln(step.threshold))
@@ -355,6 +356,9 @@ pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
 fn add_suite(evidence: &mut SuiteEvidence, tally: &SuiteTally, cold: bool, graded: bool) {
     evidence.cases += tally.asked;
     evidence.missing += tally.lost;
+    if let Some(floor) = &mut evidence.floor {
+        floor.take(&tally.scores, tally.lost);
+    }
     evidence.clusters.merge(&tally.clusters);
     evidence.anchor_sum += tally.anchor_sum;
     let scored = runs(&mut tally.scored.clone());

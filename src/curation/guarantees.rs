@@ -21,7 +21,13 @@ pub struct Guarantees {
     pub false_exclusions_per_year_quality: f64,
     /// The same by the `usable` test, in addition.
     pub false_exclusions_per_year_usable: f64,
-    /// Both: what to print when the text does not say which test it speaks of.
+    /// Chance that the first decision excludes an endpoint above its floors by them, in addition; absent without floors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_wrong_exclusion_floor: Option<f64>,
+    /// Later false exclusions per provider-year by the floors, in addition; absent without floors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub false_exclusions_per_year_floor: Option<f64>,
+    /// All of them: what to print when the text does not say which test it speaks of.
     pub false_exclusions_per_year: f64,
     /// False re-admissions per provider-year.
     pub false_readmissions_per_year: f64,
@@ -54,8 +60,16 @@ pub fn guarantees(policy: &Policy, batches_per_year: f64) -> Guarantees {
         first_wrong_admission: policy.alpha,
         false_exclusions_per_year_quality: exclusions,
         false_exclusions_per_year_usable: exclusions,
-        false_exclusions_per_year: 2.0 * exclusions,
+        first_wrong_exclusion_floor: policy.has_floors().then_some(policy.alpha),
+        false_exclusions_per_year_floor: policy.has_floors().then_some(exclusions),
+        false_exclusions_per_year: exclusion_tests(policy) * exclusions,
         false_readmissions_per_year: readmissions,
         cycles_per_year: batches_per_year / policy.exclude_after_sweeps.min(policy.readmit_after_sweeps),
     }
+}
+
+/// Tests that may exclude an endpoint: by quality, by answering too rarely, and by the floors, where there are any.
+#[must_use]
+pub fn exclusion_tests(policy: &Policy) -> f64 {
+    if policy.has_floors() { 3.0 } else { 2.0 }
 }

@@ -38,6 +38,7 @@ pub mod codec;
 pub mod decision;
 pub mod explain;
 pub mod explanation;
+pub mod floor;
 pub mod fold;
 pub mod forecast;
 pub mod form;

@@ -50,6 +50,8 @@ pub struct SuiteTally {
     pub missing: Vec<f64>,
     /// Sum of the anchors' means behind `scored`.
     pub anchor_sum: f64,
+    /// The scores, where there is a floor to hold them against.
+    pub scores: Vec<f64>,
     /// Scores by cluster of cases.
     pub clusters: Clusters,
     /// Attempts answered or missing.
@@ -128,6 +130,8 @@ struct Table<'a> {
     repeated: Vec<bool>,
     /// Whether each planned case is one of the harder half, where that is known.
     hard: Vec<Option<bool>>,
+    /// There is a floor under the suite.
+    has_floor: bool,
 }
 
 /// Finds the places of rows in the plan. Rows mostly come in the plan's order, by endpoint or by case: the place after
@@ -202,7 +206,7 @@ impl Sums {
 
 impl<'a> Table<'a> {
     /// Rows outside the plan (another suite, case, epoch, endpoint, or beyond the endpoint's prefix) are left out.
-    fn new(plan: &'a SuitePlan, rows: &[OutcomeRow], anchors: &[&SuiteEvidence]) -> Self {
+    fn new(plan: &'a SuitePlan, rows: &[OutcomeRow], anchors: &[&SuiteEvidence], has_floor: bool) -> Self {
         let epochs = plan.epochs as usize;
         let slots = plan.cases.len() * epochs;
         let mut cells = vec![Cell::NotAsked; slots * plan.endpoints.len()];
@@ -220,7 +224,7 @@ impl<'a> Table<'a> {
             repeated.get_mut(*place as usize).into_iter().for_each(|is| *is = true);
         }
         let hard = harder_half(&plan.cases, &clusters, anchors);
-        Table { plan, epochs, slots, cells, clusters, repeated, hard }
+        Table { plan, epochs, slots, cells, clusters, repeated, hard, has_floor }
     }
 
     /// The slots of an endpoint's prefix.
@@ -307,6 +311,7 @@ impl<'a> Table<'a> {
             if let Some(y) = cell.score() {
                 suite.sum += y;
                 suite.clusters.add_key(self.clusters[slot / self.epochs], y);
+                suite.scores.extend(self.has_floor.then_some(y));
             }
             match (cell.score(), mean) {
                 (Some(y), Some(mean)) => {
@@ -365,7 +370,7 @@ pub fn tally(state: &ModelState, policy: &Policy, plan: &SweepPlan, rows: &[Outc
     for suite in &plan.suites {
         let anchors: Vec<&SuiteEvidence> =
             plan.anchors.iter().filter_map(|id| state.endpoints.get(id)?.suites.get(&suite.suite)).collect();
-        let table = Table::new(suite, rows, &anchors);
+        let table = Table::new(suite, rows, &anchors, policy.floor(&suite.suite).is_some());
         let asked: Vec<EndpointId> = suite.endpoints.iter().map(|e| e.id.clone()).collect();
         // Most endpoints are compared with the same anchors: their means are taken once.
         let mut taken: Vec<(Vec<usize>, Means)> = Vec::new();

@@ -13,6 +13,7 @@ use crate::stats::detector::close_batch;
 use crate::stats::num::ln;
 
 use super::budgets::{Occasion, budgets};
+use super::floor::Added;
 use super::reading::{Reading, read};
 use super::state::{EndpointState, ModelState, SuiteEvidence, histogram_values};
 
@@ -170,6 +171,7 @@ pub struct Outlook {
 pub(super) struct Drift {
     against: Logs,
     favour: Logs,
+    floor: Option<Added>,
 }
 
 impl Drift {
@@ -196,7 +198,8 @@ pub(super) fn drift(evidence: &SuiteEvidence, further: Further) -> Option<Drift>
             (vec![(1.0, failing), (-1.0 / m, m * failing), (0.0, 1.0 - (m + 1.0) * failing)], Vec::new())
         }
     };
-    let mut out = Drift { against: [0.0; K], favour: [0.0; K] };
+    let floor = evidence.floor.as_ref().map(|floor| floor.expected(right_share(evidence, further)));
+    let mut out = Drift { against: [0.0; K], favour: [0.0; K], floor };
     for (d, share) in &values {
         add_scaled(&mut out.against, &against.increments(*d), *share);
     }
@@ -204,6 +207,17 @@ pub(super) fn drift(evidence: &SuiteEvidence, further: Further) -> Option<Drift>
         add_scaled(&mut out.favour, &favour.increments(*d), *share);
     }
     Some(out)
+}
+
+/// How many of the further answers are right: as many as the anchors' where it does as they do.
+fn right_share(evidence: &SuiteEvidence, further: Further) -> f64 {
+    let mean = |sum: f64, count: u64| if count > 0 { (sum / count as f64).clamp(0.0, 1.0) } else { 1.0 };
+    match further {
+        Further::Clean => mean(evidence.anchor_sum, evidence.compared()),
+        Further::Lost => 0.0,
+        Further::AsSoFar => mean(evidence.clusters.score_sum(), evidence.clusters.attempts() + evidence.missing),
+        Further::Typical { failing, .. } => 1.0 - failing,
+    }
 }
 
 fn shares_so_far(evidence: &SuiteEvidence) -> Option<(Shares, Shares)> {
@@ -244,6 +258,9 @@ pub(super) fn take(evidence: &mut SuiteEvidence, drift: &Drift, cases: u64) {
     add_scaled(&mut evidence.acc_ad, &favour, 1.0);
     close_batch(&mut evidence.r_ex, &against);
     close_batch(&mut evidence.r_ad, &favour);
+    if let (Some(floor), Some(added)) = (&mut evidence.floor, &drift.floor) {
+        floor.close(&added.times(cases));
+    }
     evidence.cases += cases;
     evidence.batches += 1;
 }

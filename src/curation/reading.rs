@@ -3,6 +3,7 @@
 use crate::domain::{Policy, SuiteName};
 use crate::stats::num::{ln, log_sum_exp};
 
+use super::floor;
 use super::state::{EndpointState, ModelState, SuiteEvidence};
 
 /// Combined evidence: natural logarithms of e-values (`log_e`) and detector scores (`log_r`).
@@ -12,9 +13,9 @@ pub struct Reading {
     pub log_e_ex: f64,
     /// Weighted mean of the suites' detector scores against it.
     pub log_r_ex: f64,
-    /// Smallest e-value for it.
+    /// Smallest e-value for it, that it is above the suites' floors included.
     pub log_e_ad: f64,
-    /// Smallest detector score for it.
+    /// Smallest detector score for it, that it is above the suites' floors included.
     pub log_r_ad: f64,
     /// The suite with the largest weighted e-value against it.
     pub blamed_by_e: Option<SuiteName>,
@@ -28,6 +29,14 @@ pub struct Reading {
     pub usable_log_e: f64,
     /// Detector score that it answers too rarely.
     pub usable_log_r: f64,
+    /// Weighted mean of the e-values that it is below a suite's floor; -inf without floors.
+    pub floor_log_e: f64,
+    /// The same of the detector scores.
+    pub floor_log_r: f64,
+    /// The suite under whose floor it is by its e-value.
+    pub floor_by_e: Option<SuiteName>,
+    /// The same by its detector score.
+    pub floor_by_r: Option<SuiteName>,
     /// Cases asked since the reset in the suite that has fewest.
     pub effort: u64,
 }
@@ -54,8 +63,13 @@ pub fn read(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -> Re
     };
     let against_e = pick(&|e| e.log_e_ex(policy), 0.0, true);
     let against_r = pick(&SuiteEvidence::log_r_ex, f64::NEG_INFINITY, true);
-    let for_e = pick(&|e| e.log_e_ad(policy), 0.0, false);
-    let for_r = pick(&SuiteEvidence::log_r_ad, f64::NEG_INFINITY, false);
+    let floors = floor::read(state, policy, endpoint);
+    let mut for_e = pick(&|e| e.log_e_ad(policy), 0.0, false);
+    let mut for_r = pick(&SuiteEvidence::log_r_ad, f64::NEG_INFINITY, false);
+    for_e.extend(floors.above.iter().map(|(e, _, suite)| (*e, suite)));
+    for_r.extend(floors.above.iter().map(|(_, r, suite)| (*r, suite)));
+    let below_e: Vec<(f64, &SuiteName)> = floors.below.iter().map(|(e, _, suite)| (*e, suite)).collect();
+    let below_r: Vec<(f64, &SuiteName)> = floors.below.iter().map(|(_, r, suite)| (*r, suite)).collect();
     Reading {
         log_e_ex: total(&against_e),
         log_r_ex: total(&against_r),
@@ -67,6 +81,10 @@ pub fn read(state: &ModelState, policy: &Policy, endpoint: &EndpointState) -> Re
         weakest_by_r: smallest(&for_r).map(|(_, s)| s),
         usable_log_e: endpoint.usable.log_e(),
         usable_log_r: endpoint.usable.log_r(),
+        floor_log_e: total(&below_e),
+        floor_log_r: total(&below_r),
+        floor_by_e: largest(&below_e),
+        floor_by_r: largest(&below_r),
         effort: endpoint.effort(state.suites.keys()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clusters::Clusters;
+use super::floor::FloorEvidence;
 use super::form::Form;
 use super::levels::Level;
 use super::samples::Sampling;
@@ -124,6 +125,8 @@ pub struct SuiteEvidence {
     pub clusters: Clusters,
     /// Sum of the anchors' means over the compared cases since the reset.
     pub anchor_sum: f64,
+    /// The tests against the policy's floor, where there is one.
+    pub floor: Option<FloorEvidence>,
 }
 
 /// Decayed sums behind the choice of anchors.
@@ -186,6 +189,7 @@ impl SuiteEvidence {
             missing: 0,
             clusters: Clusters::default(),
             anchor_sum: 0.0,
+            floor: policy.floor(suite).map(FloorEvidence::new),
         }
     }
 
@@ -205,12 +209,14 @@ impl SuiteEvidence {
             missing,
             clusters,
             anchor_sum,
+            floor,
         } = self;
         (*acc_ex, *acc_ad, *r_ex, *r_ad) = ([0.0; K], [0.0; K], FRESH, FRESH);
         histogram.clear();
         (*cases, *batches, *missing) = (0, 0, 0);
         *clusters = Clusters::default();
         *anchor_sum = 0.0;
+        *floor = floor.as_ref().map(|evidence| FloorEvidence::new(evidence.floor));
     }
 
     /// Logarithm of the e-value against the endpoint, by the policy's mixture of bets.
@@ -336,10 +342,11 @@ impl EndpointState {
             return;
         }
         for evidence in self.suites.values_mut() {
-            let SuiteEvidence { acc_ex, acc_ad, r_ex, r_ad, ranking, clusters, .. } = evidence;
+            let SuiteEvidence { acc_ex, acc_ad, r_ex, r_ad, ranking, clusters, floor, .. } = evidence;
             [acc_ex, acc_ad, r_ex, r_ad].into_iter().for_each(settle);
             (ranking.sum, ranking.count) = (single(ranking.sum), single(ranking.count));
             clusters.settle();
+            floor.iter_mut().flat_map(FloorEvidence::logs).for_each(settle);
         }
         settle(&mut self.usable.acc);
         settle(&mut self.usable.r);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::domain::{DecisionKind, EndpointId, Micros, Policy, ProviderId, Standing, SuiteDigest, SuiteName};
 
 use super::decision::NewDecision;
+use super::floor::FloorEvidence;
 use super::history::Setting;
 use super::state::{EndpointState, ModelState, SuiteEvidence, UsableEvidence};
 
@@ -216,6 +217,10 @@ pub(super) fn align_margins(state: &mut ModelState, policy: &Policy, now_us: Mic
         let mut changes = Vec::new();
         for (name, evidence) in &mut endpoint.suites {
             let (delta, delta_in) = (policy.delta(name), policy.delta_in(name));
+            // Told with the policy's change: it touches no other test.
+            if evidence.floor.as_ref().map(|e| e.floor) != policy.floor(name) {
+                evidence.floor = policy.floor(name).map(FloorEvidence::new);
+            }
             if (evidence.delta, evidence.delta_in) == (delta, delta_in) {
                 continue;
             }

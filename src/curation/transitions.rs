@@ -16,6 +16,10 @@ pub enum Rule {
     TimesOutFirst,
     /// T10 by the detector: answers too rarely.
     TimesOut,
+    /// The first decision's e-value that it is below the floor.
+    BelowFloorFirst,
+    /// The detector that it is below the floor.
+    BelowFloor,
     /// T2, T4: every suite's e-value for it.
     AdmittedFirst,
     /// T9: every suite's detector for it.
@@ -56,13 +60,19 @@ impl Rule {
     /// It compares an e-value; else a detector score.
     #[must_use]
     pub fn by_e_value(self) -> bool {
-        matches!(self, Rule::ExcludedFirst | Rule::TimesOutFirst | Rule::AdmittedFirst)
+        matches!(self, Rule::ExcludedFirst | Rule::TimesOutFirst | Rule::BelowFloorFirst | Rule::AdmittedFirst)
     }
 
     /// It speaks about answering at all, not about quality.
     #[must_use]
     pub fn is_usable(self) -> bool {
         matches!(self, Rule::TimesOut | Rule::TimesOutFirst)
+    }
+
+    /// It speaks about the endpoint's own scores, not about a comparison.
+    #[must_use]
+    pub fn is_floor(self) -> bool {
+        matches!(self, Rule::BelowFloor | Rule::BelowFloorFirst)
     }
 
     /// Its number in the specification, given where the endpoint stood.
@@ -80,6 +90,7 @@ impl Rule {
             (Rule::Readmitted, _) => "T9",
             (Rule::TimesOut | Rule::TimesOutFirst, _) => "T10",
             (Rule::Changed, _) => "T11",
+            (Rule::BelowFloor | Rule::BelowFloorFirst, _) => "floor",
         }
     }
 }
@@ -106,6 +117,8 @@ fn exclusion(standing: Standing, reading: &Reading, policy: &Policy) -> Option<M
         (standing != Standing::Unknown, Rule::ExcludedByDetector, reading.log_r_ex, later, &reading.blamed_by_r),
         (undecided, Rule::TimesOutFirst, reading.usable_log_e, first, &None),
         (true, Rule::TimesOut, reading.usable_log_r, later, &None),
+        (undecided, Rule::BelowFloorFirst, reading.floor_log_e, first, &reading.floor_by_e),
+        (standing != Standing::Unknown, Rule::BelowFloor, reading.floor_log_r, later, &reading.floor_by_r),
     ];
     candidates.into_iter().find(|(applies, _, log_value, threshold, _)| *applies && *log_value >= ln(*threshold)).map(
         |(_, rule, log_value, threshold, suite)| Move {

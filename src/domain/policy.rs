@@ -84,6 +84,10 @@ pub struct SuitePolicy {
     pub margin: Option<f64>,
     /// Weight in the mean of detectors; weights are normalised over the suites of a sweep. Default 1.
     pub weight: Option<f64>,
+    /// Mean score below which no endpoint is admitted or stays, whoever else is as bad. In (0, 1); `None`: there is none.
+    /// Left out of the stored policy then, so that the label of a policy from before is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
 }
 
 /// Live-traffic quarantine (interfaces, section 6.7).
@@ -214,6 +218,18 @@ impl Policy {
         self.suites.get(suite).and_then(|s| s.weight).unwrap_or(1.0)
     }
 
+    /// Floor under a suite.
+    #[must_use]
+    pub fn floor(&self, suite: &SuiteName) -> Option<f64> {
+        self.suites.get(suite).and_then(|s| s.floor)
+    }
+
+    /// Whether there is a floor under any suite.
+    #[must_use]
+    pub fn has_floors(&self) -> bool {
+        self.suites.values().any(|s| s.floor.is_some())
+    }
+
     /// What is impossible in it, each as (key, reason); empty when it is sound.
     #[must_use]
     pub fn problems(&self) -> Vec<(&'static str, String)> {
@@ -289,6 +305,9 @@ impl Policy {
         for (name, suite) in &self.suites {
             if let Some(m) = suite.margin {
                 check(m > 0.0 && m <= 0.5, "suites", format!("margin {m} of suite {name} is outside (0, 0.5]"));
+            }
+            if let Some(f) = suite.floor {
+                check(f > 0.0 && f < 1.0, "suites", format!("floor {f} of suite {name} is outside (0, 1)"));
             }
             if let Some(w) = suite.weight {
                 check(w > 0.0 && w.is_finite(), "suites", format!("weight {w} of suite {name} is not above 0"));

@@ -28,6 +28,7 @@ mod explain;
 mod fingerprints;
 mod history;
 mod interrupted;
+mod levels;
 mod odd_answers;
 mod onboarding;
 mod orders;

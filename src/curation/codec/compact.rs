@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::bits::{BitReader, BitWriter, best_power};
 use super::{DecodeError, Read, Reader, Writer, id, standing_code};
 use crate::curation::clusters::{Cluster, Clusters};
+use crate::curation::floor::FloorEvidence;
 use crate::curation::form::Form;
 use crate::curation::levels::{Level, Sum};
 use crate::curation::prints::Prints;
@@ -181,6 +182,7 @@ impl Writer {
             missing,
             clusters,
             anchor_sum,
+            floor,
         } = evidence;
         self.margin(*delta, shared);
         self.margin(*delta_in, shared);
@@ -191,6 +193,10 @@ impl Writer {
         [*cases, *batches, *missing].into_iter().for_each(|n| self.count(n));
         self.compact_clusters(clusters);
         self.sum(*anchor_sum);
+        self.option(floor.as_ref(), |out, FloorEvidence { floor, acc_below, acc_above, r_below, r_above }| {
+            out.float(*floor);
+            [acc_below, acc_above, r_below, r_above].into_iter().for_each(|logs| out.singles(logs));
+        });
     }
 
     fn compact_prints(&mut self, prints: &Prints) {
@@ -410,6 +416,15 @@ impl Reader<'_> {
             missing: self.count()?,
             clusters: self.compact_clusters()?,
             anchor_sum: self.sum()?,
+            floor: self.option(|r| {
+                Ok(FloorEvidence {
+                    floor: r.float()?,
+                    acc_below: r.singles()?,
+                    acc_above: r.singles()?,
+                    r_below: r.singles()?,
+                    r_above: r.singles()?,
+                })
+            })?,
         })
     }
 

@@ -94,7 +94,7 @@ fn the_wide_pool_is_everybody_trusted_within_a_margin_of_the_best() {
     assert_eq!(chosen(&world), "b a c", "no Suspect among them, and the best is another then");
     world.policy.margin = 0.006;
     assert_eq!(chosen(&world), "b a");
-    world.policy.suites.insert(suite("tool-use"), SuitePolicy { margin: Some(0.03), weight: None });
+    world.policy.suites.insert(suite("tool-use"), SuitePolicy { margin: Some(0.03), ..SuitePolicy::default() });
     assert_eq!(chosen(&world), "b a c d", "the window is the smallest margin of the suites");
     ["a", "b", "c", "d"].iter().for_each(|id| world.stand(id, Standing::Excluded));
     assert_eq!(chosen(&world), "e", "better a Suspect than nobody");

@@ -254,7 +254,7 @@ fn several_suites_speak_against_an_endpoint_by_the_weighted_mean_of_their_scores
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
     assert!(close(together(&world).log_e_ex.exp(), (one.0 + two.0) / 2.0));
     assert_eq!(together(&world).log_e_ad, one.1.min(two.1));
-    world.policy.suites.insert(suite("one"), SuitePolicy { margin: None, weight: Some(3.0) });
+    world.policy.suites.insert(suite("one"), SuitePolicy { weight: Some(3.0), ..SuitePolicy::default() });
     assert!(close(together(&world).log_e_ex.exp(), (3.0 * one.0 + two.0) / 4.0));
 }
 
