@@ -43,4 +43,5 @@ mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
+mod versions;
 mod year;
