@@ -114,9 +114,10 @@ pub(super) fn take(state: &mut ModelState, plan: &SweepPlan, rows: &[OutcomeRow]
         return Vec::new();
     }
     let answers = answers(rows);
+    let mut compared = Compared { plan, answers: &answers, known: BTreeMap::new() };
     let mut changed = Vec::new();
     for id in part.endpoints.iter().map(|e| &e.id) {
-        let (Some(test), Some(endpoint)) = (test(plan, &answers, id), state.endpoints.get_mut(id)) else { continue };
+        let (Some(test), Some(endpoint)) = (compared.test(id), state.endpoints.get_mut(id)) else { continue };
         let before = endpoint.watch.prints.samples.replace(test);
         if test.differs && !before.is_some_and(|before| before.differs) {
             changed.push(id.clone());
@@ -137,27 +138,48 @@ fn answers(rows: &[OutcomeRow]) -> Answers<'_> {
     out
 }
 
-fn compared(plan: &SweepPlan, answers: &Answers<'_>, a: &EndpointId, b: &EndpointId) -> Option<Discrepancy> {
-    let (x, y) = (answers.get(a)?, answers.get(b)?);
-    let sides: Vec<Sides<'_, char>> = x.iter().filter_map(|(case, x)| Some(Sides { x, y: y.get(case)? })).collect();
-    let enough: u64 = sides.iter().map(|s| s.x.len().min(s.y.len()) as u64).sum();
-    if enough < ANSWERS_MIN {
-        return None;
-    }
-    let seed =
-        sha256_parts(&[b"exactod-samples-v1", plan.seed.as_bytes(), a.as_str().as_bytes(), b.as_str().as_bytes()]);
-    permuted_mmd2(&sides, SAMPLE_LENGTH, SAMPLES_SHUFFLES, u64::from_le_bytes(*seed.first_chunk::<8>()?))
+/// The comparisons of a round, each pair made once.
+struct Compared<'a> {
+    plan: &'a SweepPlan,
+    answers: &'a Answers<'a>,
+    known: BTreeMap<(&'a EndpointId, &'a EndpointId), Option<Discrepancy>>,
 }
 
-fn test(plan: &SweepPlan, answers: &Answers<'_>, id: &EndpointId) -> Option<SampleTest> {
-    let anchors: Vec<&EndpointId> =
-        plan.anchors.iter().filter(|a| *a != id && answers.contains_key(a)).take(ANCHORS_MAX).collect();
-    let each = anchors.iter().filter_map(|anchor| compared(plan, answers, id, anchor));
-    let nearest = each.max_by(|a, b| a.p.total_cmp(&b.p).then(b.mmd2.total_cmp(&a.mmd2)))?;
-    let mut pairs = anchors.iter().enumerate().flat_map(|(i, a)| anchors[..i].iter().map(move |b| (a, b)));
-    let agree = |(a, b): (&&EndpointId, &&EndpointId)| {
-        compared(plan, answers, a, b).is_some_and(|between| between.p > SAMPLES_LEVEL)
-    };
-    let differs = nearest.p <= SAMPLES_LEVEL && (anchors.len() < 2 || pairs.any(agree));
-    Some(SampleTest { mmd2: nearest.mmd2, p: nearest.p, answers: nearest.count, differs })
+impl<'a> Compared<'a> {
+    fn of(&mut self, a: &'a EndpointId, b: &'a EndpointId) -> Option<Discrepancy> {
+        let pair = if a <= b { (a, b) } else { (b, a) };
+        if let Some(known) = self.known.get(&pair) {
+            return *known;
+        }
+        let made = self.make(pair);
+        self.known.insert(pair, made);
+        made
+    }
+
+    fn make(&self, (a, b): (&EndpointId, &EndpointId)) -> Option<Discrepancy> {
+        let (x, y) = (self.answers.get(a)?, self.answers.get(b)?);
+        let sides: Vec<Sides<'_, char>> = x.iter().filter_map(|(case, x)| Some(Sides { x, y: y.get(case)? })).collect();
+        let enough: u64 = sides.iter().map(|s| s.x.len().min(s.y.len()) as u64).sum();
+        if enough < ANSWERS_MIN {
+            return None;
+        }
+        let texts = [self.plan.seed.as_str(), a.as_str(), b.as_str()].map(str::as_bytes);
+        let seed = sha256_parts(&[&[b"exactod-samples-v1".as_slice()], texts.as_slice()].concat());
+        permuted_mmd2(&sides, SAMPLE_LENGTH, SAMPLES_SHUFFLES, u64::from_le_bytes(*seed.first_chunk::<8>()?))
+    }
+
+    fn test(&mut self, id: &'a EndpointId) -> Option<SampleTest> {
+        let answers = self.answers;
+        let others = self.plan.anchors.iter().filter(|a| *a != id && answers.contains_key(a));
+        let anchors: Vec<&'a EndpointId> = others.take(ANCHORS_MAX).collect();
+        let each: Vec<Discrepancy> = anchors.iter().filter_map(|anchor| self.of(id, anchor)).collect();
+        let nearest = each.into_iter().max_by(|a, b| a.p.total_cmp(&b.p).then(b.mmd2.total_cmp(&a.mmd2)))?;
+        let mut differs = nearest.p <= SAMPLES_LEVEL;
+        if differs && anchors.len() > 1 {
+            let pairs = anchors.iter().enumerate().flat_map(|(i, a)| anchors[..i].iter().map(move |b| (*a, *b)));
+            let pairs: Vec<_> = pairs.collect();
+            differs = pairs.into_iter().any(|(a, b)| self.of(a, b).is_some_and(|between| between.p > SAMPLES_LEVEL));
+        }
+        Some(SampleTest { mmd2: nearest.mmd2, p: nearest.p, answers: nearest.count, differs })
+    }
 }

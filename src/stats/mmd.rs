@@ -75,11 +75,7 @@ pub fn permuted_mmd2<T: PartialEq>(
     let mut as_large = 0u32;
     let count = tables.iter().map(|t| t.split.min(t.order.len() - t.split) as u64).sum();
     for done in 1..=shuffles {
-        for table in &mut tables {
-            for i in (1..table.order.len()).rev() {
-                table.order.swap(i, below(&mut state, i as u64 + 1) as usize);
-            }
-        }
+        tables.iter_mut().for_each(|table| table.shuffle(&mut state));
         as_large += u32::from(statistic(&tables) >= found);
         if as_large == ENOUGH {
             return Some(Discrepancy { mmd2, p: f64::from(ENOUGH) / f64::from(done), count });
@@ -93,8 +89,10 @@ const TIE: f64 = 1e-12;
 
 /// The equal positions of all pairs of a group's sequences: computed once, summed anew for every shuffling.
 struct Table {
-    /// Equal positions by pair, as rows of `order.len()`.
+    /// Equal positions by pair, as rows of `order.len()`; 0 of a sequence with itself.
     equal: Vec<u32>,
+    /// Sum of each row.
+    rows: Vec<u64>,
     /// Sum over all pairs.
     all: u64,
     /// Who is where: the first `split` are one side.
@@ -108,33 +106,56 @@ impl Table {
         if group.x.len() < 2 || group.y.len() < 2 || length == 0 {
             return None;
         }
-        let both: Vec<&Vec<T>> = group.x.iter().chain(group.y).collect();
+        let both: Vec<&[T]> = group.x.iter().chain(group.y).map(Vec::as_slice).collect();
         let n = both.len();
-        let (mut equal, mut all) = (vec![0; n * n], 0);
+        let mut equal = vec![0; n * n];
         for i in 0..n {
             for j in 0..i {
-                let same = (0..length).filter(|&at| both[i].get(at) == both[j].get(at)).count();
-                (equal[i * n + j], equal[j * n + i]) = (same as u32, same as u32);
-                all += same as u64;
+                let same = equal_positions(both[i], both[j], length);
+                (equal[i * n + j], equal[j * n + i]) = (same, same);
             }
         }
-        Some(Table { equal, all, order: (0..n).collect(), split: group.x.len(), length })
+        let rows: Vec<u64> = equal.chunks(n).map(|row| row.iter().map(|e| u64::from(*e)).sum()).collect();
+        let all = rows.iter().sum::<u64>() / 2;
+        Some(Table { equal, rows, all, order: (0..n).collect(), split: group.x.len(), length })
     }
 
-    /// Equal positions over the pairs of one side.
-    fn within(&self, side: &[usize]) -> u64 {
-        let row = |i: usize| &self.equal[i * self.order.len()..];
-        side.iter().enumerate().map(|(at, &i)| side[..at].iter().map(|&j| u64::from(row(i)[j])).sum::<u64>()).sum()
+    /// Draws anew who is on the first side, all choices being equally likely.
+    fn shuffle(&mut self, state: &mut u64) {
+        let n = self.order.len();
+        for i in 0..self.split {
+            let j = i + below(state, (n - i) as u64) as usize;
+            self.order.swap(i, j);
+        }
     }
 
     fn mmd2(&self) -> f64 {
         let (x, y) = self.order.split_at(self.split);
-        let (xx, yy) = (self.within(x), self.within(y));
-        let xy = self.all - xx - yy;
+        let (mut xx, mut of_rows) = (0, 0);
+        for (at, &i) in x.iter().enumerate() {
+            let row = &self.equal[i * self.order.len()..];
+            of_rows += self.rows[i];
+            for &j in &x[..at] {
+                xx += u64::from(row[j]);
+            }
+        }
+        // A row of the first side counts its pairs inside twice and those across once.
+        let xy = of_rows - 2 * xx;
+        let yy = self.all - xx - xy;
         let (n, m) = (x.len() as f64, y.len() as f64);
         let of_one = |sum: u64, n: f64| 2.0 * sum as f64 / (n * (n - 1.0));
         (of_one(xx, n) + of_one(yy, m) - 2.0 * xy as f64 / (n * m)) / self.length as f64
     }
+}
+
+/// Equal positions among the first `length`; beyond both ends all are equal.
+fn equal_positions<T: PartialEq>(x: &[T], y: &[T], length: usize) -> u32 {
+    let (x, y) = (&x[..x.len().min(length)], &y[..y.len().min(length)]);
+    let mut equal = length - x.len().max(y.len());
+    for (a, b) in x.iter().zip(y) {
+        equal += usize::from(a == b);
+    }
+    equal as u32
 }
 
 #[cfg(test)]

@@ -45,4 +45,5 @@ mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
+mod versions;
 mod year;

@@ -104,7 +104,7 @@ fn power(sigma: f64, each: usize, runs: u64) -> [f64; 2] {
 #[test]
 fn a_large_change_of_all_logits_is_found_and_none_is_not() {
     let [tokens, characters] = power(0.826, 25, FEW_RUNS);
-    assert_eq!((tokens, characters), (1.0, 1.0));
+    assert!(tokens > 0.99 && characters > 0.99, "{tokens} {characters}");
     // Binomial(6, 0.05): more than two are 2 in a thousand.
     assert!(power(0.0, 10, FEW_RUNS).iter().all(|power| *power <= 0.4));
 }
