@@ -90,8 +90,14 @@ async fn a_fresh_daemon_reaches_standings_at_the_stated_pace_and_then_keeps_to_t
     let clock = Stepped::new();
     let serving = Serving::start(&world, clock.clone(), "only").await;
     done(serving.store(), 1).await;
+    let runtime = serving.service.runtime.load_full();
+    let plan = exactod::daemon::plan(Some(serving.store()), &runtime, None, clock.now_us()).await.unwrap();
+    let told = plan.models[0].undecided.clone().unwrap().at_pace.unwrap();
     let swept = until_known(&serving, &clock, 1).await;
     let all = done(serving.store(), swept).await;
+    // The plan takes dogwood for as good as the others, and them to fail now and then.
+    let (sweeps, took) = (told.sweeps.unwrap(), swept as u64 - 1);
+    assert!(took <= 2 * sweeps + 2 && sweeps <= 3 * took + 3, "{took} took as many, {told:?}");
     let found = standing_of(&serving).await;
     assert_eq!(found["dogwood"], Standing::Excluded, "{found:?}");
     assert!(["alder", "birch", "cedar"].iter().all(|id| found[*id] == Standing::Admitted), "{found:?}");

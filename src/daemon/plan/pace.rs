@@ -353,13 +353,12 @@ mod tests {
         let ticks = SixHourly { usd: 1.0, others_usd: 0.0 };
         // Without a cap: at 0, 1, .. 5; the tick at six serves in the place of the seventh; then on.
         assert_eq!(walked_with(&ticks, Budget::default(), 0.0, 8), Some((8, 7.5, Limit::Pause)));
-        // Of seven dollars three are the ticks': one whole sweep (4 left of 7 - 3), then 3: shrunk ones, half of one at
-        // least, until the tick at six has its own.
+        // Of seven dollars three are the ticks': one whole sweep of four, then shrunk ones while half of one is left.
         let seven = Budget { usd_per_day: Some(7.0), usd_per_sweep: None };
         let (_, alone, _) = walked(seven, 0.0, 4).expect("it ends");
         let (_, hours, by) = walked_with(&ticks, seven, 0.0, 4).expect("it ends");
         assert!(hours > alone && by == Limit::UsdPerDay, "{hours} {alone} {by:?}");
-        // Where the ticks need all of it, they alone sweep: one every six hours, of four days for ten sweeps.
+        // Where the ticks need all of it, they alone sweep: one every six hours, after midnight again.
         let three = Budget { usd_per_day: Some(4.5), usd_per_sweep: None };
         let dear = SixHourly { usd: 1.5, others_usd: 0.0 };
         let (_, hours, by) = walked_with(&dear, three, 0.0, 6).expect("it ends");
