@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::asserts::{ContainsJson, ToolNames, judge_trigger};
 use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
 use super::error::ScorerError;
@@ -58,8 +59,12 @@ struct Weighted {
 enum Scorer {
     ToolCalls(ToolCalls),
     ParallelCalls(u64),
+    ToolNames(ToolNames),
+    /// A call is expected, or none.
+    ToolTrigger(bool),
     FinishReason(String),
     Json(JsonScorer),
+    ContainsJson(ContainsJson),
     Text(Box<TextScorer>),
     Stop(Stop),
     Needle(Needle),
@@ -144,11 +149,14 @@ impl Compiling<'_> {
                 let min = options.count("min_calls").ok_or_else(|| options.error("`min_calls` is missing"))?;
                 Scorer::ParallelCalls(min)
             }
+            "tool-names-f1" => Scorer::ToolNames(ToolNames::new(&options)?),
+            "tool-trigger" => Scorer::ToolTrigger(options.flag("call", false)),
             "finish-reason" => Scorer::FinishReason(options.required_text("finish_reason")?),
             "json" | "json-schema" => {
                 let format = instance.response_format.as_ref().map(Json::value);
                 Scorer::Json(JsonScorer::new(&options, format.as_ref(), &self.judge.validators)?)
             }
+            "contains-json" => Scorer::ContainsJson(ContainsJson::new(&options, &self.judge.validators)?),
             "stop" => Scorer::Stop(Stop::new(&options, instance.case.request.get("stop"))?),
             "needle" => Scorer::Needle(Needle::new(&options)?),
             "script" => Scorer::Script(AskedScript::new(&options)?),
@@ -282,8 +290,11 @@ impl Scorer {
         match self {
             Scorer::ToolCalls(scorer) => scorer.judge(answer.calls),
             Scorer::ParallelCalls(min) => judge_parallel(*min, answer.calls),
+            Scorer::ToolNames(scorer) => scorer.judge(answer.calls),
+            Scorer::ToolTrigger(expected) => judge_trigger(*expected, answer.completion.finish_reason.as_deref()),
             Scorer::FinishReason(expected) => judge_finish_reason(expected, answer.completion.finish_reason.as_deref()),
             Scorer::Json(scorer) => scorer.judge(answer.text),
+            Scorer::ContainsJson(scorer) => scorer.judge(answer.text),
             Scorer::Text(scorer) => scorer.judge(answer.text),
             Scorer::Stop(scorer) => scorer.judge(answer.text),
             Scorer::Needle(scorer) => scorer.judge(answer.text, answer.completion.usage),

@@ -90,8 +90,10 @@ pub(super) const KINDS: &[Kind] = &[
     fault_kind("tool-calls", &[("calls", Form::Calls), ("mode", Form::Word(MODES))], Needs::All(&["calls"])),
     fault_kind("finish-reason", &[("finish_reason", Form::Text)], Needs::All(&["finish_reason"])),
     fault_kind("parallel-calls", &[("min_calls", Form::Count)], Needs::All(&["min_calls"])),
-    fault_kind("json", &[("json", Form::Json), ("strip_fences", Form::Word(FENCES))], Needs::Nothing),
-    fault_kind(
+    fault_kind("tool-trigger", &[("call", Form::Flag)], Needs::All(&["call"])),
+    text_kind("tool-names-f1", &[("names", Form::Texts)], Needs::All(&["names"])),
+    text_kind("json", &[("json", Form::Json), ("strip_fences", Form::Word(FENCES))], Needs::Nothing),
+    text_kind(
         "json-schema",
         &[("schema", Form::Schema), ("json", Form::Json), ("strip_fences", Form::Word(FENCES))],
         Needs::Nothing,
@@ -118,7 +120,14 @@ pub(super) const KINDS: &[Kind] = &[
         Needs::All(&["pattern"]),
     ),
     text_kind("answer-in-text", &[("answers", Form::Texts)], Needs::All(&["answers"])),
-    text_kind("levenshtein", &[("value", Form::Text), ("max", Form::Count)], Needs::All(&["value", "max"])),
+    text_kind(
+        "levenshtein",
+        &[("value", Form::Text), ("max", Form::Count), ("trim", Form::Flag)],
+        Needs::All(&["value", "max"]),
+    ),
+    text_kind("fuzzy", &[("answers", Form::Texts)], Needs::All(&["answers"])),
+    text_kind("is-refusal", &[], Needs::Nothing),
+    text_kind("contains-json", &[("schema", Form::Schema)], Needs::Nothing),
     fault_kind("stop", &[("sequences", Form::Texts)], Needs::Nothing),
     fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),
     fault_kind("script", &[("script", Form::Word(SCRIPTS)), ("min_share", Form::Share)], Needs::All(&["script"])),
