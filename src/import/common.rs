@@ -148,16 +148,6 @@ pub(super) struct Head<'a> {
 }
 
 impl Draft {
-    /// Number of cases so far.
-    pub(super) fn len(&self) -> usize {
-        self.cases.len()
-    }
-
-    /// Whether a case of this id is there.
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.ids.contains(id)
-    }
-
     /// Adds a case. An id that is taken gets a number; what no suite may hold leaves the case out, with a note.
     ///
     /// # Errors

@@ -7,9 +7,11 @@ pub mod inspect;
 pub mod jsonschemabench;
 pub mod k2vv;
 pub mod openai_evals;
-//PF
+pub mod promptfoo;
 pub mod redact;
 pub mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use common::{Files, Problem};
 pub use graders::Grader;

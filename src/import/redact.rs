@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 
 /// Rounds until nothing more is found: a replacement can free the edge of what stands beside it.
 const ROUNDS_MAX: usize = 8;
+/// JSON in a string in JSON in a string: how often that is followed.
+const NESTED_MAX: usize = 8;
 /// Shortest secret after a word that announces one, in characters.
 const SECRET_CHARS_MIN: usize = 4;
 /// A bearer token without a digit is a word, unless it is this long.
@@ -272,17 +274,18 @@ pub struct Redaction<'a> {
 }
 
 impl Redaction<'_> {
-    /// Redacts every string of a value, keys of objects included.
+    /// Redacts every string of a value, keys of objects included. JSON in a string (arguments of calls) is redacted as
+    /// JSON, so that it stays JSON.
     pub fn value(&mut self, value: &mut Value) {
         self.reserve(value);
-        self.walk(value);
+        self.walk(value, 0);
     }
 
-    /// Redacts a text.
+    /// Redacts a text, as [`Redaction::value`] does.
     #[must_use]
     pub fn text(&mut self, text: &str) -> String {
         self.reserve_text(text);
-        self.redact(text)
+        self.text_or_json(text, 0)
     }
 
     /// How many values were replaced, by class.
@@ -315,28 +318,47 @@ impl Redaction<'_> {
         }
     }
 
-    fn walk(&mut self, value: &mut Value) {
+    fn walk(&mut self, value: &mut Value, depth: usize) {
         match value {
-            Value::String(text) => *text = self.redact(text),
-            Value::Array(items) => items.iter_mut().for_each(|v| self.walk(v)),
+            Value::String(text) => *text = self.text_or_json(text, depth),
+            Value::Number(number) if is_card(&number.to_string()) => {
+                *value = Value::String(self.placeholder(Class::Card, &number.to_string()));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|v| self.walk(v, depth)),
             Value::Object(map) => {
                 let old = std::mem::take(map);
-                *map = self.members(old);
+                *map = self.members(old, depth);
             }
             _ => {}
         }
     }
 
-    fn members(&mut self, old: Map<String, Value>) -> Map<String, Value> {
+    /// A text; as JSON where it is a whole JSON object or list.
+    fn text_or_json(&mut self, text: &str, depth: usize) -> String {
+        let nested = depth < NESTED_MAX && text.trim_start().starts_with(['{', '[']);
+        match serde_json::from_str::<Value>(text) {
+            Ok(json) if nested => {
+                let mut redacted = json.clone();
+                self.walk(&mut redacted, depth + 1);
+                if redacted == json { text.to_owned() } else { redacted.to_string() }
+            }
+            _ => self.redact(text),
+        }
+    }
+
+    fn members(&mut self, old: Map<String, Value>, depth: usize) -> Map<String, Value> {
         let announces = |key: &str| self.shapes.announces.as_ref().is_some_and(|p| p.is_match(key));
         let mut new = Map::with_capacity(old.len());
         for (key, mut value) in old {
-            match &mut value {
-                // `{"password": "correct horse"}`: here the key announces the secret.
-                Value::String(text) if announces(&key) && is_assigned(text) && !self.is_placeholder(text) => {
-                    *text = self.placeholder(Class::Secret, text);
-                }
-                _ => self.walk(&mut value),
+            // `{"password": "correct horse"}`: here the key announces the secret.
+            let plain = match &value {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            };
+            match plain.filter(|text| announces(&key) && is_assigned(text) && !self.is_placeholder(text)) {
+                Some(secret) => value = Value::String(self.placeholder(Class::Secret, &secret)),
+                None => self.walk(&mut value, depth),
             }
             new.insert(self.redact(&key), value);
         }
@@ -486,7 +508,12 @@ mod tests {
             ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", "[SECRET_1]\nrest"),
             ("-----BEGIN PRIVATE KEY-----\ncut off", "[SECRET_1]"),
             ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sig_-x", "[SECRET_1]"),
-            (r#"{"password": "hunter2", "user": "bo"}"#, r#"{"password": "[SECRET_1]", "user": "bo"}"#),
+            (r#"so {"password": "hunter2", "user": "bo"}"#, r#"so {"password": "[SECRET_1]", "user": "bo"}"#),
+            (r#"{"password":"correct horse","pay":4111111111111111}"#, r#"{"password":"[SECRET_1]","pay":"[CARD_1]"}"#),
+            (
+                r#"{"api_key": 12345678, "q": "{\"to\": \"a@b.org\"}"}"#,
+                r#"{"api_key":"[SECRET_1]","q":"{\"to\":\"[EMAIL_1]\"}"}"#,
+            ),
             (r#"{\"client_secret\":\"correcthorse\"}"#, r#"{\"client_secret\":\"[SECRET_1]\"}"#),
             ("the password is Tr0ub4dor&3.", "the password is [SECRET_1]"),
             ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS_SECRET_ACCESS_KEY=[SECRET_1]"),
@@ -533,7 +560,7 @@ mod tests {
         case.value(&mut value);
         assert_eq!(
             value,
-            json!({"messages": [{"content": "I am [EMAIL_3], not [EMAIL_2]"}, {"arguments": "{\"to\": \"[EMAIL_3]\"}"}, {"[EMAIL_4]": {"api_key": "[SECRET_1]"}}]})
+            json!({"messages": [{"content": "I am [EMAIL_3], not [EMAIL_2]"}, {"arguments": "{\"to\":\"[EMAIL_3]\"}"}, {"[EMAIL_4]": {"api_key": "[SECRET_1]"}}]})
         );
         assert_eq!(case.counts(), [(Class::Secret, 1), (Class::Email, 3)]);
     }
