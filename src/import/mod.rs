@@ -1,4 +1,7 @@
-//! Edge: suites of other tools become suites of ours.
+//! Edge: suites and data sets of other tools, as suites of ours. One file per source.
+//!
+//! Third-party data is never part of the program: an importer reads a path that the user gives. What cannot be
+//! brought over is never dropped in silence: it is refused, or named in [`Imported::notes`].
 
 mod chat;
 mod common;
@@ -10,29 +13,43 @@ pub mod openai_evals;
 pub mod promptfoo;
 pub mod redact;
 pub mod requests;
+pub mod source;
 #[cfg(test)]
 mod tests;
+
+use std::io;
+use std::path::PathBuf;
 
 pub use common::{Files, Problem};
 pub use graders::Grader;
 
-/// Why a source was not imported.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why nothing was imported.
+#[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// What cannot be taken over; nothing was written.
+    /// A file or folder cannot be read or written.
+    #[error("failed to {action} {}: {source}", path.display())]
+    File {
+        /// What was tried: "read", "write", "create".
+        action: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What cannot be taken over, all of it.
     #[error("{}", common::listed(.0))]
     Problems(Vec<Problem>),
 }
 
-/// A suite, ready to be written.
+/// A suite made from foreign files, not yet written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// The suite's name, also that of its folder.
+    /// The suite's name: that of its folder.
     pub name: String,
-    /// The text of `suite.toml`.
+    /// Text of `suite.toml`.
     pub header: String,
-    /// The lines of `cases.jsonl`.
+    /// Lines of `cases.jsonl`, without line ends.
     pub cases: Vec<String>,
-    /// What was left out or changed, and why.
+    /// What was left out or changed, and why: one sentence each.
     pub notes: Vec<String>,
 }
