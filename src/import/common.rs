@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{ImportError, Imported};
+use super::{ImportError, Imported, toml_string};
 use crate::domain::canonical::{canonical_json, sha256_hex};
 use crate::domain::{CaseId, SuiteName};
 use crate::suites::limits::{CASES_BYTES_MAX, CASES_MAX, DEPTH_MAX, LINE_BYTES_MAX};
@@ -195,22 +195,18 @@ impl Draft {
         let scorers = scorers_toml(head.scorers);
         let all = format!("{scorers}\n{}", self.cases.join("\n"));
         let revision: String = sha256_hex(all.as_bytes()).chars().take(HASH_DIGITS).collect();
-        let kinds: Vec<String> = head.kind.iter().map(|k| toml_text(k)).collect();
+        let kinds: Vec<String> = head.kind.iter().map(|k| toml_string(k)).collect();
         let header = format!(
             "version  = 1\nname     = {}\nkind     = [{}]\nrevision = {}\nlicense  = {}\n\n[source]\nurl    = {}\nsha256 = {}\n{scorers}",
-            toml_text(head.name),
+            toml_string(head.name),
             kinds.join(", "),
-            toml_text(&format!("import-{revision}")),
-            toml_text(head.license),
-            toml_text(&head.url),
-            toml_text(&head.sha256),
+            toml_string(&format!("import-{revision}")),
+            toml_string(head.license),
+            toml_string(&head.url),
+            toml_string(&head.sha256),
         );
         Ok(Imported { name: head.name.to_owned(), header, cases: self.cases, notes: self.notes.into_lines() })
     }
-}
-
-fn toml_text(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
 
 /// Scorers of the header: tables whose values are texts, truth values or numbers.
@@ -219,7 +215,7 @@ fn scorers_toml(scorers: &[Value]) -> String {
     for scorer in scorers.iter().filter_map(Value::as_object) {
         text.push_str("\n[[scorers]]\n");
         for (key, value) in scorer {
-            let value = value.as_str().map_or_else(|| value.to_string(), toml_text);
+            let value = value.as_str().map_or_else(|| value.to_string(), toml_string);
             let _ = writeln!(text, "{key} = {value}");
         }
     }

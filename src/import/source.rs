@@ -121,7 +121,7 @@ fn suite_name(path: &Path) -> String {
 
 /// A whole file, unless it is larger than a source may be.
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let failed = |source| ImportError::File { action: "read", path: path.to_owned(), source };
+    let failed = |error: io::Error| ImportError::file("read", path, &error);
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > SOURCE_BYTES_MAX {

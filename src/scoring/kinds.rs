@@ -27,6 +27,8 @@ pub(super) enum Form {
     Word(&'static [&'static str]),
     /// A list of scorers, at least one.
     Scorers,
+    /// A list of foreign objects, read when the case is compiled.
+    Foreign,
 }
 
 /// Which options a kind cannot do without (its own or those of `expected`).
@@ -132,6 +134,16 @@ pub(super) const KINDS: &[Kind] = &[
     fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),
     fault_kind("script", &[("script", Form::Word(SCRIPTS)), ("min_share", Form::Share)], Needs::All(&["script"])),
     fault_kind("group", &[("scorers", Form::Scorers)], Needs::All(&["scorers"])),
+    fault_kind(
+        "bfcl",
+        &[
+            ("category", Form::Text),
+            ("function", Form::Foreign),
+            ("ground_truth", Form::Foreign),
+            ("strict_abstention", Form::Flag),
+        ],
+        Needs::All(&["category"]),
+    ),
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),

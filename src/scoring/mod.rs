@@ -47,6 +47,7 @@
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
 mod asserts;
+pub mod bfcl;
 mod calls;
 mod context;
 mod corrupt;
@@ -65,6 +66,7 @@ mod numbers;
 mod options;
 mod parameters;
 mod plain_schema;
+pub mod python_json;
 mod schema;
 mod script;
 mod spec;

@@ -27,6 +27,7 @@ mod eval_suites;
 mod explain;
 mod fingerprints;
 mod history;
+mod imports;
 mod interrupted;
 mod odd_answers;
 mod onboarding;
