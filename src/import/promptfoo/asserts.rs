@@ -70,7 +70,7 @@ fn convert(
     unsupported: &mut Vec<Unsupported>,
 ) -> Result<Option<Value>, String> {
     let name = assert.get("type").and_then(Node::text).ok_or("an assert without a `type`")?;
-    for (key, _) in assert.members().iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
+    if let Some((key, _)) = assert.members().iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
         return Err(format!("{name} with `{key}`"));
     }
     if let Some(metric) = assert.get("metric") {
