@@ -126,6 +126,7 @@ impl Notes {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     cases: Vec<String>,
+    bytes: u64,
     ids: HashSet<String>,
     /// What was left out or changed.
     pub(super) notes: Notes,
@@ -161,6 +162,11 @@ impl Draft {
         case.shift_insert(0, "id".to_owned(), Value::String(id.clone()));
         match case_line(&Value::Object(case)) {
             Ok(line) => {
+                self.bytes += line.len() as u64 + 1;
+                if self.bytes > CASES_BYTES_MAX {
+                    let what = format!("a suite has at most {CASES_BYTES_MAX} bytes of cases; split the source");
+                    return Err(refused(place, what));
+                }
                 self.ids.insert(id);
                 self.cases.push(line);
                 Ok(true)

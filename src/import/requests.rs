@@ -6,6 +6,7 @@
 //! ([`super::redact`]). Answers are judged by the implicit checks, and against the response format that was asked for.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
@@ -20,6 +21,8 @@ const WRAPPERS: [&str; 9] =
     ["body", "request", "request_body", "requestBody", "payload", "kwargs", "proxy_server_request", "data", "json"];
 /// Keys beside the messages under which loggers put the rest of the request.
 const PARAMETERS: [&str; 3] = ["model_parameters", "optional_params", "invocation_params"];
+/// Compiled once: the shapes never change.
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::new);
 /// Wrappers inside wrappers that are looked into.
 const WRAPPED_DEPTH_MAX: usize = 4;
 
@@ -29,14 +32,13 @@ const WRAPPED_DEPTH_MAX: usize = 4;
 /// It is too large, or holds no request that can be replayed.
 pub fn import(name: &str, file: &str, bytes: &[u8]) -> Result<Imported, ImportError> {
     check_size(file, bytes)?;
-    let redactor = Redactor::new();
     let mut draft = Draft::default();
     let mut seen = HashSet::new();
     let mut counts: BTreeMap<Class, usize> = BTreeMap::new();
     let (mut with_tools, mut without) = (false, false);
     each_json_line(bytes, |number, line| {
         let place = format!("line {number}");
-        let case = line.and_then(|line| read(&line, &redactor));
+        let case = line.and_then(|line| read(&line, &REDACTOR));
         let (chat, found) = match case {
             Ok(case) => case,
             Err(why) => {

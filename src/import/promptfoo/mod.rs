@@ -22,6 +22,8 @@ use crate::domain::canonical::sha256_hex;
 
 /// Most combinations of listed variables of one test.
 const COMBINATIONS_MAX: usize = 10_000;
+/// Problems after which nothing more is looked for.
+const PROBLEMS_COLLECTED_MAX: usize = 50_000;
 /// Top-level keys that change nothing about what is asked or judged.
 const IGNORED: &[&str] = &[
     "description",
@@ -91,6 +93,9 @@ pub fn import(
     let config = read_config(&root, file, files, &mut problems, &mut draft.notes);
     let mut with_tools = false;
     for test in &config.tests {
+        if problems.len() > PROBLEMS_COLLECTED_MAX {
+            return Err(ImportError::Problems(problems));
+        }
         with_tools |= cases_of(&config, test, &mut draft, &mut problems)?;
     }
     problems.sort_by(|a, b| (&a.place, &a.what).cmp(&(&b.place, &b.what)));
@@ -261,6 +266,9 @@ fn cases_of(config: &Config, test: &Test, draft: &mut Draft, problems: &mut Vec<
     let mut with_tools = false;
     for prompt in config.prompts.iter().filter(|p| test.prompts.is_empty() || test.prompts.contains(&p.label)) {
         for vars in &combinations {
+            if problems.len() > PROBLEMS_COLLECTED_MAX {
+                return Ok(with_tools);
+            }
             let mut vars = vars.clone();
             settle(&mut vars);
             let asked = Asked { config, test, prompt, vars: &vars, options: &options };

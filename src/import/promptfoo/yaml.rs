@@ -10,6 +10,9 @@ const DEPTH_MAX: usize = 60;
 /// Values in a document, those that aliases repeat included.
 const NODES_MAX: usize = 500_000;
 
+/// Keys of one table.
+const KEYS_MAX: usize = 2_000;
+
 /// A value and where it begins.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
@@ -133,6 +136,7 @@ impl Builder {
     fn event(&mut self, event: Event<'_>, line: usize) -> Result<bool, String> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.count(1)?;
                 let text_tag = tag.is_some_and(|tag| tag.suffix == "str");
                 let value = match style {
                     ScalarStyle::Plain if !text_tag => plain(&text),
@@ -149,6 +153,7 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned().ok_or("an alias of a value that is not complete")?;
+                self.count(node.size())?;
                 self.close(node, 0)?;
             }
             Event::DocumentEnd => return Ok(true),
@@ -161,20 +166,24 @@ impl Builder {
         if self.open.len() == DEPTH_MAX {
             return Err(format!("nested more than {DEPTH_MAX} deep"));
         }
+        self.count(1)?;
         self.open.push(Open { node, anchor, key: None });
         Ok(())
     }
 
+    fn count(&mut self, values: usize) -> Result<(), String> {
+        self.nodes += values;
+        match self.nodes > NODES_MAX {
+            true => Err(format!("more than {NODES_MAX} values (aliases count as often as they are used)")),
+            false => Ok(()),
+        }
+    }
+
     /// A value is complete: it goes into what is open around it.
     fn close(&mut self, node: Node, anchor: usize) -> Result<(), String> {
-        // What lies inside was counted when it was closed, unless an alias brought it.
-        self.nodes += if anchor == 0 { node.size() } else { 1 };
-        if self.nodes > NODES_MAX * DEPTH_MAX || node.size() > NODES_MAX {
-            return Err(format!(
-                "the document has more than {NODES_MAX} values (aliases count as often as they are used)"
-            ));
-        }
         if anchor > 0 {
+            // What aliases may repeat is kept twice.
+            self.count(node.size())?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -183,6 +192,9 @@ impl Builder {
         };
         match (&mut open.node.kind, open.key.take()) {
             (Kind::List(items), _) => items.push(node),
+            (Kind::Table(members), Some(_)) if members.len() == KEYS_MAX => {
+                return Err(format!("a table of more than {KEYS_MAX} keys"));
+            }
             (Kind::Table(members), Some(key)) => {
                 if key != MERGE && members.iter().any(|(k, _)| *k == key) {
                     return Err(format!("the key `{key}` stands here twice"));
@@ -276,6 +288,8 @@ mod tests {
         assert!(parse(bomb.as_bytes()).unwrap_err().1.contains("values"));
         assert!(parse("[".repeat(100_000).as_bytes()).is_err());
         assert!(parse("- ".repeat(10_000).as_bytes()).is_err());
+        let wide: String = (0..=KEYS_MAX).map(|n| format!("k{n}: 1\n")).collect();
+        assert!(parse(wide.as_bytes()).unwrap_err().1.contains("keys"));
         assert!(parse(b"a: &a [*a]").is_err());
         assert!(parse(b"a: 1\na: 2").unwrap_err().1.contains("twice"));
         assert!(parse(b"\xff").is_err());

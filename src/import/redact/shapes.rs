@@ -48,13 +48,13 @@ pub(super) const SHAPES: &[(Class, &str, Test)] = &[
     (Class::Card, r"\d(?:[ -]?\d){12,18}", is_card),
     (Class::Ip, r"\d{1,3}(?:\.\d{1,3}){3}", is_ipv4),
     (Class::Ip, r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?:\.\d{1,3}){3})?", is_ipv6),
-    (Class::Phone, r"\+\d[\d ().\u{a0}-]{5,}\d", is_phone),
-    (Class::Phone, r"\b00[1-9][\d ()-]{6,}\d\b", is_phone),
+    (Class::Phone, r"\+\d[\d ().\u{a0}-]{5,24}\d", is_phone),
+    (Class::Phone, r"\b00[1-9][\d ()-]{6,24}\d\b", is_phone),
     (Class::Phone, r"\(\d{3,5}\) ?\d{3,4}[-. ]?\d{3,4}\b", is_phone),
     (Class::Phone, r"\b\d{3}[-.]\d{3}[-.]\d{4}\b", is_phone),
     (
         Class::Phone,
-        r"(?i)\b(?:tel|telephone|phone|mobile|cell|fax|whatsapp)\b(?:[ \t]*(?:number|no|nr|is|at|:|\.|=))*[ \t]*(\d[\d ().-]{5,}\d)",
+        r"(?i)\b(?:tel|telephone|phone|mobile|cell|fax|whatsapp)\b(?:[ \t]*(?:number|no|nr|is|at|:|\.|=))*[ \t]*(\d[\d ().-]{5,24}\d)",
         is_phone,
     ),
 ];
