@@ -37,6 +37,7 @@ mod reload;
 mod reload_in_flight;
 mod restart;
 mod schedule;
+mod score;
 mod scorecards;
 mod secrets;
 mod serve;
