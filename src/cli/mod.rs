@@ -6,12 +6,14 @@ mod bars;
 mod demo;
 mod explain;
 mod files;
+mod import;
 mod order;
 mod output;
 mod plan;
 mod read;
 mod replay;
 mod rescore;
+mod score;
 mod scorecard;
 mod serve;
 mod setup;
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
+        Command::Score(args) => score::run(args),
         Command::Suite(command) => suite::run(command, cli.json),
         Command::Config(command) => files::config(cli, command),
         Command::Token(command) => files::token(cli, command),

@@ -27,6 +27,8 @@ pub(super) enum Form {
     Word(&'static [&'static str]),
     /// A list of scorers, at least one.
     Scorers,
+    /// A list of foreign objects, read when the case is compiled.
+    Foreign,
 }
 
 /// Which options a kind cannot do without (its own or those of `expected`).
@@ -90,8 +92,10 @@ pub(super) const KINDS: &[Kind] = &[
     fault_kind("tool-calls", &[("calls", Form::Calls), ("mode", Form::Word(MODES))], Needs::All(&["calls"])),
     fault_kind("finish-reason", &[("finish_reason", Form::Text)], Needs::All(&["finish_reason"])),
     fault_kind("parallel-calls", &[("min_calls", Form::Count)], Needs::All(&["min_calls"])),
-    fault_kind("json", &[("json", Form::Json), ("strip_fences", Form::Word(FENCES))], Needs::Nothing),
-    fault_kind(
+    fault_kind("tool-trigger", &[("call", Form::Flag)], Needs::All(&["call"])),
+    text_kind("tool-names-f1", &[("names", Form::Texts)], Needs::All(&["names"])),
+    text_kind("json", &[("json", Form::Json), ("strip_fences", Form::Word(FENCES))], Needs::Nothing),
+    text_kind(
         "json-schema",
         &[("schema", Form::Schema), ("json", Form::Json), ("strip_fences", Form::Word(FENCES))],
         Needs::Nothing,
@@ -118,11 +122,28 @@ pub(super) const KINDS: &[Kind] = &[
         Needs::All(&["pattern"]),
     ),
     text_kind("answer-in-text", &[("answers", Form::Texts)], Needs::All(&["answers"])),
-    text_kind("levenshtein", &[("value", Form::Text), ("max", Form::Count)], Needs::All(&["value", "max"])),
+    text_kind(
+        "levenshtein",
+        &[("value", Form::Text), ("max", Form::Count), ("trim", Form::Flag)],
+        Needs::All(&["value", "max"]),
+    ),
+    text_kind("fuzzy", &[("answers", Form::Texts)], Needs::All(&["answers"])),
+    text_kind("is-refusal", &[], Needs::Nothing),
+    text_kind("contains-json", &[("schema", Form::Schema)], Needs::Nothing),
     fault_kind("stop", &[("sequences", Form::Texts)], Needs::Nothing),
     fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),
     fault_kind("script", &[("script", Form::Word(SCRIPTS)), ("min_share", Form::Share)], Needs::All(&["script"])),
     fault_kind("group", &[("scorers", Form::Scorers)], Needs::All(&["scorers"])),
+    fault_kind(
+        "bfcl",
+        &[
+            ("category", Form::Text),
+            ("function", Form::Foreign),
+            ("ground_truth", Form::Foreign),
+            ("strict_abstention", Form::Flag),
+        ],
+        Needs::All(&["category"]),
+    ),
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),

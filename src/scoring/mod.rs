@@ -20,7 +20,9 @@
 //!   answer;
 //! * odd finish reasons, bad call ids, arguments as a JSON value, impossible usage and the breaches that the provider
 //!   module saw are secondary; an output cut below the asked limit (`LimitLowered`) is secondary while the answer
-//!   passes, and can be primary once it fails.
+//!   passes, and can be primary once it fails;
+//! * a case judged by `bfcl` alone gets the verdict and the error type of the official checker: the implicit checks fail
+//!   nothing there, they name the Fault of an answer that fails.
 //!
 //! # Options of a scorer
 //!
@@ -36,15 +38,19 @@
 //! | `tool_choice:` | `no_call`, `wrong_tool`, `forbidden_call` |
 //! | `tool_calls:` | `no_call`, `announced`, `unexpected_call`, `missing_call`, `extra_call`, `wrong_name`, `wrong_order`, `missing_argument`, `extra_argument`, `wrong_argument` |
 //! | `parallel_calls:` | `too_few` |
+//! | `tool_names:`, `tool_trigger:` | `mismatch`; `no_call`, `call` |
 //! | `finish_reason:` | `unexpected`, `unknown`, `stop_with_calls`, `calls_announced`, `cut_off` |
 //! | `leak:` | `tool_markup`, `reasoning_markup`, `arguments_as_text` |
 //! | `answer:` | `empty`, `reasoning_only` |
 //! | `text:` | `replacement_character`, `foreign_script`, `loop`, `forbidden` (a negated scorer) |
 //! | `json:` | `not_json`, `schema`, `wrong_value` |
-//! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far` |
+//! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
+//! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
+mod asserts;
+pub mod bfcl;
 mod calls;
 mod context;
 mod corrupt;
@@ -63,6 +69,7 @@ mod numbers;
 mod options;
 mod parameters;
 mod plain_schema;
+pub mod python_json;
 mod schema;
 mod script;
 mod spec;

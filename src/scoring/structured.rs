@@ -16,6 +16,7 @@ use crate::domain::Fault;
 /// The compiled scorer.
 pub(super) struct JsonScorer {
     strip_fences: bool,
+    negated: bool,
     schema: Option<Arc<Validator>>,
     value: Option<Matcher>,
 }
@@ -42,11 +43,22 @@ impl JsonScorer {
         };
         let value = options.get("json").map(matchers::compile).transpose().map_err(|e| options.error(e))?;
         let strip_fences = options.text("strip_fences").as_deref() != Some("none");
-        Ok(JsonScorer { strip_fences, schema, value })
+        Ok(JsonScorer { strip_fences, negated: options.negated, schema, value })
     }
 
-    /// Judges the content.
+    /// Judges the content. Negated, an answer that would pass fails, and any other passes.
     pub fn judge(&self, content: &str) -> (f64, Option<Finding>) {
+        match (self.judge_plain(content), self.negated) {
+            (judged, false) => judged,
+            ((_, None), true) => {
+                let what = format!("the answer is such JSON and must not be: {}", excerpt(content.trim()));
+                failed(Fault::WrongAnswer, "text:forbidden", what)
+            }
+            ((_, Some(_)), true) => (1.0, None),
+        }
+    }
+
+    fn judge_plain(&self, content: &str) -> (f64, Option<Finding>) {
         let text = if self.strip_fences { strip_fences(content) } else { content.trim() };
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,

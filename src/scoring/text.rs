@@ -17,6 +17,7 @@
 
 use regex::{Regex, RegexBuilder};
 
+use super::asserts::{fuzzy_match, fuzzy_normal, is_refusal};
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
 use super::letter::chosen_letter;
@@ -52,16 +53,38 @@ pub(super) fn compile_pattern(pattern: &str) -> Result<Regex, String> {
 /// What a text is compared with.
 #[derive(Debug, Clone)]
 enum Test {
-    Equals { value: String, ignore_case: bool, trim: bool },
-    Contains { values: Vec<String>, all: bool, ignore_case: bool },
+    Equals {
+        value: String,
+        ignore_case: bool,
+        trim: bool,
+    },
+    Contains {
+        values: Vec<String>,
+        all: bool,
+        ignore_case: bool,
+    },
     Regex(Regex),
     StartsWith(String),
-    Number { number: f64, tolerance: f64 },
+    Number {
+        number: f64,
+        tolerance: f64,
+    },
     Choice(char),
     Length(Vec<LengthLimit>),
-    Count { pattern: Regex, min: Option<u64>, max: Option<u64> },
+    Count {
+        pattern: Regex,
+        min: Option<u64>,
+        max: Option<u64>,
+    },
     AnswerInText(Answers),
-    Levenshtein { value: String, max: u64 },
+    Levenshtein {
+        value: String,
+        max: u64,
+        trim: bool,
+    },
+    /// Normalised answers.
+    Fuzzy(Vec<String>),
+    Refusal,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -131,13 +154,20 @@ impl Test {
                 Test::Count { pattern: pattern("pattern")?, min, max }
             }
             "answer-in-text" => Test::AnswerInText(Answers::new(options)?),
+            "fuzzy" => {
+                let normal = options.required_texts("answers")?.iter().map(|a| fuzzy_normal(a)).collect();
+                Test::Fuzzy(normal)
+            }
+            "is-refusal" => Test::Refusal,
             "levenshtein" => {
-                let value = options.required_text("value")?.trim().to_owned();
+                let trim = options.flag("trim", true);
+                let value = options.required_text("value")?;
+                let value = if trim { value.trim().to_owned() } else { value };
                 if value.chars().count() > LEVENSHTEIN_CHARS_MAX {
                     return Err(options.error(format!("`value` has more than {LEVENSHTEIN_CHARS_MAX} characters")));
                 }
                 let max = options.count("max").ok_or_else(|| options.error("`max` is missing"))?;
-                Test::Levenshtein { value, max: max.min(LEVENSHTEIN_CHARS_MAX as u64) }
+                Test::Levenshtein { value, max: max.min(LEVENSHTEIN_CHARS_MAX as u64), trim }
             }
             _ => return Err(options.error("it is not a text scorer")),
         })
@@ -195,7 +225,18 @@ impl Test {
             Test::AnswerInText(answers) => {
                 fail("answer_in_text:absent", format!("expected {} in the text, found {}", answers.describe(), found()))
             }
-            Test::Levenshtein { value, max } => judge_levenshtein(value, *max, text.trim()),
+            Test::Levenshtein { value, max, trim } => {
+                judge_levenshtein(value, *max, if *trim { text.trim() } else { text })
+            }
+            Test::Fuzzy(answers) => {
+                let normal = fuzzy_normal(text);
+                if answers.iter().any(|answer| fuzzy_match(answer, &normal)) {
+                    return None;
+                }
+                fail("fuzzy:mismatch", format!("expected {}, found {}", self.describe(), found()))
+            }
+            Test::Refusal if is_refusal(text) => None,
+            Test::Refusal => fail("is_refusal:answered", format!("expected a refusal, found {}", found())),
         }
     }
 
@@ -213,6 +254,8 @@ impl Test {
             Test::Count { pattern, .. } => format!("holds {} so often", excerpt(pattern.as_str())),
             Test::AnswerInText(answers) => format!("holds {}", answers.describe()),
             Test::Levenshtein { value, .. } => format!("is close to {}", excerpt(value)),
+            Test::Fuzzy(answers) => format!("is, or is part of, or holds {}", list(answers)),
+            Test::Refusal => "declines".to_owned(),
         }
     }
 }

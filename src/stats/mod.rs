@@ -32,6 +32,7 @@ pub mod mmd;
 pub mod num;
 pub mod paired;
 pub mod permutation;
+pub mod trigger;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +41,4 @@ pub use bets::{Bets, EProcess, K, Logs, Side, log_e_counts, log_e_hist, log_e_we
 pub use clustered::{Clustered, clustered, wilson_clustered};
 pub use detector::{Detector, close_batch};
 pub use intervals::{Bounds, Z95, clopper_pearson, diff_cs, rate_cs, wilson};
+pub use trigger::{TriggerCounts, split_half};
