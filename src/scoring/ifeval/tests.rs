@@ -1,0 +1,1 @@
+//! Tables per instruction type and laws over all of them.
