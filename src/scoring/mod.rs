@@ -63,6 +63,7 @@ mod numbers;
 mod options;
 mod parameters;
 mod plain_schema;
+pub mod python_json;
 mod schema;
 mod script;
 mod spec;

@@ -1,0 +1,645 @@
+//! JSON as Python's `json.loads` reads it.
+//!
+//! The official checkers are Python programs: what they make of an answer depends on what their parser accepts and on
+//! the kinds it gives. So this parser keeps what others throw away or refuse:
+//!
+//! | input | value |
+//! |---|---|
+//! | `NaN`, `Infinity`, `-Infinity` | floats |
+//! | `5`, `5.0`, `5e0` | int, float, float |
+//! | integers of any size | exact; beyond [`INT_DIGITS_MAX`] digits an error, as there |
+//! | `1e999` | infinity |
+//! | a lone surrogate, escaped or raw | kept ([`PyStr::Surrogates`]) |
+//! | duplicate keys | the last value, in the place of the first |
+//! | values nested deeper than [`DEPTH_MAX`] | an error, as there (a `RecursionError`) |
+//!
+//! White space is space, tab, line feed and carriage return; a byte order mark, raw control characters in strings,
+//! trailing data and trailing commas are errors. The parser keeps its own stack, so no input can exhaust the thread's.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// Most digits of an integer: Python's limit for converting text (`sys.get_int_max_str_digits`, since 3.11).
+pub const INT_DIGITS_MAX: usize = 4300;
+/// How deep lists and objects may nest. Python's own limit is 1,000 frames less those of its callers; this is what
+/// remains where the official checkers call it.
+pub const DEPTH_MAX: usize = 990;
+/// Objects up to this size are searched without an index.
+const SMALL_DICT: usize = 16;
+
+/// Why a text is not JSON to Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PyJsonError {
+    /// It breaks the grammar.
+    #[error("expected {wanted} at byte {at}")]
+    Syntax {
+        /// What would have been right.
+        wanted: &'static str,
+        /// Where, in bytes from the start.
+        at: usize,
+    },
+    /// An integer has too many digits.
+    #[error("the integer at byte {at} has more than {INT_DIGITS_MAX} digits")]
+    IntegerTooLong {
+        /// Where it starts.
+        at: usize,
+    },
+    /// Lists and objects nest too deep.
+    #[error("lists and objects nest deeper than {DEPTH_MAX} at byte {at}")]
+    TooDeep {
+        /// Where the first one too many starts.
+        at: usize,
+    },
+}
+
+/// A Python `str`: code points, among which lone surrogates may stand.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PyStr {
+    /// Without lone surrogates: ordinary text.
+    Text(String),
+    /// With at least one: UTF-8 that also encodes surrogates, each by three bytes ("generalised UTF-8").
+    Surrogates(Vec<u8>),
+}
+
+impl PyStr {
+    /// From generalised UTF-8.
+    fn from_bytes(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => PyStr::Text(text),
+            Err(e) => PyStr::Surrogates(e.into_bytes()),
+        }
+    }
+
+    /// The text, when it holds no lone surrogate.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            PyStr::Text(text) => Some(text),
+            PyStr::Surrogates(_) => None,
+        }
+    }
+
+    /// Its bytes in generalised UTF-8.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            PyStr::Text(text) => text.as_bytes(),
+            PyStr::Surrogates(bytes) => bytes,
+        }
+    }
+
+    /// Whether it holds no character.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// The string cut at its surrogates: pieces of text and surrogates in turn.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let mut rest = self.as_bytes();
+        std::iter::from_fn(move || {
+            let (piece, len) = match rest {
+                [] => return None,
+                [0xED, second, third, ..] if *second >= 0xA0 => {
+                    let unit = 0xD000 | (u16::from(second & 0x3F) << 6) | u16::from(third & 0x3F);
+                    (Piece::Surrogate(unit), 3)
+                }
+                _ => {
+                    let len = rest.windows(2).position(|w| w[0] == 0xED && w[1] >= 0xA0).unwrap_or(rest.len());
+                    (Piece::Text(std::str::from_utf8(&rest[..len]).unwrap_or_default()), len)
+                }
+            };
+            rest = &rest[len.min(rest.len())..];
+            Some(piece)
+        })
+    }
+
+    /// Appends it as a JSON string; what is not printable ASCII text or valid UTF-8 is escaped.
+    pub fn write_json(&self, out: &mut String) {
+        use fmt::Write as _;
+        out.push('"');
+        for piece in self.pieces() {
+            match piece {
+                Piece::Surrogate(unit) => {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+                Piece::Text(text) => {
+                    for c in text.chars() {
+                        match c {
+                            '"' => out.push_str("\\\""),
+                            '\\' => out.push_str("\\\\"),
+                            '\n' => out.push_str("\\n"),
+                            '\r' => out.push_str("\\r"),
+                            '\t' => out.push_str("\\t"),
+                            c if u32::from(c) < 0x20 => {
+                                let _ = write!(out, "\\u{:04x}", u32::from(c));
+                            }
+                            c => out.push(c),
+                        }
+                    }
+                }
+            }
+        }
+        out.push('"');
+    }
+}
+
+/// A part of a [`PyStr`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Text without surrogates, not empty.
+    Text(&'a str),
+    /// A lone surrogate.
+    Surrogate(u16),
+}
+
+impl fmt::Debug for PyStr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write_json(&mut text);
+        f.write_str(&text)
+    }
+}
+
+impl From<&str> for PyStr {
+    fn from(text: &str) -> Self {
+        PyStr::Text(text.to_owned())
+    }
+}
+
+impl PartialEq<str> for PyStr {
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+/// A Python `int`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PyInt {
+    /// Within 64 bits.
+    Small(i64),
+    /// Beyond: sign and decimal digits, the first of which is not 0.
+    Big(Box<str>),
+}
+
+impl PyInt {
+    fn new(text: &str) -> Self {
+        text.parse().map_or_else(|_| PyInt::Big(text.into()), PyInt::Small)
+    }
+
+    /// Python's `float(int)`: the nearest float, `None` where it raises `OverflowError`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "rounding to the nearest float is what is asked for")]
+    pub fn to_float(&self) -> Option<f64> {
+        match self {
+            PyInt::Small(n) => Some(*n as f64),
+            PyInt::Big(digits) => digits.parse::<f64>().ok().filter(|x| x.is_finite()),
+        }
+    }
+
+    /// Whether it is exactly this float.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "in that branch the float is a whole number below 2^53")]
+    pub fn equals_float(&self, x: f64) -> bool {
+        /// From here on floats are whole, and not all whole numbers are floats.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if !x.is_finite() || x.fract() != 0.0 {
+            return false;
+        }
+        match self {
+            PyInt::Small(n) if x.abs() < EXACT => *n == x as i64,
+            PyInt::Small(n) => n.to_string() == format!("{x:.0}"),
+            PyInt::Big(digits) => x.abs() >= EXACT && **digits == *format!("{x:.0}"),
+        }
+    }
+}
+
+/// A value as Python holds it. Bool is not int, `1.0` is a float.
+#[derive(Debug, Clone)]
+pub enum PyValue {
+    /// `None`.
+    None,
+    /// A `bool`.
+    Bool(bool),
+    /// An `int`.
+    Int(PyInt),
+    /// A `float`, possibly infinite or not a number.
+    Float(f64),
+    /// A `str`.
+    Str(PyStr),
+    /// A `list`.
+    List(Vec<PyValue>),
+    /// A `dict`.
+    Dict(PyDict),
+}
+
+impl PyValue {
+    /// Python's equality as containers use it: bool, int and float compare as numbers, exactly; the parser's NaN is
+    /// one object, and containers take an object for equal to itself.
+    #[must_use]
+    pub fn equals(&self, other: &PyValue) -> bool {
+        use PyValue::{Bool, Dict, Float, Int, List, None, Str};
+        match (self, other) {
+            (None, None) => true,
+            (Bool(a), Bool(b)) => a == b,
+            (Int(a), Int(b)) => a == b,
+            (Float(a), Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Bool(a), Int(b)) | (Int(b), Bool(a)) => *b == PyInt::Small(i64::from(*a)),
+            (Bool(a), Float(b)) | (Float(b), Bool(a)) => *b == f64::from(u8::from(*a)),
+            (Int(a), Float(b)) | (Float(b), Int(a)) => a.equals_float(*b),
+            (Str(a), Str(b)) => a == b,
+            (List(a), List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.equals(y)),
+            (Dict(a), Dict(b)) => a.len() == b.len() && a.iter().all(|(k, x)| b.get(k).is_some_and(|y| x.equals(y))),
+            _ => false,
+        }
+    }
+
+    /// The string, if it is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&PyStr> {
+        match self {
+            PyValue::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The list, if it is one.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[PyValue]> {
+        match self {
+            PyValue::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The dict, if it is one.
+    #[must_use]
+    pub fn as_dict(&self) -> Option<&PyDict> {
+        match self {
+            PyValue::Dict(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the empty string.
+    #[must_use]
+    pub fn is_empty_str(&self) -> bool {
+        matches!(self, PyValue::Str(text) if text.is_empty())
+    }
+}
+
+/// A Python `dict`: string keys in the order in which they first came.
+#[derive(Debug, Clone, Default)]
+pub struct PyDict {
+    entries: Vec<(PyStr, PyValue)>,
+    /// Places by key, once there are many.
+    index: Option<HashMap<PyStr, usize>>,
+}
+
+impl PyDict {
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Keys and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&PyStr, &PyValue)> {
+        self.entries.iter().map(|(k, v)| (k, v))
+    }
+
+    /// Whether the key is there.
+    #[must_use]
+    pub fn contains(&self, key: &PyStr) -> bool {
+        self.place(key).is_some()
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &PyStr) -> Option<&PyValue> {
+        self.place(key).map(|i| &self.entries[i].1)
+    }
+
+    /// The value of a key written as text.
+    #[must_use]
+    pub fn get_text(&self, key: &str) -> Option<&PyValue> {
+        if self.index.is_some() {
+            return self.get(&PyStr::from(key));
+        }
+        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// Sets the value of a key; an old one is replaced in its place.
+    pub fn insert(&mut self, key: PyStr, value: PyValue) {
+        if let Some(at) = self.place(&key) {
+            self.entries[at].1 = value;
+            return;
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), self.entries.len());
+        }
+        self.entries.push((key, value));
+        if self.index.is_none() && self.entries.len() > SMALL_DICT {
+            self.index = Some(self.entries.iter().enumerate().map(|(i, (k, _))| (k.clone(), i)).collect());
+        }
+    }
+
+    fn place(&self, key: &PyStr) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|(k, _)| k == key),
+        }
+    }
+}
+
+/// Reads one JSON text.
+///
+/// # Errors
+/// Wherever `json.loads` raises, whatever it raises.
+pub fn parse(text: &str) -> Result<PyValue, PyJsonError> {
+    Parser { bytes: text.as_bytes(), at: 0 }.document()
+}
+
+/// Reads one JSON text that may itself hold lone surrogates.
+///
+/// # Errors
+/// Wherever `json.loads` raises, whatever it raises.
+pub fn parse_str(text: &PyStr) -> Result<PyValue, PyJsonError> {
+    Parser { bytes: text.as_bytes(), at: 0 }.document()
+}
+
+/// Whether `json.loads` reads a text.
+#[must_use]
+pub fn is_valid(text: &str) -> bool {
+    parse(text).is_ok()
+}
+
+/// A list or object whose end has not come yet.
+enum Open {
+    List(Vec<PyValue>),
+    /// With the key whose value is being read.
+    Dict(PyDict, PyStr),
+}
+
+struct Parser<'a> {
+    /// Generalised UTF-8.
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn document(mut self) -> Result<PyValue, PyJsonError> {
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            self.skip_white();
+            let mut value = match self.peek() {
+                Some(b'[') => {
+                    self.enter(open.len())?;
+                    if self.take(b']') {
+                        PyValue::List(Vec::new())
+                    } else {
+                        open.push(Open::List(Vec::new()));
+                        continue;
+                    }
+                }
+                Some(b'{') => {
+                    self.enter(open.len())?;
+                    if self.take(b'}') {
+                        PyValue::Dict(PyDict::default())
+                    } else {
+                        let key = self.key()?;
+                        open.push(Open::Dict(PyDict::default(), key));
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            };
+            // The value goes into what is open; what it closes goes on outwards.
+            loop {
+                self.skip_white();
+                match open.pop() {
+                    None => return if self.at == self.bytes.len() { Ok(value) } else { self.fail("the end") },
+                    Some(Open::List(mut items)) => {
+                        items.push(value);
+                        if self.take(b',') {
+                            open.push(Open::List(items));
+                            break;
+                        }
+                        self.expect(b']', "',' or ']'")?;
+                        value = PyValue::List(items);
+                    }
+                    Some(Open::Dict(mut map, key)) => {
+                        map.insert(key, value);
+                        if self.take(b',') {
+                            self.skip_white();
+                            let key = self.key()?;
+                            open.push(Open::Dict(map, key));
+                            break;
+                        }
+                        self.expect(b'}', "',' or '}'")?;
+                        value = PyValue::Dict(map);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Steps over an opening bracket and the white space behind it.
+    fn enter(&mut self, depth: usize) -> Result<(), PyJsonError> {
+        if depth >= DEPTH_MAX {
+            return Err(PyJsonError::TooDeep { at: self.at });
+        }
+        self.at += 1;
+        self.skip_white();
+        Ok(())
+    }
+
+    /// A key with its colon.
+    fn key(&mut self) -> Result<PyStr, PyJsonError> {
+        self.expect(b'"', "a key in double quotes")?;
+        let key = self.string()?;
+        self.skip_white();
+        self.expect(b':', "':'")?;
+        Ok(key)
+    }
+
+    fn scalar(&mut self) -> Result<PyValue, PyJsonError> {
+        const WORDS: [(&[u8], PyValue); 6] = [
+            (b"null", PyValue::None),
+            (b"true", PyValue::Bool(true)),
+            (b"false", PyValue::Bool(false)),
+            (b"NaN", PyValue::Float(f64::NAN)),
+            (b"Infinity", PyValue::Float(f64::INFINITY)),
+            (b"-Infinity", PyValue::Float(f64::NEG_INFINITY)),
+        ];
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                return self.string().map(PyValue::Str);
+            }
+            Some(b'0'..=b'9') => return self.number(),
+            Some(b'-') if self.bytes.get(self.at + 1).is_some_and(u8::is_ascii_digit) => return self.number(),
+            _ => {}
+        }
+        let rest = &self.bytes[self.at..];
+        for (word, value) in WORDS {
+            if rest.starts_with(word) {
+                self.at += word.len();
+                return Ok(value);
+            }
+        }
+        self.fail("a value")
+    }
+
+    fn number(&mut self) -> Result<PyValue, PyJsonError> {
+        let start = self.at;
+        self.take(b'-');
+        let first_digit = self.at;
+        if !self.take(b'0') {
+            self.digits();
+        }
+        let digits = self.at - first_digit;
+        let mut is_float = false;
+        if self.peek() == Some(b'.') && self.digit_at(self.at + 1) {
+            is_float = true;
+            self.at += 1;
+            self.digits();
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            let sign = usize::from(matches!(self.bytes.get(self.at + 1), Some(b'+' | b'-')));
+            if self.digit_at(self.at + 1 + sign) {
+                is_float = true;
+                self.at += 1 + sign;
+                self.digits();
+            }
+        }
+        let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
+        if is_float {
+            return text.parse().map_or_else(|_| self.fail("a number"), |x| Ok(PyValue::Float(x)));
+        }
+        if digits > INT_DIGITS_MAX {
+            return Err(PyJsonError::IntegerTooLong { at: start });
+        }
+        Ok(PyValue::Int(PyInt::new(text)))
+    }
+
+    fn digits(&mut self) {
+        while self.digit_at(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn digit_at(&self, at: usize) -> bool {
+        self.bytes.get(at).is_some_and(u8::is_ascii_digit)
+    }
+
+    /// A string behind its opening quote.
+    fn string(&mut self) -> Result<PyStr, PyJsonError> {
+        let mut built = Vec::new();
+        loop {
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1F)).unwrap_or(rest.len());
+            self.at += plain;
+            match rest.get(plain) {
+                Some(b'"') => {
+                    self.at += 1;
+                    built.extend_from_slice(&rest[..plain]);
+                    return Ok(PyStr::from_bytes(built));
+                }
+                Some(b'\\') => {
+                    built.extend_from_slice(&rest[..plain]);
+                    self.at += 1;
+                    self.escape(&mut built)?;
+                }
+                Some(_) => return self.fail("no control character in a string"),
+                None => return self.fail("the string's closing quote"),
+            }
+        }
+    }
+
+    /// An escape behind its backslash. A high and a low surrogate that follow each other as escapes are one character.
+    fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), PyJsonError> {
+        let plain = match self.peek() {
+            Some(c @ (b'"' | b'\\' | b'/')) => c,
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0C,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                self.at += 1;
+                let mut code = self.unit()?;
+                if (0xD800..0xDC00).contains(&code) && self.bytes[self.at..].starts_with(b"\\u") {
+                    let back = self.at;
+                    self.at += 2;
+                    let low = self.unit()?;
+                    if (0xDC00..0xE000).contains(&low) {
+                        code = 0x1_0000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+                    } else {
+                        self.at = back;
+                    }
+                }
+                push_code_point(code, out);
+                return Ok(());
+            }
+            _ => return self.fail("an escape that JSON knows"),
+        };
+        self.at += 1;
+        out.push(plain);
+        Ok(())
+    }
+
+    /// Four hexadecimal digits.
+    fn unit(&mut self) -> Result<u32, PyJsonError> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            match self.peek().and_then(|b| char::from(b).to_digit(16)) {
+                Some(digit) => unit = unit * 16 + digit,
+                None => return self.fail("four hexadecimal digits"),
+            }
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    fn skip_white(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn expect(&mut self, byte: u8, wanted: &'static str) -> Result<(), PyJsonError> {
+        if self.take(byte) { Ok(()) } else { self.fail(wanted) }
+    }
+
+    fn fail<T>(&self, wanted: &'static str) -> Result<T, PyJsonError> {
+        Err(PyJsonError::Syntax { wanted, at: self.at })
+    }
+}
+
+/// Appends a code point in generalised UTF-8.
+fn push_code_point(code: u32, out: &mut Vec<u8>) {
+    if let Some(c) = char::from_u32(code) {
+        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        return;
+    }
+    // What is no `char` below 0x11_0000 is a surrogate.
+    let byte = |shift: u32| ((code >> shift) & 0x3F) as u8 | 0x80;
+    out.extend_from_slice(&[0xED, byte(6), byte(0)]);
+}
