@@ -78,10 +78,10 @@ def main():
         with open(path, encoding="utf-8") as file:
             counted.update(re.findall(r"(?<![\w.])[a-z]{2,15}(?![\w.])", file.read()))
     common = {word for word, times in counted.items() if times >= 2}
-    vocabulary = sorted(common | set(WORDS.split()) | set(NAMES.split()))
 
-    lists = collections.OrderedDict((name, []) for name in ("abbreviations", "starters", "after-numbers", "small", "both"))
     letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = sorted(common | set(letters) | set(WORDS.split()) | set(NAMES.split()))
+    lists = collections.OrderedDict((name, []) for name in ("abbreviations", "starters", "after-numbers", "small", "both"))
     pairs = {first + between + second for first in letters for second in letters for between in ("", ".")}
     for word in sorted(set(CANDIDATES.split()) | pairs | set(vocabulary)):
         # A word of the test that never starts a sentence: only a known abbreviation keeps it together.

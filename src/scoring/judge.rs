@@ -8,6 +8,7 @@ use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
 use super::error::ScorerError;
 use super::finding::{Finding, Role, Rulings, conclude};
+use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
@@ -64,6 +65,7 @@ enum Scorer {
     Stop(Stop),
     Needle(Needle),
     Script(AskedScript),
+    IfEval(IfEval),
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
     Group(Vec<Weighted>),
@@ -152,6 +154,7 @@ impl Compiling<'_> {
             "stop" => Scorer::Stop(Stop::new(&options, instance.case.request.get("stop"))?),
             "needle" => Scorer::Needle(Needle::new(&options)?),
             "script" => Scorer::Script(AskedScript::new(&options)?),
+            "ifeval" => Scorer::IfEval(IfEval::new(&options)?),
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
@@ -288,6 +291,7 @@ impl Scorer {
             Scorer::Stop(scorer) => scorer.judge(answer.text),
             Scorer::Needle(scorer) => scorer.judge(answer.text, answer.completion.usage),
             Scorer::Script(scorer) => scorer.judge(answer.text),
+            Scorer::IfEval(scorer) => scorer.judge(answer.text),
             Scorer::Implicit(faults) => {
                 let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
                 (if hit { 0.0 } else { 1.0 }, None)

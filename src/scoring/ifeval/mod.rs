@@ -16,12 +16,13 @@
 mod arguments;
 mod english;
 mod instruction;
-mod json_text;
 mod language;
+mod offline;
 mod pattern;
 mod python;
 mod response;
 mod rules;
+mod scorer;
 mod sentences;
 mod tokens;
 
@@ -30,4 +31,6 @@ mod tests;
 
 pub use arguments::Unscorable;
 pub use instruction::{Instruction, InstructionKind};
+pub use offline::{Row, RowVerdict, Unscored};
 pub use response::{Response, without_reasoning};
+pub(super) use scorer::{IfEval, MODES, compile};

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use super::instruction::Rule;
 use super::pattern::{Flags, Pattern};
-use super::{json_text, language, python, sentences, tokens};
+use super::{language, python, sentences, tokens};
+use crate::scoring::python_json;
 
 /// The three answers of `constrained_response`.
 const CONSTRAINED: [&str; 3] = ["My answer is yes.", "My answer is no.", "My answer is maybe."];
@@ -133,5 +134,5 @@ fn is_json(text: &str) -> bool {
     for prefix in ["```json", "```Json", "```JSON", "```"] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
-    json_text::parses(python::strip(text.strip_suffix("```").unwrap_or(text)))
+    python_json::is_valid(python::strip(text.strip_suffix("```").unwrap_or(text)))
 }
