@@ -65,6 +65,8 @@ pub enum Command {
     Attempt(AttemptArgs),
     /// Measure what a policy costs and how often it errs, on simulated fleets whose truth is known.
     Simulate(SimulateArgs),
+    /// Judge answers from stdin, one JSON row a line, and write a verdict line for each.
+    Score(ScoreArgs),
     /// Work with suites.
     #[command(subcommand)]
     Suite(SuiteCommand),
@@ -318,6 +320,37 @@ pub struct AttemptArgs {
     pub raw: bool,
 }
 
+/// `score`.
+///
+/// A row that is no JSON, or names a case that is not there, is answered in its place by a line with `"valid":null` and
+/// an `error` that names the line; the rows after it are judged all the same, and the exit code is 1.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// The rules.
+    #[arg(long, value_enum)]
+    pub scorer: OfflineScorer,
+    /// With bfcl: the bfcl-eval wheel, its unpacked folder or its data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// With bfcl: where no call is due, a malformed call fails (officially it counts as abstention).
+    #[arg(long)]
+    pub strict_abstention: bool,
+}
+
+/// Rules that judge rows from stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OfflineScorer {
+    /// Rows {"id","category","tool_calls":[{"name","arguments"}]|null,"content"}; answers {"id","valid","error_type"}.
+    Bfcl,
+}
+
+/// Sources that can be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportKind {
+    /// Berkeley Function-Calling Leaderboard, Python single-turn: the bfcl-eval wheel or its data folder.
+    Bfcl,
+}
+
 /// `suite ...`.
 #[derive(Debug, Subcommand)]
 pub enum SuiteCommand {
@@ -344,6 +377,32 @@ pub enum SuiteCommand {
     New {
         /// The folder to create; its last part is the suite's name.
         dir: PathBuf,
+    },
+    /// Make a suite of another tool's cases. Nothing is downloaded: the source is a path.
+    Import {
+        /// What the source is.
+        #[arg(value_enum)]
+        kind: ImportKind,
+        /// The source: a file or folder.
+        source: PathBuf,
+        /// The folder under which the suite's folder is made.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        /// The suite's name; a name after the source without it.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only this category (may be repeated); all supported ones without it.
+        #[arg(long, value_name = "NAME")]
+        category: Vec<String>,
+    },
+    /// Print the OpenAI tools of another data set's cases: {"id","tools"}, a line each.
+    Tools {
+        /// The bfcl-eval wheel, its unpacked folder or its data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The category.
+        #[arg(long, value_name = "NAME")]
+        category: String,
     },
     /// Print the JSON Schema of the header and of a case.
     Schema,

@@ -6,11 +6,13 @@ mod bars;
 mod demo;
 mod explain;
 mod files;
+mod import;
 mod order;
 mod output;
 mod plan;
 mod read;
 mod replay;
+mod score;
 mod scorecard;
 mod serve;
 mod setup;
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
+        Command::Score(args) => score::run(args),
         Command::Suite(command) => suite::run(command, cli.json),
         Command::Config(command) => files::config(cli, command),
         Command::Token(command) => files::token(cli, command),

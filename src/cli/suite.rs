@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::SuiteCommand;
+use super::import;
 use super::output::{self, CliError, Exit};
 use crate::domain::{CaseId, CaseInstance, Fault, Json, Judgement, Suite, SuiteName, Verdict};
 use crate::provider::completion_from_message;
@@ -20,6 +21,10 @@ pub fn run(command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
         SuiteCommand::Check { dirs, draws } => check(dirs, *draws, as_json),
         SuiteCommand::Show { suite, draw, case } => show(suite, draw.as_deref(), case.as_deref(), as_json),
         SuiteCommand::New { dir } => new(dir, as_json),
+        SuiteCommand::Import { kind, source, into, name, category } => {
+            import::run(*kind, source, into, name.as_deref(), category, as_json)
+        }
+        SuiteCommand::Tools { data, category } => import::tools(data, category),
         SuiteCommand::Schema => output::json(&suites::schema()).map(|()| Exit::Yes),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::bfcl::BfclScorer;
 use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
 use super::error::ScorerError;
@@ -32,6 +33,8 @@ pub struct PreparedCase {
     rules: Rules,
     scorers: Vec<Weighted>,
     call_due: bool,
+    /// Judged by `bfcl` alone: the verdict is the official one, and what the implicit checks find is recorded only.
+    is_official: bool,
 }
 
 /// What the implicit checks need to know of a case.
@@ -66,6 +69,7 @@ enum Scorer {
     Needle(Needle),
     Script(AskedScript),
     IfEval(IfEval),
+    Bfcl(Box<BfclScorer>),
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
     Group(Vec<Weighted>),
@@ -109,6 +113,7 @@ impl Judge {
             Scorer::FinishReason(reason) => judged_reason = Some(reason.clone()),
             Scorer::ToolCalls(calls) => call_due |= calls.expects_calls(),
             Scorer::ParallelCalls(min) => call_due |= *min > 0,
+            Scorer::Bfcl(scorer) => call_due |= scorer.expects_calls(),
             _ => {}
         });
         let asked_tokens = ["max_completion_tokens", "max_tokens"]
@@ -116,7 +121,8 @@ impl Judge {
             .find_map(|k| instance.case.request.get(*k))
             .and_then(Value::as_u64);
         let rules = Rules { offered, tool_choice, context, asked_tokens, judged_reason };
-        Ok(PreparedCase { rules, scorers, call_due })
+        let is_official = is_official(&scorers);
+        Ok(PreparedCase { rules, scorers, call_due, is_official })
     }
 }
 
@@ -155,6 +161,7 @@ impl Compiling<'_> {
             "needle" => Scorer::Needle(Needle::new(&options)?),
             "script" => Scorer::Script(AskedScript::new(&options)?),
             "ifeval" => Scorer::IfEval(IfEval::new(&options)?),
+            "bfcl" => Scorer::Bfcl(Box::new(BfclScorer::new(&options)?)),
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
@@ -174,6 +181,11 @@ impl Compiling<'_> {
         let specs = children.iter().map(spec::child_spec).collect::<Result<Vec<_>, _>>();
         self.all(&specs.map_err(|e| options.error(e))?, depth + 1)
     }
+}
+
+/// Whether a foreign checker alone gives the verdict.
+fn is_official(scorers: &[Weighted]) -> bool {
+    !scorers.is_empty() && scorers.iter().all(|s| matches!(s.scorer, Scorer::Bfcl(_)))
 }
 
 /// Calls a function for every scorer, those in groups included.
@@ -200,16 +212,20 @@ impl PreparedCase {
         if self.call_due && calls.is_empty() {
             implicit::check_call_as_text(&self.rules, &answer, &mut findings);
         }
-        let implicit_failed = findings.iter().any(|f| f.role == Role::Fails);
+        let implicit_failed = !self.is_official && findings.iter().any(|f| f.role == Role::Fails);
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
         let outcome = judge_all(&self.scorers, &View { answer: &answer, implicit: &findings }, &mut found);
+        if self.is_official {
+            findings.iter_mut().for_each(|f| f.role = Role::Noted);
+        }
         findings.append(&mut found);
         let rulings = Rulings {
             ambiguous_index: completion.ambiguous_calls,
             empty_first: self.call_due && !tool_leak && !answer.announces_missing_calls(),
         };
-        if let Some(broken) = self.rules.offered.broken() {
+        // The official checker does not look at the tools as they are offered.
+        if let Some(broken) = self.rules.offered.broken().filter(|_| !self.is_official) {
             return Judgement::unscored(UnscoredWhy::Ours, broken.to_string());
         }
         conclude(findings, outcome.value, implicit_failed, rulings)
@@ -292,6 +308,10 @@ impl Scorer {
             Scorer::Needle(scorer) => scorer.judge(answer.text, answer.completion.usage),
             Scorer::Script(scorer) => scorer.judge(answer.text),
             Scorer::IfEval(scorer) => scorer.judge(answer.text),
+            Scorer::Bfcl(scorer) => {
+                let failing = view.implicit.iter().filter(|f| f.role == Role::Fails);
+                scorer.judge(answer.completion, failing.min_by_key(|f| f.fault))
+            }
             Scorer::Implicit(faults) => {
                 let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
                 (if hit { 0.0 } else { 1.0 }, None)

@@ -31,6 +31,8 @@ pub(super) enum Form {
     Scorers,
     /// A list of IFEval instructions, at least one.
     Instructions,
+    /// A list of foreign objects, read when the case is compiled.
+    Foreign,
 }
 
 /// Which options a kind cannot do without (its own or those of `expected`).
@@ -132,6 +134,16 @@ pub(super) const KINDS: &[Kind] = &[
         Needs::All(&["instructions"]),
     ),
     fault_kind("group", &[("scorers", Form::Scorers)], Needs::All(&["scorers"])),
+    fault_kind(
+        "bfcl",
+        &[
+            ("category", Form::Text),
+            ("function", Form::Foreign),
+            ("ground_truth", Form::Foreign),
+            ("strict_abstention", Form::Flag),
+        ],
+        Needs::All(&["category"]),
+    ),
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),

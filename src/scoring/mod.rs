@@ -46,6 +46,7 @@
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
+pub mod bfcl;
 mod calls;
 mod context;
 mod corrupt;

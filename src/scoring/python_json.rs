@@ -26,6 +26,8 @@ pub const INT_DIGITS_MAX: usize = 4300;
 pub const DEPTH_MAX: usize = 990;
 /// Objects up to this size are searched without an index.
 const SMALL_DICT: usize = 16;
+/// Room for what follows a string's first escape, in bytes: arguments on the wire are strings full of them.
+const ESCAPED_RESERVE: usize = 120;
 
 /// Why a text is not JSON to Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +116,35 @@ impl PyStr {
         })
     }
 
-    /// Appends it as a JSON string; what is not printable ASCII text or valid UTF-8 is escaped.
+    /// Its code points, each as a string.
+    pub fn characters(&self) -> impl Iterator<Item = PyStr> {
+        self.pieces().flat_map(|piece| match piece {
+            Piece::Text(text) => text.chars().map(|c| PyStr::Text(c.to_string())).collect(),
+            Piece::Surrogate(unit) => {
+                let mut bytes = Vec::new();
+                push_code_point(u32::from(unit), &mut bytes);
+                vec![PyStr::Surrogates(bytes)]
+            }
+        })
+    }
+
+    /// A copy in which a function has changed all that is no lone surrogate.
+    #[must_use]
+    pub fn map_text(&self, change: impl Fn(&str) -> String) -> PyStr {
+        if let PyStr::Text(text) = self {
+            return PyStr::Text(change(text));
+        }
+        let mut bytes = Vec::new();
+        for piece in self.pieces() {
+            match piece {
+                Piece::Text(text) => bytes.extend_from_slice(change(text).as_bytes()),
+                Piece::Surrogate(unit) => push_code_point(u32::from(unit), &mut bytes),
+            }
+        }
+        PyStr::Surrogates(bytes)
+    }
+
+    /// Appends it as a JSON string; quotes, backslashes, control characters and lone surrogates are escaped.
     pub fn write_json(&self, out: &mut String) {
         use fmt::Write as _;
         out.push('"');
@@ -281,6 +311,36 @@ impl PyValue {
         }
     }
 
+    /// Appends it as JSON, as `json.dumps(value, ensure_ascii=False)` writes it, without blanks.
+    pub fn write_json(&self, out: &mut String) {
+        match self {
+            PyValue::None => out.push_str("null"),
+            PyValue::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+            PyValue::Int(PyInt::Small(n)) => out.push_str(&n.to_string()),
+            PyValue::Int(PyInt::Big(digits)) => out.push_str(digits),
+            PyValue::Float(x) => out.push_str(&float_repr(*x)),
+            PyValue::Str(text) => text.write_json(out),
+            PyValue::List(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    out.push_str(if i > 0 { "," } else { "" });
+                    item.write_json(out);
+                }
+                out.push(']');
+            }
+            PyValue::Dict(map) => {
+                out.push('{');
+                for (i, (key, value)) in map.iter().enumerate() {
+                    out.push_str(if i > 0 { "," } else { "" });
+                    key.write_json(out);
+                    out.push(':');
+                    value.write_json(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
     /// Whether it is the empty string.
     #[must_use]
     pub fn is_empty_str(&self) -> bool {
@@ -335,6 +395,17 @@ impl PyDict {
         self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
+    /// A value to be changed in place.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut PyValue> {
+        let at = self.place(&PyStr::from(key))?;
+        Some(&mut self.entries[at].1)
+    }
+
+    /// The values, to be changed in place.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut PyValue> {
+        self.entries.iter_mut().map(|(_, v)| v)
+    }
+
     /// Sets the value of a key; an old one is replaced in its place.
     pub fn insert(&mut self, key: PyStr, value: PyValue) {
         if let Some(at) = self.place(&key) {
@@ -355,6 +426,15 @@ impl PyDict {
             Some(index) => index.get(key).copied(),
             None => self.entries.iter().position(|(k, _)| k == key),
         }
+    }
+}
+
+impl IntoIterator for PyDict {
+    type Item = (PyStr, PyValue);
+    type IntoIter = std::vec::IntoIter<(PyStr, PyValue)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
     }
 }
 
@@ -553,6 +633,9 @@ impl Parser<'_> {
                     return Ok(PyStr::from_bytes(built));
                 }
                 Some(b'\\') => {
+                    if built.is_empty() {
+                        built.reserve(plain + ESCAPED_RESERVE);
+                    }
                     built.extend_from_slice(&rest[..plain]);
                     self.at += 1;
                     self.escape(&mut built)?;
@@ -630,6 +713,27 @@ impl Parser<'_> {
 
     fn fail<T>(&self, wanted: &'static str) -> Result<T, PyJsonError> {
         Err(PyJsonError::Syntax { wanted, at: self.at })
+    }
+}
+
+/// Python's `repr` of a float, as its JSON writer puts it.
+fn float_repr(x: f64) -> String {
+    if x.is_nan() {
+        return "NaN".to_owned();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    // Both languages print the shortest digits that read back; only the place where exponents begin differs.
+    let scientific = format!("{x:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    match exponent.parse::<i32>().unwrap_or_default() {
+        power @ -4..=15 => {
+            let plain = format!("{x}");
+            if plain.contains('.') || power < 0 { plain } else { format!("{plain}.0") }
+        }
+        power if power < 0 => format!("{digits}e-{:02}", -power),
+        power => format!("{digits}e+{power:02}"),
     }
 }
 

@@ -232,6 +232,7 @@ pub(super) fn check_form(form: Form, value: &Value) -> Result<(), String> {
         Form::Json => matchers::compile(value).map(|_| ()),
         Form::Schema if !value.is_object() => wanted("a JSON Schema object"),
         Form::Scorers if !value.is_array() => wanted("a list of scorers"),
+        Form::Foreign if !value.is_array() => wanted("a list of objects"),
         _ => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("publish", &[]),
     ("suites", &["scoring"]),
+    ("import", &["scoring", "suites"]),
     ("config", &[]),
     ("provider", &[]),
     ("store", &[]),
@@ -34,8 +35,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "api", "config", "curation", "daemon", "metrics", "progress", "provider", "publish", "report", "runner",
-            "scoring", "sim", "simulate", "stats", "store", "suites",
+            "api", "config", "curation", "daemon", "import", "metrics", "progress", "provider", "publish", "report",
+            "runner", "scoring", "sim", "simulate", "stats", "store", "suites",
         ],
     ),
 ];

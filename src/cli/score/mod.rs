@@ -1,0 +1,57 @@
+//! `score`: answers as rows on stdin, verdicts as lines on stdout. One module per scorer.
+
+mod bfcl;
+mod lines;
+
+use std::io::{self, BufReader, BufWriter};
+use std::path::PathBuf;
+
+use super::args::{OfflineScorer, ScoreArgs};
+use super::output::{self, CliError, Exit};
+
+/// Buffers of input and output, in bytes.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What came of the rows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows whose answer is valid.
+    pub valid: u64,
+    /// Rows that could not be judged.
+    pub bad: u64,
+    /// What is wrong with the first of them.
+    pub first_bad: Option<String>,
+}
+
+/// Runs `score`. Exit code 0 when every row was judged, whatever the verdicts; 1 when a row could not be; 2 for wrong
+/// arguments or data.
+pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
+    let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
+    let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+    let tally = match args.scorer {
+        OfflineScorer::Bfcl => {
+            let data = needed(args.data.as_ref(), "--data DIR: the bfcl-eval wheel or its data folder")?;
+            let cases = bfcl::Cases::load(data).map_err(|e| CliError::Usage(e.to_string()))?;
+            bfcl::score(&cases, args.strict_abstention, input, out)?
+        }
+    };
+    told(&tally)
+}
+
+fn needed<'a>(path: Option<&'a PathBuf>, what: &str) -> Result<&'a PathBuf, CliError> {
+    path.ok_or_else(|| CliError::Usage(format!("this scorer needs {what}")))
+}
+
+fn told(tally: &Tally) -> Result<Exit, CliError> {
+    let Tally { rows, valid, bad, first_bad } = tally;
+    if let Some(first) = first_bad {
+        output::note(&format!("{bad} of {rows} rows could not be judged and have `error` set; the first: {first}"));
+        return Ok(Exit::No);
+    }
+    if output::is_watched() {
+        output::note(&format!("{rows} rows, {valid} valid"));
+    }
+    Ok(Exit::Yes)
+}
