@@ -342,6 +342,8 @@ pub struct ScoreArgs {
 pub enum OfflineScorer {
     /// Rows {"id","category","tool_calls":[{"name","arguments"}]|null,"content"}; answers {"id","valid","error_type"}.
     Bfcl,
+    /// Rows {"prompt","instruction_id_list","kwargs","response"}; answers {"strict","loose"}, an entry per instruction.
+    Ifeval,
 }
 
 /// Sources that can be imported.
@@ -349,6 +351,10 @@ pub enum OfflineScorer {
 pub enum ImportKind {
     /// Berkeley Function-Calling Leaderboard, Python single-turn: the bfcl-eval wheel or its data folder.
     Bfcl,
+    /// IFEval: its input_data.jsonl, or the folder with it.
+    Ifeval,
+    /// IFBench: its prompts, judged by those of their instructions that are implemented.
+    Ifbench,
 }
 
 /// `suite ...`.
@@ -394,6 +400,9 @@ pub enum SuiteCommand {
         /// Only this category (may be repeated); all supported ones without it.
         #[arg(long, value_name = "NAME")]
         category: Vec<String>,
+        /// With ifeval: also the prompts with instruction types that are judged nearly, not exactly, as officially.
+        #[arg(long)]
+        approximate: bool,
     },
     /// Print the OpenAI tools of another data set's cases: {"id","tools"}, a line each.
     Tools {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::args::ImportKind;
 use super::output::{self, CliError, Exit};
 use crate::import::bfcl::{self, DataSet};
-use crate::import::{self, ImportError};
+use crate::import::{self, ImportError, ifeval};
 use crate::scoring::bfcl::{Category, convert_tools};
 
 /// `suite import`.
@@ -18,10 +18,13 @@ pub fn run(
     into: &Path,
     name: Option<&str>,
     categories: &[String],
+    approximate: bool,
     as_json: bool,
 ) -> Result<Exit, CliError> {
     let imported = match kind {
         ImportKind::Bfcl => bfcl::import(source, name, &parse_categories(categories)?),
+        ImportKind::Ifeval => ifeval::import(source, name, ifeval::Source::IfEval { approximate }),
+        ImportKind::Ifbench => ifeval::import(source, name, ifeval::Source::IfBench),
     };
     let imported = imported.map_err(wrong_source)?;
     let dir = import::write(&imported, into).map_err(wrong_source)?;

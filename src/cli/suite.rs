@@ -21,8 +21,8 @@ pub fn run(command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
         SuiteCommand::Check { dirs, draws } => check(dirs, *draws, as_json),
         SuiteCommand::Show { suite, draw, case } => show(suite, draw.as_deref(), case.as_deref(), as_json),
         SuiteCommand::New { dir } => new(dir, as_json),
-        SuiteCommand::Import { kind, source, into, name, category } => {
-            import::run(*kind, source, into, name.as_deref(), category, as_json)
+        SuiteCommand::Import { kind, source, into, name, category, approximate } => {
+            import::run(*kind, source, into, name.as_deref(), category, *approximate, as_json)
         }
         SuiteCommand::Tools { data, category } => import::tools(data, category),
         SuiteCommand::Schema => output::json(&suites::schema()).map(|()| Exit::Yes),

@@ -59,8 +59,7 @@ impl Archive {
                 if !path.is_file() {
                     return Ok(None);
                 }
-                let file = File::open(&path)
-                    .map_err(|e| ImportError::file("read", &path, &e))?;
+                let file = File::open(&path).map_err(|e| ImportError::file("read", &path, &e))?;
                 read_text(file, &path).map(Some)
             }
             Archive::Zip(path, zip) => {
@@ -95,9 +94,7 @@ impl Archive {
 fn read_text(file: impl Read, path: &Path) -> Result<String, ImportError> {
     let mut bytes = Vec::new();
     // What an archive says of its files' sizes is not believed: only so much is read.
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| ImportError::file("read", path, &e))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| ImportError::file("read", path, &e))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(too_large(path.display().to_string(), FILE_BYTES_MAX, "bytes"));
     }

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod bfcl;
+pub mod ifeval;
 
 use std::fs;
 use std::io;

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::lines::{Line, Lines};
 use super::Tally;
+use super::lines::{Line, Lines};
 use crate::import::ImportError;
 use crate::import::bfcl::DataSet;
 use crate::scoring::bfcl::{BadRow, BfclCase, BfclRow, Category};

@@ -33,8 +33,7 @@ pub fn import(source: &Path, name: Option<&str>, categories: &[Category]) -> Res
         let message = format!("the data holds no category {missing}");
         return Err(ImportError::Source { path: source.to_owned(), message });
     }
-    let wanted: Vec<Category> =
-        there.into_iter().filter(|c| categories.is_empty() || categories.contains(c)).collect();
+    let wanted: Vec<Category> = there.into_iter().filter(|c| categories.is_empty() || categories.contains(c)).collect();
     let (mut cases, mut notes, mut exclude) = (Vec::new(), Vec::new(), Vec::new());
     for category in wanted {
         for case in data.cases(category)? {
@@ -75,7 +74,8 @@ fn header(data: &DataSet, name: &str, cases: &[String], exclude: &[String]) -> R
     );
     if !exclude.is_empty() {
         let ids: Vec<String> = exclude.iter().map(|id| format!("  {},", toml_string(id))).collect();
-        let _ = write!(text, "# No answer passes the official checker in these.\nexclude  = [\n{}\n]\n", ids.join("\n"));
+        let _ =
+            write!(text, "# No answer passes the official checker in these.\nexclude  = [\n{}\n]\n", ids.join("\n"));
     }
     let url = version.map(|v| format!("pypi:bfcl-eval=={v}"));
     let sha256 = wheel_hash(data.path())?;
@@ -121,11 +121,8 @@ fn wheel_hash(path: &Path) -> Result<Option<String>, ImportError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let too_large = || ImportError::TooLarge {
-        what: path.display().to_string(),
-        limit: ARCHIVE_BYTES_MAX,
-        unit: "bytes",
-    };
+    let too_large =
+        || ImportError::TooLarge { what: path.display().to_string(), limit: ARCHIVE_BYTES_MAX, unit: "bytes" };
     let bytes = fs::read(path).map_err(|e| ImportError::file("read", path, &e))?;
     if bytes.len() as u64 > ARCHIVE_BYTES_MAX { Err(too_large()) } else { Ok(Some(sha256_hex(&bytes))) }
 }
@@ -184,7 +181,8 @@ fn literal(value: &PyValue) -> Result<PyValue, String> {
     }
 }
 
-fn literal_text(text: &str) -> String {
+/// A text that stands for itself: what looks like a placeholder in it is marked.
+pub(in crate::import) fn literal_text(text: &str) -> String {
     if !text.contains("{{") {
         return text.to_owned();
     }

@@ -110,12 +110,7 @@ fn first_kind(acceptable: &[PyValue]) -> Option<Kind> {
 }
 
 /// Whether the value stands for a variable: its kind is that of the alternatives, not the declared one.
-fn check_type(
-    value: &PyValue,
-    acceptable: &[PyValue],
-    expected: Kind,
-    item: Option<Kind>,
-) -> Result<bool, ErrorType> {
+fn check_type(value: &PyValue, acceptable: &[PyValue], expected: Kind, item: Option<Kind>) -> Result<bool, ErrorType> {
     let first = first_kind(acceptable);
     let kind = Kind::of(value);
     let mut error = ErrorType::TypeSimple;

@@ -101,11 +101,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A list of keywords, each a pattern made by `wrap`.
-    pub(super) fn patterns(
-        self,
-        key: &'static str,
-        wrap: impl Fn(&str) -> String,
-    ) -> Result<Vec<Pattern>, Unscorable> {
+    pub(super) fn patterns(self, key: &'static str, wrap: impl Fn(&str) -> String) -> Result<Vec<Pattern>, Unscorable> {
         let wanted = "a list of texts";
         let items = self.given(key)?.as_array().ok_or(Unscorable::Invalid { key, wanted })?;
         items

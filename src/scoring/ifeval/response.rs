@@ -78,8 +78,16 @@ mod tests {
         let variants = |text: &str| Response::new(text).variants().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             variants("Sure:\n*a* b \nc\nBye"),
-            ["Sure:\n*a* b \nc\nBye", "Sure:\na b \nc\nBye", "*a* b \nc\nBye", "a b \nc\nBye", "Sure:\n*a* b \nc",
-             "Sure:\na b \nc", "*a* b \nc", "a b \nc"]
+            [
+                "Sure:\n*a* b \nc\nBye",
+                "Sure:\na b \nc\nBye",
+                "*a* b \nc\nBye",
+                "a b \nc\nBye",
+                "Sure:\n*a* b \nc",
+                "Sure:\na b \nc",
+                "*a* b \nc",
+                "a b \nc"
+            ]
         );
         assert_eq!(variants("one line"), ["one line"]);
         assert_eq!(variants("a\nb"), ["a\nb", "b", "a"]);

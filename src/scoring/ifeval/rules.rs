@@ -69,8 +69,9 @@ pub(super) fn follows(rule: &Rule, text: &str) -> bool {
         // `re.split` puts what groups capture among the parts.
         Rule::Sections(splitter, wanted) => (splitter.count(text) * (1 + splitter.groups())) as f64 >= *wanted,
         Rule::Json => is_json(text),
-        Rule::Title => matches(&TITLE, text)
-            .any(|t| !python::is_blank(t.trim_start_matches('<').trim_end_matches('>'))),
+        Rule::Title => {
+            matches(&TITLE, text).any(|t| !python::is_blank(t.trim_start_matches('<').trim_end_matches('>')))
+        }
         Rule::TwoResponses => two_responses(text),
         Rule::RepeatPrompt(prompt) => python::strip(text).to_lowercase().starts_with(prompt.as_str()),
         Rule::End(phrase) => python::strip(text).trim_matches('"').to_lowercase().ends_with(phrase.as_str()),

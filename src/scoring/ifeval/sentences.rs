@@ -42,8 +42,7 @@ fn is_sentence_end(c: char) -> bool {
 
 /// Characters that cannot stand within words.
 fn is_outside_words(c: char) -> bool {
-    matches!(c, ')' | '"' | ';' | '}' | ']' | '*' | ':' | '@' | '\'' | '(' | '{' | '[' | '?' | '!')
-        || is_curly(c)
+    matches!(c, ')' | '"' | ';' | '}' | ']' | '*' | ':' | '@' | '\'' | '(' | '{' | '[' | '?' | '!') || is_curly(c)
 }
 
 fn is_curly(c: char) -> bool {
@@ -172,8 +171,7 @@ impl Token {
     fn new(text: &[char]) -> Self {
         let lower = text.iter().collect::<String>().to_lowercase();
         let kind = if is_number(&lower) { NUMBER.to_owned() } else { lower };
-        let mut token =
-            Token { text: text.to_vec(), kind, ends_sentence: false, abbreviation: false, ellipsis: false };
+        let mut token = Token { text: text.to_vec(), kind, ends_sentence: false, abbreviation: false, ellipsis: false };
         token.annotate();
         token
     }

@@ -16,12 +16,8 @@ pub(super) fn count_capital(text: &str) -> usize {
 const SPACE: &str = r"[\s\x1c-\x1f]";
 
 /// The steps before quotation marks of clitics are split off: opening quotes.
-const OPENING: &[(&str, &str)] = &[
-    ("([«“‘„]|`+)", " $1 "),
-    ("^\"", "``"),
-    ("(``)", " $1 "),
-    (r#"([ (\[{<])("|'{2})"#, "$1 `` "),
-];
+const OPENING: &[(&str, &str)] =
+    &[("([«“‘„]|`+)", " $1 "), ("^\"", "``"), ("(``)", " $1 "), (r#"([ (\[{<])("|'{2})"#, "$1 `` ")];
 
 /// The steps after it: punctuation, brackets, dashes.
 const PUNCTUATION: &[(&str, &str)] = &[
@@ -62,7 +58,8 @@ const CLOSING: &[(&str, &str)] = &[
 type Steps = Vec<(Regex, &'static str)>;
 
 fn compile(steps: &'static [(&'static str, &'static str)]) -> Steps {
-    let compile = |(pattern, to): &(&str, &'static str)| Regex::new(&pattern.replace("SPACE", SPACE)).ok().zip(Some(*to));
+    let compile =
+        |(pattern, to): &(&str, &'static str)| Regex::new(&pattern.replace("SPACE", SPACE)).ok().zip(Some(*to));
     steps.iter().filter_map(compile).collect()
 }
 
