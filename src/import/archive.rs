@@ -13,7 +13,7 @@ pub const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
 /// Files in an archive.
 pub const ARCHIVE_ENTRIES_MAX: usize = 50_000;
 /// Size of one file, unpacked, in bytes: what a zip bomb may blow up to.
-pub const FILE_BYTES_MAX: u64 = 256 << 20;
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Where files come from.
 pub enum Archive {

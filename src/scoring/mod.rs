@@ -20,7 +20,9 @@
 //!   answer;
 //! * odd finish reasons, bad call ids, arguments as a JSON value, impossible usage and the breaches that the provider
 //!   module saw are secondary; an output cut below the asked limit (`LimitLowered`) is secondary while the answer
-//!   passes, and can be primary once it fails.
+//!   passes, and can be primary once it fails;
+//! * a case judged by `bfcl` alone gets the verdict and the error type of the official checker: the implicit checks fail
+//!   nothing there, they name the Fault of an answer that fails.
 //!
 //! # Options of a scorer
 //!
@@ -44,6 +46,7 @@
 //! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far` |
 //! | `ifeval:` | `not_followed` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
+//! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
 pub mod bfcl;

@@ -36,6 +36,7 @@ mod reload;
 mod reload_in_flight;
 mod restart;
 mod schedule;
+mod score;
 mod score_ifeval;
 mod scorecards;
 mod secrets;

@@ -1,9 +1,11 @@
 //! Tests of whole judgements: the catalogue of defects, benign variety, each scorer, and laws.
 
 mod benign;
+mod bfcl;
 mod catalogue;
 mod laws;
 mod plain_schema;
+mod python_json;
 mod scorers;
 
 use std::sync::Arc;

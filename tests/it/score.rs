@@ -1,0 +1,266 @@
+//! `score`, `suite tools` and `suite import` through the binary, on data of our own in the form of `bfcl-eval`.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use exactod::domain::Verdict;
+use exactod::provider::completion_from_message;
+use exactod::scoring::Judge;
+use exactod::suites::{Drawer, load_suite};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use zip::write::SimpleFileOptions;
+
+const QUESTIONS: &str = "BFCL_v4_simple_python.json";
+const ANSWERS: &str = "possible_answer/BFCL_v4_simple_python.json";
+const IRRELEVANCE: &str = "BFCL_v4_irrelevance.json";
+
+fn run(args: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exactod"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // The program may end before it has read all: that is its right.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn function(name: &str) -> Value {
+    json!({"name": name, "description": "Books a room.", "parameters": {"type": "dict", "required": ["city"], "properties": {
+        "city": {"type": "string", "description": "Where."},
+        "nights": {"type": "integer", "description": "How long.", "default": 1},
+        "budget": {"type": "float", "description": "At most."}}}})
+}
+
+fn question(id: &str, text: &str) -> String {
+    json!({"id": id, "question": [[{"role": "user", "content": text}]], "function": [function("hotel.book")]})
+        .to_string()
+}
+
+/// The files of a small data set; the last lines have no line end, as in the original.
+fn files() -> Vec<(&'static str, String)> {
+    let questions = [question("simple_0", "A room in {{city}}."), question("live_simple_106-63-0", "None passes.")];
+    let answers = [
+        json!({"id": "simple_0", "ground_truth": [{"hotel.book": {"city": ["Oslo"], "nights": [2, ""], "budget": [99.5, ""]}}]}),
+        json!({"id": "live_simple_106-63-0", "ground_truth": [{"hotel.book": {"city": []}}]}),
+    ];
+    vec![
+        (QUESTIONS, questions.join("\n")),
+        (ANSWERS, answers.map(|a| a.to_string()).join("\n")),
+        (IRRELEVANCE, question("irrelevance_0", "How old is the moon?")),
+    ]
+}
+
+fn folder() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("bfcl_eval/data/possible_answer")).unwrap();
+    for (name, text) in files() {
+        fs::write(dir.path().join("bfcl_eval/data").join(name), text).unwrap();
+    }
+    dir
+}
+
+fn wheel(dir: &Path, files: &[(&str, Vec<u8>)]) -> PathBuf {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        zip.start_file(format!("bfcl_eval/data/{name}"), SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    let path = dir.join("bfcl_eval-2026.3.23-py3-none-any.whl");
+    fs::write(&path, zip.finish().unwrap().into_inner()).unwrap();
+    path
+}
+
+fn small_wheel(dir: &Path) -> PathBuf {
+    let files: Vec<(&str, Vec<u8>)> = files().into_iter().map(|(n, t)| (n, t.into_bytes())).collect();
+    wheel(dir, &files)
+}
+
+fn row(id: &str, category: &str, calls: &Value, content: &Value) -> String {
+    json!({"id": id, "category": category, "tool_calls": calls, "content": content}).to_string()
+}
+
+fn call(arguments: &str) -> Value {
+    json!([{"name": "hotel_book", "arguments": arguments}])
+}
+
+fn some_rows() -> Vec<(String, Value)> {
+    let simple = |calls: Value| row("simple_0", "simple_python", &calls, &Value::Null);
+    let verdict = |id: &str, error: Option<&str>| json!({"id": id, "valid": error.is_none(), "error_type": error});
+    vec![
+        (simple(call(r#"{"city": "oslo", "nights": 2}"#)), verdict("simple_0", None)),
+        (simple(call(r#"{"city": "Oslo", "budget": NaN}"#)), verdict("simple_0", Some("value_error:others"))),
+        (
+            simple(call(r#"{"city": "Oslo", "budget": 123456789012345678901234567890}"#)),
+            verdict("simple_0", Some("value_error:others")),
+        ),
+        (simple(call(r#"{"city": "Oslo\ud800"}"#)), verdict("simple_0", Some("value_error:string"))),
+        (simple(call("{")), verdict("simple_0", Some("ast_decoder:decoder_failed"))),
+        (simple(call(&"[".repeat(100_000))), verdict("simple_0", Some("ast_decoder:decoder_failed"))),
+        (simple(json!([])), verdict("simple_0", Some("simple_function_checker:wrong_count"))),
+        (row("irrelevance_0", "irrelevance", &Value::Null, &json!("Very.")), verdict("irrelevance_0", None)),
+        (row("irrelevance_0", "irrelevance", &call("[]"), &Value::Null), verdict("irrelevance_0", None)),
+        (
+            row("irrelevance_0", "irrelevance", &call("{}"), &Value::Null),
+            verdict("irrelevance_0", Some("irrelevance_error:decoder_success")),
+        ),
+    ]
+}
+
+#[test]
+fn rows_are_judged_in_order_from_folder_and_wheel_alike() {
+    let dir = folder();
+    let rows = some_rows();
+    let input = rows.iter().map(|(row, _)| row.as_str()).collect::<Vec<_>>().join("\n");
+    let expected: Vec<Value> = rows.iter().map(|(_, verdict)| verdict.clone()).collect();
+    let wheel = small_wheel(dir.path());
+    for data in [dir.path(), &dir.path().join("bfcl_eval"), &dir.path().join("bfcl_eval/data"), &wheel] {
+        let output = run(&["score", "--scorer", "bfcl", "--data", data.to_str().unwrap()], input.as_bytes());
+        assert_eq!(lines(&output), expected, "{}", data.display());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let strict =
+        run(&["score", "--scorer", "bfcl", "--strict-abstention", "--data", wheel.to_str().unwrap()], input.as_bytes());
+    let differing: Vec<usize> = (0..rows.len()).filter(|i| lines(&strict)[*i] != expected[*i]).collect();
+    assert_eq!(differing, [8], "only the malformed call where none is due");
+    assert_eq!(lines(&strict)[8]["error_type"], "irrelevance_error:malformed_call");
+}
+
+#[test]
+fn a_row_that_cannot_be_judged_is_answered_in_its_place() {
+    let dir = folder();
+    let good = row("simple_0", "simple_python", &call(r#"{"city": "Oslo"}"#), &Value::Null);
+    let mut input = Vec::new();
+    for line in [
+        good.as_bytes(),
+        b"{not json",
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        br#"{"id": "simple_9", "category": "simple_python"}"#,
+        br#"{"id": "simple_0", "category": "simple_java"}"#,
+        br#"{"id": "simple_0", "category": "multiple"}"#,
+        br#"{"id": "simple_0", "tool_calls": "no list"}"#,
+        br#"{"id": "simple_0", "tool_calls": null, "content": 7}"#,
+    ] {
+        input.extend_from_slice(line);
+        input.push(b'\n');
+    }
+    // Longer than any row, and not kept in memory.
+    input.extend(std::iter::repeat_n(b'x', 40 << 20));
+    input.extend_from_slice(format!("\n{good}").as_bytes());
+    let output = run(&["score", "--scorer", "bfcl", "--data", dir.path().to_str().unwrap()], &input);
+    let answers = lines(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(answers.len(), 11, "blank lines are passed over");
+    assert_eq!((&answers[0]["valid"], &answers[10]["valid"]), (&json!(true), &json!(true)));
+    let words = [
+        "line 2: not JSON",
+        "line 4: ",
+        "line 5: not UTF-8",
+        "simple_9",
+        "Java",
+        "\"multiple\"",
+        "tool_calls",
+        "content",
+        "line 11: the line has 41943041 bytes",
+    ];
+    for (answer, word) in answers[1..10].iter().zip(words) {
+        assert_eq!((&answer["valid"], &answer["error_type"]), (&Value::Null, &Value::Null));
+        assert!(answer["error"].as_str().unwrap().contains(word), "{answer} lacks {word}");
+    }
+    assert_eq!(answers[4]["id"], "simple_9");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("9 of 11 rows"), "{told}");
+}
+
+#[test]
+fn wrong_data_is_refused_before_any_row() {
+    let dir = folder();
+    let data = dir.path().join("bfcl_eval/data");
+    let score = |path: &Path| {
+        let output = run(&["score", "--scorer", "bfcl", "--data", path.to_str().unwrap()], b"");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(score(&dir.path().join("nowhere")).contains("nowhere"));
+    assert!(score(&data.join("possible_answer")).contains("no BFCL data found"));
+    assert!(score(&data.join(QUESTIONS)).contains("neither a folder nor a zip archive"));
+    fs::write(data.join(ANSWERS), "{}").unwrap();
+    assert!(score(&data).contains("1 answers for 2 questions"));
+    fs::write(data.join(ANSWERS), "{}\n{\"ground_truth\": [{}]}").unwrap();
+    assert!(score(&data).contains("line 1: `ground_truth` is missing"));
+    fs::remove_file(data.join(ANSWERS)).unwrap();
+    assert!(score(&data).contains("missing from the data"));
+    let no_data = run(&["score", "--scorer", "bfcl"], b"");
+    assert_eq!(no_data.status.code(), Some(2));
+    // A file that unpacks to more than it may: an archive of 64 kB.
+    let bomb = wheel(dir.path(), &[(QUESTIONS, vec![b' '; (64 << 20) + 1]), (ANSWERS, vec![])]);
+    assert!(fs::metadata(&bomb).unwrap().len() < 1 << 20);
+    assert!(score(&bomb).contains("larger than the limit of 67108864 bytes"));
+}
+
+#[test]
+fn tools_are_printed_a_line_a_case() {
+    let dir = folder();
+    let data = dir.path().to_str().unwrap();
+    let output = run(&["suite", "tools", "--data", data, "--category", "simple_python"], b"");
+    let cases = lines(&output);
+    assert_eq!((cases.len(), &cases[0]["id"]), (2, &json!("simple_0")));
+    let function = &cases[0]["tools"][0]["function"];
+    assert_eq!(function["name"], "hotel_book");
+    assert_eq!(function["parameters"]["properties"]["budget"]["format"], "float");
+    let refused = run(&["suite", "tools", "--data", data, "--category", "multi_turn_base"], b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not supported"));
+}
+
+#[test]
+fn an_imported_suite_gives_the_verdicts_of_offline_scoring() {
+    let dir = folder();
+    let wheel = small_wheel(dir.path());
+    let into = dir.path().join("suites");
+    let args = ["suite", "import", "bfcl", wheel.to_str().unwrap(), "--into", into.to_str().unwrap()];
+    let output = run(&args, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let folder = into.join("bfcl-python-single");
+    let suite = std::sync::Arc::new(load_suite(&folder).unwrap());
+    assert_eq!((suite.revision.as_str(), suite.license.as_deref()), ("2026.3.23+1", Some("Apache-2.0")));
+    let ids: Vec<&str> = suite.cases.iter().map(|c| c.id.as_str()).collect();
+    assert_eq!(ids, ["simple_0", "irrelevance_0"], "what no answer passes is excluded");
+    assert_eq!(suite.excluded.len(), 1);
+    let drawer = Drawer::new(std::sync::Arc::clone(&suite)).unwrap();
+    let judge = Judge::new();
+    for (row, expected) in some_rows() {
+        let row: Value = serde_json::from_str(&row).unwrap();
+        let id = suite.cases.iter().find(|c| c.id.as_str() == row["id"]).unwrap().id.clone();
+        let instance = drawer.draw(&id, "00000000000000000000000000000000", 0).unwrap();
+        if id.as_str() == "simple_0" {
+            assert_eq!(instance.messages.value()[0]["content"], "A room in {{city}}.", "word for word");
+        }
+        let calls = row["tool_calls"].as_array().map(|calls| {
+            let wrapped = calls.iter().map(|c| json!({"id": "c", "type": "function", "function": c}));
+            Value::Array(wrapped.collect())
+        });
+        let message = json!({"role": "assistant", "content": row["content"], "tool_calls": calls});
+        let judgement = judge.prepare(&instance).unwrap().judge(&completion_from_message(&message));
+        assert_eq!(judgement.verdict == Verdict::Pass, expected["valid"] == true, "{row}: {}", judgement.explanation);
+        assert_eq!(json!(judgement.error_type), expected["error_type"], "{row}");
+    }
+    let again = run(&args, b"");
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"));
+    let java = [&args[..], &["--category", "simple_java"]].concat();
+    assert!(String::from_utf8_lossy(&run(&java, b"").stderr).contains("not supported"));
+}
