@@ -367,6 +367,8 @@ pub struct ScoreArgs {
 pub enum OfflineScorer {
     /// Rows {"id","category","tool_calls":[{"name","arguments"}]|null,"content"}; answers {"id","valid","error_type"}.
     Bfcl,
+    /// Rows {"prompt","instruction_id_list","kwargs","response"}; answers {"strict","loose"}, an entry per instruction.
+    Ifeval,
 }
 
 /// Sources that can be imported.
@@ -374,6 +376,10 @@ pub enum OfflineScorer {
 pub enum ImportKind {
     /// Berkeley Function-Calling Leaderboard, Python single-turn: the bfcl-eval wheel or its data folder.
     Bfcl,
+    /// IFEval: its input_data.jsonl, or the folder with it.
+    Ifeval,
+    /// IFBench: its prompts, judged by those of their instructions that are implemented.
+    Ifbench,
     /// Kimi K2 Vendor Verifier: samples.jsonl.
     K2vv,
     /// promptfoo: a YAML configuration, or its folder.
@@ -415,6 +421,9 @@ pub struct ImportArgs {
     /// With promptfoo: leave out the asserts that cannot be taken over, and mark their cases.
     #[arg(long)]
     pub allow_unsupported: bool,
+    /// With ifeval: also the prompts with instruction types that are judged nearly, not exactly, as officially.
+    #[arg(long)]
+    pub approximate: bool,
 }
 
 /// `suite ...`.

@@ -9,7 +9,7 @@ use super::args::{ImportArgs, ImportKind};
 use super::output::{self, CliError, Exit};
 use crate::import::bfcl::{self, DataSet};
 use crate::import::source::{self, SourceKind, Wanted};
-use crate::import::{self, ImportError};
+use crate::import::{self, ImportError, ifeval};
 use crate::scoring::bfcl::{Category, convert_tools};
 
 /// `suite import`.
@@ -25,6 +25,8 @@ pub fn run(args: &ImportArgs, as_json: bool) -> Result<Exit, CliError> {
     let other = |kind| source::import(kind, source, &wanted);
     let imported = match args.kind {
         ImportKind::Bfcl => bfcl::import(source, name, &parse_categories(&args.category)?),
+        ImportKind::Ifeval => ifeval::import(source, name, ifeval::Source::IfEval { approximate: args.approximate }),
+        ImportKind::Ifbench => ifeval::import(source, name, ifeval::Source::IfBench),
         ImportKind::K2vv => other(SourceKind::K2vv),
         ImportKind::Promptfoo => other(SourceKind::Promptfoo),
         ImportKind::OpenaiEvals => other(SourceKind::OpenaiEvals),
@@ -73,6 +75,7 @@ fn check_options(args: &ImportArgs) -> Result<(), CliError> {
         (!args.category.is_empty() && kind != ImportKind::Bfcl, "--category", "bfcl"),
         (args.results.is_some() && kind != ImportKind::K2vv, "--results", "k2vv"),
         (args.grader.is_some() && !graded, "--grader", "openai-evals and inspect"),
+        (args.approximate && kind != ImportKind::Ifeval, "--approximate", "ifeval"),
         (args.allow_unsupported && kind != ImportKind::Promptfoo, "--allow-unsupported", "promptfoo"),
     ];
     match misplaced.iter().find(|(wrong, ..)| *wrong) {

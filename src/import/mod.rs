@@ -8,6 +8,7 @@ pub mod bfcl;
 mod chat;
 mod common;
 mod graders;
+pub mod ifeval;
 pub mod inspect;
 pub mod jsonschemabench;
 pub mod k2vv;

@@ -10,6 +10,7 @@ use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
 use super::error::ScorerError;
 use super::finding::{Finding, Role, Rulings, conclude};
+use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
@@ -73,6 +74,7 @@ enum Scorer {
     Stop(Stop),
     Needle(Needle),
     Script(AskedScript),
+    IfEval(IfEval),
     Bfcl(Box<BfclScorer>),
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
@@ -169,6 +171,7 @@ impl Compiling<'_> {
             "stop" => Scorer::Stop(Stop::new(&options, instance.case.request.get("stop"))?),
             "needle" => Scorer::Needle(Needle::new(&options)?),
             "script" => Scorer::Script(AskedScript::new(&options)?),
+            "ifeval" => Scorer::IfEval(IfEval::new(&options)?),
             "bfcl" => Scorer::Bfcl(Box::new(BfclScorer::new(&options)?)),
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
@@ -319,6 +322,7 @@ impl Scorer {
             Scorer::Stop(scorer) => scorer.judge(answer.text),
             Scorer::Needle(scorer) => scorer.judge(answer.text, answer.completion.usage),
             Scorer::Script(scorer) => scorer.judge(answer.text),
+            Scorer::IfEval(scorer) => scorer.judge(answer.text),
             Scorer::Bfcl(scorer) => {
                 let failing = view.implicit.iter().filter(|f| f.role == Role::Fails);
                 scorer.judge(answer.completion, failing.min_by_key(|f| f.fault))

@@ -1,5 +1,7 @@
 //! The table of scorer kinds: their options, forms and versions.
 
+use super::ifeval;
+
 /// The form of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -27,6 +29,8 @@ pub(super) enum Form {
     Word(&'static [&'static str]),
     /// A list of scorers, at least one.
     Scorers,
+    /// A list of IFEval instructions, at least one.
+    Instructions,
     /// A list of foreign objects, read when the case is compiled.
     Foreign,
 }
@@ -133,6 +137,11 @@ pub(super) const KINDS: &[Kind] = &[
     fault_kind("stop", &[("sequences", Form::Texts)], Needs::Nothing),
     fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),
     fault_kind("script", &[("script", Form::Word(SCRIPTS)), ("min_share", Form::Share)], Needs::All(&["script"])),
+    fault_kind(
+        "ifeval",
+        &[("instructions", Form::Instructions), ("mode", Form::Word(ifeval::MODES))],
+        Needs::All(&["instructions"]),
+    ),
     fault_kind("group", &[("scorers", Form::Scorers)], Needs::All(&["scorers"])),
     fault_kind(
         "bfcl",

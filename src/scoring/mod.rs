@@ -45,6 +45,7 @@
 //! | `text:` | `replacement_character`, `foreign_script`, `loop`, `forbidden` (a negated scorer) |
 //! | `json:` | `not_json`, `schema`, `wrong_value` |
 //! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
+//! | `ifeval:` | `not_followed` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
 //! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
@@ -58,6 +59,7 @@ mod degenerate;
 mod delivery;
 mod error;
 mod finding;
+pub mod ifeval;
 mod implicit;
 mod judge;
 mod kinds;

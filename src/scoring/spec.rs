@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::ifeval;
 use super::kinds::{self, Form, KINDS, Kind, Needs};
 use super::matchers;
 use super::text::compile_pattern;
@@ -226,6 +227,7 @@ pub(super) fn check_form(form: Form, value: &Value) -> Result<(), String> {
         Form::Word(words) if !value.as_str().is_some_and(|w| words.contains(&w)) => {
             wanted(&format!("one of {}", words.join(", ")))
         }
+        Form::Instructions => ifeval::compile(value).map(|_| ()),
         Form::Calls => super::tool_calls::compile_calls(value).map(|_| ()),
         Form::Json => matchers::compile(value).map(|_| ()),
         Form::Schema if !value.is_object() => wanted("a JSON Schema object"),

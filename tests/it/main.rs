@@ -40,6 +40,7 @@ mod rescore;
 mod restart;
 mod schedule;
 mod score;
+mod score_ifeval;
 mod scorecards;
 mod secrets;
 mod serve;

@@ -1,6 +1,7 @@
 //! `score`: answers as rows on stdin, verdicts as lines on stdout. One module per scorer.
 
 mod bfcl;
+mod ifeval;
 mod lines;
 
 use std::io::{self, BufReader, BufWriter};
@@ -36,6 +37,7 @@ pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
             let cases = bfcl::Cases::load(data).map_err(|e| CliError::Usage(e.to_string()))?;
             bfcl::score(&cases, args.strict_abstention, input, out)?
         }
+        OfflineScorer::Ifeval => ifeval::score(input, out)?,
     };
     told(&tally)
 }

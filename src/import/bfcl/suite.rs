@@ -181,7 +181,8 @@ fn literal(value: &PyValue) -> Result<PyValue, String> {
     }
 }
 
-fn literal_text(text: &str) -> String {
+/// A text that stands for itself: what looks like a placeholder in it is marked.
+pub(in crate::import) fn literal_text(text: &str) -> String {
     if !text.contains("{{") {
         return text.to_owned();
     }

@@ -18,7 +18,8 @@ static CASES: LazyLock<Vec<PreparedCase>> = LazyLock::new(|| {
         {"type": "answer-in-text", "answers": ["a b", "的"]}, {"type": "levenshtein", "value": "abc", "max": 3},
         {"type": "stop", "sequences": ["b"]}, {"type": "needle", "answers": ["x"], "min_prompt_tokens": 5},
         {"type": "script", "script": "Kana"}, {"type": "json"}, {"type": "json-schema", "schema": schema, "json": {"a": 1}},
-        {"type": "finish-reason", "finish_reason": "stop"}, {"type": "leak"}, {"type": "tool-schema"}
+        {"type": "finish-reason", "finish_reason": "stop"}, {"type": "leak"}, {"type": "tool-schema"},
+        {"type": "ifeval", "mode": "loose", "instructions": [{"id": "punctuation:no_comma"}, {"id": "startend:quotation"}]}
     ]);
     let cases = [
         one_call(),

@@ -18,6 +18,29 @@ fn table(scorer: Value, rows: &[(&str, &str)]) {
 }
 
 #[test]
+fn instructions_are_counted_and_those_not_followed_are_named() {
+    let instructions =
+        json!([{"id": "punctuation:no_comma"}, {"id": "startend:quotation", "kwargs": {"num_words": null}}]);
+    let strict = json!({"type": "ifeval", "instructions": instructions});
+    table(
+        strict.clone(),
+        &[("\"fine\"", ""), ("Here:\n\"fine\"", "ifeval:not_followed"), ("a, b", "ifeval:not_followed")],
+    );
+    table(json!({"type": "ifeval", "mode": "loose", "instructions": instructions}), &[("Here:\n\"fine\"", "")]);
+    table(
+        json!({"type": "ifeval", "threshold": 0.5, "instructions": instructions}),
+        &[("fine", ""), ("a, b", "ifeval:not_followed")],
+    );
+    let half = judge(&json!({"scorers": [strict]}), &json!({"content": "no quotes"}));
+    assert_eq!((half.verdict, half.score), (Verdict::Fail(WrongAnswer), Some(0.5)));
+    let expected = "1 of 2 instructions followed; not followed: startend:quotation; followed: punctuation:no_comma";
+    assert_eq!(half.explanation, expected);
+    let unknown = json!({"scorers": [{"type": "ifeval"}], "expected": {"instructions": [{"id": "made:up"}]}});
+    let broken = Judge::new().prepare(&instance(&unknown)).err().unwrap().to_string();
+    assert!(broken.contains("`made:up` is not implemented"), "{broken}");
+}
+
+#[test]
 fn text_kinds() {
     table(json!({"type": "equals", "value": "Oslo"}), &[(" Oslo\n", ""), ("oslo", "equals:mismatch")]);
     table(

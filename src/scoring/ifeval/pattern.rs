@@ -1,0 +1,547 @@
+//! Python's regular expressions on a linear-time engine.
+//!
+//! A pattern is rewritten for the `regex` crate: `\w`, `\s`, `$` and the letters i without and with a dot mean other
+//! things there. Where Rust's word boundary would disagree with Python's, the text is searched with the characters
+//! concerned replaced by stand-ins. What cannot be matched in linear time (look-around, backreferences, atomic groups)
+//! and what Python itself rejects is an error, never a guess.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Regex, RegexBuilder};
+
+use super::python;
+
+/// Longest pattern, in bytes.
+pub(crate) const PATTERN_BYTES_MAX: usize = 4_096;
+/// Most memory of a compiled pattern, in bytes.
+const COMPILED_BYTES_MAX: usize = 2 << 20;
+/// Deepest nesting of groups and classes.
+const NESTING_MAX: u32 = 64;
+
+/// `\w`, `\s` and their complements, inside or outside brackets.
+const WORD: &str = r"\p{L}\p{N}_";
+const SPACE: &str = r"\s\x1c-\x1f";
+
+/// Flags of Python's `re` that the checkers use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flags {
+    /// `re.IGNORECASE`.
+    pub ignore_case: bool,
+    /// `re.MULTILINE`.
+    pub multiline: bool,
+}
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    regex: Regex,
+    has_boundary: bool,
+}
+
+impl Pattern {
+    /// Compiles a pattern in Python's syntax.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern, as a fragment of a sentence.
+    pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Self, String> {
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return Err(format!("it is longer than {PATTERN_BYTES_MAX} bytes"));
+        }
+        let mut translator = Translator::new(pattern, flags);
+        let rust = translator.translate()?;
+        RegexBuilder::new(&rust)
+            .case_insensitive(flags.ignore_case)
+            .multi_line(flags.multiline)
+            .size_limit(COMPILED_BYTES_MAX)
+            .dfa_size_limit(COMPILED_BYTES_MAX)
+            .nest_limit(NESTING_MAX)
+            .build()
+            .map(|regex| Pattern { regex, has_boundary: translator.has_boundary })
+            .map_err(|e| match e {
+                regex::Error::CompiledTooBig(_) => "it is too large once compiled".to_owned(),
+                _ => "it is not a regular expression that Python accepts".to_owned(),
+            })
+    }
+
+    /// `re.search(..) is not None`.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(&self.prepared(text))
+    }
+
+    /// `len(re.findall(..))`, empty matches as Python counts them.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        let text = self.prepared(text);
+        let (mut count, mut at) = (0, 0);
+        while let Some(found) = self.regex.find_at(&text, at) {
+            count += 1;
+            at = if found.is_empty() {
+                match text[found.end()..].chars().next() {
+                    Some(c) => found.end() + c.len_utf8(),
+                    None => break,
+                }
+            } else {
+                found.end()
+            };
+        }
+        count
+    }
+
+    /// The matches in order; only for patterns that match no empty text and hold no word boundary.
+    pub(crate) fn find_iter<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        self.regex.find_iter(text).map(|m| m.as_str())
+    }
+
+    /// `re.split`, for patterns as in [`Self::find_iter`] and without groups.
+    pub(crate) fn split<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        self.regex.split(text)
+    }
+
+    /// How many groups the pattern captures.
+    pub(crate) fn groups(&self) -> usize {
+        self.regex.captures_len() - 1
+    }
+
+    /// The text with stand-ins for the characters on which the two ideas of a word differ.
+    fn prepared<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.has_boundary || text.is_ascii() || text.chars().all(|c| stand_in(c).is_none()) {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(text.chars().map(|c| stand_in(c).unwrap_or(c)).collect())
+    }
+}
+
+static RUST_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\w$").ok());
+static MARK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\p{M}$").ok());
+
+fn is_in(class: &LazyLock<Option<Regex>>, c: char) -> bool {
+    class.as_ref().is_some_and(|r| r.is_match(c.encode_utf8(&mut [0; 4])))
+}
+
+/// General category M.
+pub(crate) fn is_mark(c: char) -> bool {
+    c >= '\u{300}' && is_in(&MARK, c)
+}
+
+/// The stand-in of a character of whose nature as part of a word Rust thinks differently than Python: its own image in a
+/// private plane where both agree (not a word), or among Han extension characters (a word).
+fn stand_in(c: char) -> Option<char> {
+    if c.is_ascii() {
+        return None;
+    }
+    match (python::is_word(c), is_in(&RUST_WORD, c)) {
+        (false, true) => char::from_u32(0x10_0000 + (u32::from(c) & 0xffff)),
+        // The few hundred characters of category No; extension B has room for an image of each block.
+        (true, false) => char::from_u32(0x2_0000 + (u32::from(c) % 0xa000)),
+        _ => None,
+    }
+}
+
+/// One pass over a pattern.
+struct Translator {
+    chars: Vec<char>,
+    at: usize,
+    flags: Flags,
+    out: String,
+    has_boundary: bool,
+    depth: u32,
+}
+
+/// What stands before a quantifier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing that can be repeated: the start of a pattern or group, or an assertion.
+    Nothing,
+    /// One literal character.
+    Literal,
+    /// A class or a group.
+    Item,
+    /// A quantifier.
+    Quantifier,
+}
+
+const NOT_LINEAR: &str = "look-around, backreferences and atomic groups cannot be matched in linear time";
+const BAD: &str = "it is not a regular expression that Python accepts";
+
+impl Translator {
+    fn new(pattern: &str, flags: Flags) -> Self {
+        let chars = pattern.chars().collect();
+        Translator {
+            chars,
+            at: 0,
+            flags,
+            out: String::new(),
+            has_boundary: [r"\b", r"\B"].iter().any(|b| pattern.contains(b)),
+            depth: 0,
+        }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn looking_at(&self, text: &str) -> bool {
+        text.chars().enumerate().all(|(i, c)| self.chars.get(self.at + i) == Some(&c))
+    }
+
+    fn translate(&mut self) -> Result<String, String> {
+        let mut before = Before::Nothing;
+        while let Some(c) = self.peek() {
+            before = match c {
+                '*' | '+' | '?' => self.quantifier(before, 1)?,
+                '{' => match self.braces() {
+                    Some(length) => self.quantifier(before, length)?,
+                    None => self.literal(c),
+                },
+                '(' => self.open()?,
+                ')' => {
+                    self.depth = self.depth.checked_sub(1).ok_or(BAD)?;
+                    self.copy(1);
+                    Before::Item
+                }
+                '|' => {
+                    self.copy(1);
+                    Before::Nothing
+                }
+                '[' => self.class()?,
+                '^' => {
+                    self.copy(1);
+                    Before::Nothing
+                }
+                '$' => {
+                    self.at += 1;
+                    // Without the multiline flag Python's `$` also matches before a final newline.
+                    self.out.push_str(if self.flags.multiline { "$" } else { r"(?:\z|\n\z)" });
+                    Before::Nothing
+                }
+                '.' => {
+                    self.copy(1);
+                    Before::Item
+                }
+                '\\' => self.escape()?,
+                other => self.literal(other),
+            };
+        }
+        if self.depth > 0 { Err(BAD.to_owned()) } else { Ok(std::mem::take(&mut self.out)) }
+    }
+
+    fn copy(&mut self, count: usize) {
+        self.out.extend(&self.chars[self.at..self.at + count]);
+        self.at += count;
+    }
+
+    fn literal(&mut self, c: char) -> Before {
+        self.at += 1;
+        self.push_literal(c);
+        Before::Literal
+    }
+
+    fn push_literal(&mut self, c: char) {
+        let c = if self.has_boundary { stand_in(c).unwrap_or(c) } else { c };
+        if self.flags.ignore_case && matches!(c, 'i' | 'I' | 'İ' | 'ı') {
+            self.out.push_str("[iİı]");
+        } else {
+            self.out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+
+    /// The length of a quantifier in braces; braces of another shape are literals in Python.
+    fn braces(&self) -> Option<usize> {
+        let end = self.chars[self.at..].iter().position(|c| *c == '}')?;
+        let inside: String = self.chars[self.at + 1..self.at + end].iter().collect();
+        let digits = |s: &str| s.chars().all(|c| c.is_ascii_digit());
+        let fits = match inside.split_once(',') {
+            Some((low, high)) => digits(low) && digits(high),
+            None => !inside.is_empty() && digits(&inside),
+        };
+        fits.then_some(end + 1)
+    }
+
+    fn quantifier(&mut self, before: Before, length: usize) -> Result<Before, String> {
+        if matches!(before, Before::Nothing | Before::Quantifier) {
+            return Err(BAD.to_owned());
+        }
+        if self.looking_at("{,") {
+            self.out.push_str("{0,");
+            self.at += 2;
+            self.copy(length - 2);
+        } else {
+            self.copy(length);
+        }
+        match self.peek() {
+            Some('?') => self.copy(1),
+            Some('+') => {
+                // Possessive. At the very end, after one literal, it takes just what a greedy one takes.
+                if before != Before::Literal || !self.rest_is_boundary(1) {
+                    return Err(NOT_LINEAR.to_owned());
+                }
+                self.at += 1;
+            }
+            _ => {}
+        }
+        Ok(Before::Quantifier)
+    }
+
+    /// Whether nothing but `\b` follows after `skip` characters.
+    fn rest_is_boundary(&self, skip: usize) -> bool {
+        matches!(&self.chars[self.at + skip..], [] | ['\\', 'b'])
+    }
+
+    fn open(&mut self) -> Result<Before, String> {
+        self.depth += 1;
+        if self.depth > NESTING_MAX {
+            return Err("its groups nest too deeply".to_owned());
+        }
+        if !self.looking_at("(?") {
+            self.copy(1);
+        } else if self.looking_at("(?:") {
+            self.copy(3);
+        } else if self.looking_at("(?P<") {
+            let end = self.chars[self.at..].iter().position(|c| *c == '>').ok_or(BAD)?;
+            self.copy(end + 1);
+        } else if ["(?=", "(?!", "(?<", "(?>", "(?P=", "(?("].iter().any(|p| self.looking_at(p)) {
+            return Err(NOT_LINEAR.to_owned());
+        } else {
+            return Err("inline flags and comments are not supported".to_owned());
+        }
+        Ok(Before::Nothing)
+    }
+
+    fn escape(&mut self) -> Result<Before, String> {
+        let c = *self.chars.get(self.at + 1).ok_or(BAD)?;
+        let simple = match c {
+            'w' => Some(format!("[{WORD}]")),
+            'W' => Some(format!("[^{WORD}]")),
+            's' => Some(format!("[{SPACE}]")),
+            'S' => Some(format!("[^{SPACE}]")),
+            'd' => Some(r"\d".to_owned()),
+            'D' => Some(r"\D".to_owned()),
+            'A' | 'Z' | 'b' | 'B' => return Ok(self.assertion(c)),
+            '1'..='9' => return Err(NOT_LINEAR.to_owned()),
+            _ => None,
+        };
+        if let Some(text) = simple {
+            self.at += 2;
+            self.out.push_str(&text);
+            return Ok(Before::Item);
+        }
+        let literal = self.escaped_literal()?;
+        self.push_literal(literal);
+        Ok(Before::Literal)
+    }
+
+    /// An escape that asserts a place; nothing that Python lets repeat.
+    fn assertion(&mut self, c: char) -> Before {
+        self.at += 2;
+        self.out.push('\\');
+        self.out.push(if c == 'Z' { 'z' } else { c });
+        Before::Nothing
+    }
+
+    /// An escape that stands for one character, in or out of brackets.
+    fn escaped_literal(&mut self) -> Result<char, String> {
+        let c = *self.chars.get(self.at + 1).ok_or(BAD)?;
+        self.at += 2;
+        let hex = |me: &mut Self, digits: usize| {
+            let text: String = me.chars.iter().skip(me.at).take(digits).collect();
+            me.at += digits;
+            let all = text.len() == digits && text.chars().all(|c| c.is_ascii_hexdigit());
+            let code = u32::from_str_radix(&text, 16).ok().filter(|_| all);
+            code.and_then(char::from_u32).ok_or_else(|| BAD.to_owned())
+        };
+        match c {
+            'n' => Ok('\n'),
+            't' => Ok('\t'),
+            'r' => Ok('\r'),
+            'f' => Ok('\u{c}'),
+            'v' => Ok('\u{b}'),
+            'a' => Ok('\u{7}'),
+            'x' => hex(self, 2),
+            'u' => hex(self, 4),
+            'U' => hex(self, 8),
+            '0' => {
+                let digits = self.chars[self.at..].iter().take(2).take_while(|c| ('0'..='7').contains(*c)).count();
+                let text: String = self.chars[self.at..self.at + digits].iter().collect();
+                self.at += digits;
+                Ok(u32::from_str_radix(&text, 8).ok().and_then(char::from_u32).unwrap_or('\0'))
+            }
+            c if c.is_ascii_alphanumeric() => Err(BAD.to_owned()),
+            c => Ok(c),
+        }
+    }
+
+    /// A class in brackets.
+    fn class(&mut self) -> Result<Before, String> {
+        self.copy(1);
+        if self.peek() == Some('^') {
+            self.copy(1);
+        }
+        let mut first = true;
+        loop {
+            let c = self.peek().ok_or(BAD)?;
+            if c == ']' && !first {
+                self.copy(1);
+                return Ok(Before::Item);
+            }
+            first = false;
+            let low = self.class_item()?;
+            // `a-z`; a hyphen before the closing bracket is itself.
+            if self.peek() == Some('-') && self.chars.get(self.at + 1).is_some_and(|c| *c != ']') {
+                self.at += 1;
+                match (low, self.class_item_value()?) {
+                    (Some(low), Some(high)) if low <= high => self.push_range(low, high),
+                    _ => return Err(BAD.to_owned()),
+                }
+            } else if let Some(low) = low {
+                self.push_range(low, low);
+            }
+        }
+    }
+
+    /// One member of a class: a character, still to be written, or a class, written.
+    fn class_item(&mut self) -> Result<Option<char>, String> {
+        let set = match (self.peek(), self.chars.get(self.at + 1)) {
+            (Some('\\'), Some('w')) => WORD,
+            (Some('\\'), Some('s')) => SPACE,
+            (Some('\\'), Some('d')) => r"\d",
+            (Some('\\'), Some('D')) => r"\D",
+            (Some('\\'), Some('W')) => r"[^\p{L}\p{N}_]",
+            (Some('\\'), Some('S')) => r"[^\s\x1c-\x1f]",
+            _ => return self.class_item_value(),
+        };
+        self.at += 2;
+        self.out.push_str(set);
+        Ok(None)
+    }
+
+    /// A member of a class that is one character; `None` at the end of the pattern.
+    fn class_item_value(&mut self) -> Result<Option<char>, String> {
+        match self.peek() {
+            Some('\\') if self.chars.get(self.at + 1) == Some(&'b') => {
+                self.at += 2;
+                Ok(Some('\u{8}'))
+            }
+            Some('\\') => self.escaped_literal().map(Some),
+            Some(c) => {
+                self.at += 1;
+                Ok(Some(c))
+            }
+            None => Err(BAD.to_owned()),
+        }
+    }
+
+    fn push_range(&mut self, low: char, high: char) {
+        use std::fmt::Write as _;
+        let image = |c: char, me: &Self| if me.has_boundary && low == high { stand_in(c).unwrap_or(c) } else { c };
+        let (a, b) = (u32::from(image(low, self)), u32::from(image(high, self)));
+        // Writing to a String cannot fail.
+        let _ = write!(self.out, r"\x{{{a:x}}}-\x{{{b:x}}}");
+        if self.flags.ignore_case && ['i', 'I', 'İ', 'ı'].iter().any(|c| (low..=high).contains(c)) {
+            self.out.push_str("iİı");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY_CASE: Flags = Flags { ignore_case: true, multiline: false };
+    const LINES: Flags = Flags { ignore_case: false, multiline: true };
+
+    fn found(pattern: &str, text: &str) -> bool {
+        Pattern::compile(pattern, ANY_CASE).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn patterns_mean_what_they_mean_in_python() {
+        let table: &[(&str, &str, bool)] = &[
+            ("cat", "conCATenate", true),
+            (r"\bcat\b", "concatenate", false),
+            (r"\bcat\b", "a cat, sat", true),
+            (r"\bcat\b", "cat²", false),
+            (r"\bcat\b", "cat\u{301}", true),
+            (r"\bशांत\b", "वह शांत था", true),
+            (r"\bशा\b", "वह शांत था", false),
+            (r"\bx²\b", "so x² it is", true),
+            (r"\bx²\b", "so x³ it is", false),
+            (r"a\wb", "a\u{301}b", false),
+            (r"a\wb", "a½b", true),
+            (r"a\sb", "a\u{1f}b", true),
+            (r"a[\s]b", "a\u{1c}b", true),
+            (r"a[^\W]b", "a b", false),
+            ("title", "tİtle", true),
+            ("[a-z]dea", "ıdea", true),
+            ("straße", "STRAẞE", true),
+            ("$100", "it is $100", false),
+            ("end$", "the end\n", true),
+            ("end$", "the end\n\n", false),
+            ("a{,2}b", "b", true),
+            ("a{x}", "a{x}", true),
+            ("c++", "c and cc", true),
+            (r"\bc++\b", "ccc", true),
+            ("(a|b)c", "bc", true),
+            ("(?P<n>a)c", "ac", true),
+            (r"\x41\u0042", "ab", true),
+            ("[]a]", "]", true),
+            ("[a-]", "-", true),
+            ("[[]", "[", true),
+            ("[a&&b]", "&", true),
+            ("a.b", "a\nb", false),
+            ("a.b", "a\rb", true),
+        ];
+        for (pattern, text, expected) in table {
+            assert_eq!(found(pattern, text), *expected, "{pattern:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_matched_is_refused() {
+        for pattern in [
+            "(?=a)",
+            "(?!a)",
+            "(?<=a)b",
+            "(?<!a)b",
+            r"(a)\1",
+            "(?P<n>a)(?P=n)",
+            "(?>a)",
+            "(a)(?(1)b)",
+            "a*+b",
+            "(ab)++",
+        ] {
+            assert!(Pattern::compile(pattern, ANY_CASE).unwrap_err().contains("linear"), "{pattern}");
+        }
+        for pattern in [
+            "(",
+            ")",
+            "[a",
+            "*a",
+            "a**",
+            "a|*b",
+            r"\b*x",
+            "^+",
+            "\\",
+            r"\q",
+            r"\xg1",
+            "(?i)a",
+            "[b-a]",
+            "a{99999}{99999}",
+            "a{3,2}",
+        ] {
+            assert!(Pattern::compile(pattern, ANY_CASE).is_err(), "{pattern}");
+        }
+        assert!(Pattern::compile(&"a".repeat(PATTERN_BYTES_MAX + 1), ANY_CASE).is_err());
+        assert!(Pattern::compile(&"(".repeat(1000), ANY_CASE).is_err());
+        assert!(Pattern::compile(r"(\w{500}){500}", ANY_CASE).unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn matches_are_counted_as_by_findall() {
+        let count = |pattern: &str, text: &str| Pattern::compile(pattern, ANY_CASE).unwrap().count(text);
+        assert_eq!(count("aa", "aaaaa"), 2);
+        assert_eq!(count("a*", "baac"), 4);
+        assert_eq!(count("", "añ"), 3);
+        let lines = Pattern::compile(r"^\s*-.*$", LINES).unwrap();
+        assert_eq!(lines.count("- a\n\n - b\r\n-c\rd"), 3);
+    }
+}

@@ -1,0 +1,110 @@
+//! Words as the Treebank tokenizer of NLTK 3.10 splits them, as far as it matters for counting those in capitals.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{python, sentences};
+
+/// How many tokens of a text are in capitals.
+pub(super) fn count_capital(text: &str) -> usize {
+    sentences::split(text).iter().map(|s| tokens(s).filter(|t| python::is_upper(t)).count()).sum()
+}
+
+/// Python's white space, as a class.
+const SPACE: &str = r"[\s\x1c-\x1f]";
+
+/// The steps before quotation marks of clitics are split off: opening quotes.
+const OPENING: &[(&str, &str)] =
+    &[("([«“‘„]|`+)", " $1 "), ("^\"", "``"), ("(``)", " $1 "), (r#"([ (\[{<])("|'{2})"#, "$1 `` ")];
+
+/// The steps after it: punctuation, brackets, dashes.
+const PUNCTUATION: &[(&str, &str)] = &[
+    (r#"([^.])(\.)([\])}>"'»”’ ]*)SPACE*\z"#, "$1 $2 $3 "),
+    (r"([:,])([^\d])", " $1 $2"),
+    (r"([:,])(\n?)\z", " $1 $2"),
+    (r"(\.{2,})", " $1 "),
+    ("([;@#$%&])", " $1 "),
+    (r"([\x{2012}-\x{2015}])", " $1 "),
+    (r#"([^.])(\.)([\])}>"']*)SPACE*\z"#, "$1 $2$3 "),
+    ("([?!])", " $1 "),
+    ("([^'])' ", "$1 ' "),
+    (r"([*])", " $1 "),
+    (r"([\]\[(){}<>])", " $1 "),
+    ("--", " -- "),
+];
+
+/// The steps over the text with a space at each end: closing quotes, clitics, contractions.
+const CLOSING: &[(&str, &str)] = &[
+    ("([»”’])", " $1 "),
+    ("''", " '' "),
+    ("\"", " '' "),
+    (r"SPACE+", " "),
+    ("([^' ])('[sS]|'[mM]|'[dD]|') ", "$1 $2 "),
+    ("([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", "$1 $2 "),
+    (r"(?i)\b(can)(not)\b", " $1 $2 "),
+    (r"(?i)\b(d)('ye)\b", " $1 $2 "),
+    (r"(?i)\b(gim)(me)\b", " $1 $2 "),
+    (r"(?i)\b(gon)(na)\b", " $1 $2 "),
+    (r"(?i)\b(got)(ta)\b", " $1 $2 "),
+    (r"(?i)\b(lem)(me)\b", " $1 $2 "),
+    (r"(?i)\b(more)('n)\b", " $1 $2 "),
+    (r"(?i)\b(wan)(na) ", " $1 $2  "),
+    (r"(?i) ('t)(is)\b", " $1 $2 "),
+    (r"(?i) ('t)(was)\b", " $1 $2 "),
+];
+
+type Steps = Vec<(Regex, &'static str)>;
+
+fn compile(steps: &'static [(&'static str, &'static str)]) -> Steps {
+    let compile =
+        |(pattern, to): &(&str, &'static str)| Regex::new(&pattern.replace("SPACE", SPACE)).ok().zip(Some(*to));
+    steps.iter().filter_map(compile).collect()
+}
+
+static STEPS: LazyLock<[Steps; 3]> = LazyLock::new(|| [compile(OPENING), compile(PUNCTUATION), compile(CLOSING)]);
+
+#[cfg(test)]
+pub(super) fn steps_compile() -> bool {
+    STEPS.iter().map(Vec::len).eq([OPENING.len(), PUNCTUATION.len(), CLOSING.len()])
+}
+
+fn apply<'t>(steps: &Steps, text: Cow<'t, str>) -> Cow<'t, str> {
+    steps.iter().fold(text, |text, (pattern, to)| {
+        let replaced = match pattern.replace_all(&text, *to) {
+            Cow::Owned(new) => Some(new),
+            Cow::Borrowed(_) => None,
+        };
+        replaced.map_or(text, Cow::Owned)
+    })
+}
+
+/// The tokens of a sentence.
+fn tokens(sentence: &str) -> impl Iterator<Item = String> {
+    let [opening, punctuation, closing] = &*STEPS;
+    let text = apply(opening, Cow::Borrowed(sentence));
+    let text = apply(punctuation, Cow::Owned(split_opening_apostrophes(&text)));
+    let text = apply(closing, Cow::Owned(format!(" {text} ")));
+    python::words(&text).map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// Endings that an apostrophe stays with.
+const CLITICS: [&str; 8] = ["re", "ve", "ll", "m", "t", "s", "d", "n"];
+
+/// A space after each apostrophe that opens a word, unless the word is a clitic.
+fn split_opening_apostrophes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut previous = None;
+    for (at, c) in text.char_indices() {
+        out.push(c);
+        let rest = &text[at + c.len_utf8()..];
+        let end = rest.find(|c| !python::is_word(c)).unwrap_or(rest.len());
+        let is_clitic = || CLITICS.iter().any(|clitic| rest[..end].eq_ignore_ascii_case(clitic));
+        if c == '\'' && end > 0 && !previous.is_some_and(python::is_word) && !is_clitic() {
+            out.push(' ');
+        }
+        previous = Some(c);
+    }
+    out
+}
