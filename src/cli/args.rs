@@ -352,8 +352,13 @@ pub struct AttemptArgs {
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
     /// The rules.
-    #[arg(long, value_enum)]
-    pub scorer: OfflineScorer,
+    #[arg(long, value_enum, required_unless_present = "suite")]
+    pub scorer: Option<OfflineScorer>,
+    /// In place of --scorer: a suite folder, by whose cases answers are judged as in a sweep. Rows
+    /// {"case_id","draw","response"}: the drawn values of a template, else null or nothing; the body as JSON, or as a string
+    /// (streams). Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["scorer", "data", "strict_abstention"])]
+    pub suite: Option<PathBuf>,
     /// With bfcl: the bfcl-eval wheel, its unpacked folder or its data folder.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

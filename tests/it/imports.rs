@@ -63,7 +63,8 @@ async fn what_cannot_be_taken_over_is_listed_and_nothing_is_written() {
       pf.yaml:6: latency: a fact of the run, which scorers of an answer do not see
     ");
     assert!(!dir.path().join("s").exists());
-    let allowed = run(dir.path(), &["suite", "import", "promptfoo", "pf.yaml", "--into", "s", "--allow-unsupported"]).await;
+    let allowed =
+        run(dir.path(), &["suite", "import", "promptfoo", "pf.yaml", "--into", "s", "--allow-unsupported"]).await;
     assert_eq!(allowed.code, 0, "{allowed:?}");
     assert!(allowed.stderr.contains("not supported: llm-rubric: judged by a model (pf.yaml:5)"), "{allowed:?}");
     let case = std::fs::read_to_string(dir.path().join("s/pf/cases.jsonl")).unwrap();

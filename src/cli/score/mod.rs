@@ -1,14 +1,18 @@
-//! `score`: answers as rows on stdin, verdicts as lines on stdout. One module per scorer.
+//! `score`: answers as rows on stdin, verdicts as lines on stdout. One module per kind of row.
 
 mod bfcl;
 mod ifeval;
 mod lines;
+mod suite;
 
 use std::io::{self, BufReader, BufWriter};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::{OfflineScorer, ScoreArgs};
 use super::output::{self, CliError, Exit};
+use crate::runner::Offline;
+use crate::suites;
 
 /// Buffers of input and output, in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -32,12 +36,17 @@ pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
     let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
     let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     let tally = match args.scorer {
-        OfflineScorer::Bfcl => {
+        Some(OfflineScorer::Bfcl) => {
             let data = needed(args.data.as_ref(), "--data DIR: the bfcl-eval wheel or its data folder")?;
             let cases = bfcl::Cases::load(data).map_err(|e| CliError::Usage(e.to_string()))?;
             bfcl::score(&cases, args.strict_abstention, input, out)?
         }
-        OfflineScorer::Ifeval => ifeval::score(input, out)?,
+        Some(OfflineScorer::Ifeval) => ifeval::score(input, out)?,
+        None => {
+            let dir = needed(args.suite.as_ref(), "--suite DIR: a suite folder")?;
+            let suite = Arc::new(suites::load_suite(dir)?);
+            suite::score(&Offline::new(suite).map_err(CliError::failed)?, input, out)?
+        }
     };
     told(&tally)
 }
