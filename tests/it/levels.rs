@@ -106,7 +106,8 @@ async fn what_falls_below_a_floor_is_excluded_though_all_do_and_the_list_stays()
     let told = world.run(&["explain", "lab/m", "birch"]).await.stdout;
     assert!(told.contains("is below the floor 60%") && told.contains("; floor 60%: below it "), "{told}");
     assert!(open_alarm(&world, "frozen").await.is_some());
-    let list = world.json(&["allowlist", "lab/m", "--json"]).await;
-    assert_eq!((&list["mode"], list["providers"].as_array().map(Vec::len)), (&json!("frozen"), Some(1)), "{list}");
+    let list = world.json(&["allowlist", "--json"]).await;
+    assert_eq!(list["mode"], json!("frozen"), "{list}");
+    assert!(list["providers"].as_array().is_some_and(|listed| !listed.is_empty()), "{list}");
     assert_eq!(world.json(&["replay", "--json"]).await["equal"], json!(true));
 }

@@ -13,9 +13,8 @@ use crate::history::FAST_POLICY;
 use crate::postgres;
 use crate::world::{endpoint, good, weak};
 
-/// Largest state by endpoint and suite, in bytes, of suites of a few cases: 1,042 as measured, with the change alarms'
-/// evidence. The aim of 1 kB is just missed (docs/statistics.md).
-const STATE_BYTES_MAX: f64 = 1100.0;
+/// Largest state by endpoint and suite, in bytes, with the change alarms' evidence and the suites' own history: the aim.
+const STATE_BYTES_MAX: f64 = 1024.0;
 
 /// A story: how many ticks, and what happens before which of them.
 type Acts = Vec<(usize, Act)>;
@@ -210,9 +209,8 @@ const YEAR: usize = 365;
 const CASES: usize = 120;
 /// Right answers of a good endpoint.
 const BASE: f64 = 0.98;
-/// Largest state by endpoint and suite, in bytes: about 1.6 kB as measured. Every case has a cluster of its own in it, of
-/// 7 bytes after a year; without clusters it would be 0.8 kB.
-const STATE_BYTES_MAX_YEAR: f64 = 2048.0;
+/// Largest state by endpoint and suite, in bytes, with a year's scores by case: the aim.
+const STATE_BYTES_MAX_YEAR: f64 = 1024.0;
 /// Two weeks of transcripts and all verdicts: what a year of the database may weigh.
 const BYTES_PER_ATTEMPT_YEAR: f64 = 1024.0;
 
