@@ -63,9 +63,7 @@ pub fn encode(state: &ModelState) -> Vec<u8> {
     let version = if with_watch { VERSION } else { VERSION_WITHOUT_WATCH };
     let with_samples = state.sampling != Sampling::default();
     let flag = |has: bool, flag: u8| if has { flag } else { 0 };
-    out.0.push(
-        version | flag(!state.capabilities.is_empty(), WITH_CAPABILITIES) | flag(with_samples, WITH_SAMPLES),
-    );
+    out.0.push(version | flag(!state.capabilities.is_empty(), WITH_CAPABILITIES) | flag(with_samples, WITH_SAMPLES));
     out.model(state, with_watch);
     if !state.capabilities.is_empty() {
         out.count(state.capabilities.len() as u64);

@@ -107,7 +107,8 @@ impl Prints {
                 super::explain::e_number(found.log_r),
             )
         });
-        let texts: Vec<String> = tokens.into_iter().chain(greedy).chain(self.samples.and_then(|test| test.text())).collect();
+        let texts: Vec<String> =
+            tokens.into_iter().chain(greedy).chain(self.samples.and_then(|test| test.text())).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 

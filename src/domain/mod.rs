@@ -58,5 +58,7 @@ pub use provider::{Limits, Protocol, Provider, Retry, Timeouts};
 pub use scorecard::{Interval, Scorecard, SuiteCard};
 pub use standing::{Decision, DecisionKind, Override, Standing};
 pub use suite::{Case, CaseInstance, CounterExample, ScorerSpec, Suite, SuiteKind};
-pub use sweep::{BudgetedEndpoint, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan, SweepState};
+pub use sweep::{
+    BudgetedEndpoint, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan, SweepState,
+};
 pub use verdict::{Judgement, UnscoredWhy, Verdict};

@@ -182,7 +182,14 @@ impl Bench {
                     };
                     let outcome = if missing { Outcome::Missing } else { Outcome::Scored(f64::from(u8::from(passes))) };
                     let case = self.cases[*case].clone();
-                    rows.push(OutcomeRow { suite: self.suite.clone(), case, endpoint: id.clone(), epoch: 0, outcome, sampled: None });
+                    rows.push(OutcomeRow {
+                        suite: self.suite.clone(),
+                        case,
+                        endpoint: id.clone(),
+                        epoch: 0,
+                        outcome,
+                        sampled: None,
+                    });
                 }
             }
             let record = SweepRecord { plan: &plan, rows: &rows, ended_at_us: 0, sweeps_per_year: None };

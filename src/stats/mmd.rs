@@ -183,8 +183,7 @@ mod tests {
     #[test]
     fn the_statistic_is_the_mean_of_the_groups_discrepancies() {
         let mut state = 3;
-        let groups: Vec<_> =
-            (0..4).map(|n| (side(&mut state, 3 + n, 0.3), side(&mut state, 6 - n, 0.7))).collect();
+        let groups: Vec<_> = (0..4).map(|n| (side(&mut state, 3 + n, 0.3), side(&mut state, 6 - n, 0.7))).collect();
         let sides: Vec<_> = groups.iter().map(|(x, y)| Sides { x, y }).collect();
         let mean = groups.iter().map(|(x, y)| mmd2_hamming(x, y, 12).unwrap()).sum::<f64>() / 4.0;
         let found = permuted_mmd2(&sides, 12, 9, 1).unwrap();

@@ -90,7 +90,11 @@ pub fn probes() -> Result<[Arc<Suite>; 3], Diagnostics> {
     let samples = "temperature = 1\nmax_tokens = 30\n";
     // Others than those whose first token is observed.
     let last = &PROMPTS[PROMPTS.len() - SAMPLE_PROMPTS..];
-    Ok([suite(TOKENS, tokens, &PROMPTS[..TOKEN_PROMPTS])?, suite(GREEDY, greedy, &PROMPTS)?, suite(SAMPLES, samples, last)?])
+    Ok([
+        suite(TOKENS, tokens, &PROMPTS[..TOKEN_PROMPTS])?,
+        suite(GREEDY, greedy, &PROMPTS)?,
+        suite(SAMPLES, samples, last)?,
+    ])
 }
 
 fn suite(name: &str, request: &str, prompts: &[&str]) -> Result<Arc<Suite>, Diagnostics> {

@@ -99,14 +99,14 @@ async fn another_distribution_of_answers_is_noticed_on_postgres() {
 const ROUND: usize = 12;
 
 async fn sampled(before: World) {
-    let settings =
-        Settings { policy: format!("{FAST_POLICY}\nfingerprint_samples = \"1ms\""), ..Settings::default() };
+    let settings = Settings { policy: format!("{FAST_POLICY}\nfingerprint_samples = \"1ms\""), ..Settings::default() };
     before.configure(&settings);
     let said = before.json(&["sweep", "--until-decided", "--json"]).await;
     assert_eq!(said["decided"], json!(true), "{said}");
     let count = async |world: &World| {
         let all = world.attempts().await;
-        let sampled: Vec<_> = all.into_iter().filter(|a| a.attempt.key.suite.as_str() == "fingerprint-samples").collect();
+        let sampled: Vec<_> =
+            all.into_iter().filter(|a| a.attempt.key.suite.as_str() == "fingerprint-samples").collect();
         assert!(sampled.iter().all(|a| a.attempt.sampled.as_ref().is_some_and(|text| text.chars().count() <= 128)));
         sampled.len()
     };
@@ -118,7 +118,10 @@ async fn sampled(before: World) {
     assert_eq!(count(&before).await - begun, 4 * 600, "a whole round");
     let planned = before.json(&["plan", "--json"]).await;
     let row = &planned["models"][0]["fingerprints"][0];
-    assert_eq!((&row["prompts"], &row["requests"], &row["sweeps"]), (&json!("fingerprint-samples"), &json!(2400), &json!(12)));
+    assert_eq!(
+        (&row["prompts"], &row["requests"], &row["sweeps"]),
+        (&json!("fingerprint-samples"), &json!(2400), &json!(12))
+    );
 
     let world = World::on(before.database.clone(), drawing(2.0)).await;
     world.configure(&settings);
@@ -129,10 +132,16 @@ async fn sampled(before: World) {
         assert!(sweeps <= 2 * ROUND, "not noticed");
     }
     assert_eq!(open(&world).await, [("fingerprint_changed".to_owned(), "dogwood".to_owned())]);
-    assert_eq!((standing(&world, "dogwood").await, standing(&world, "alder").await), (json!("Suspect"), json!("Admitted")));
+    assert_eq!(
+        (standing(&world, "dogwood").await, standing(&world, "alder").await),
+        (json!("Suspect"), json!("Admitted"))
+    );
     let decisions = world.json(&["decisions", "--json"]).await;
     let reason = decisions["items"][0]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.starts_with("suspect: fingerprint changed") && reason.contains("its sampled answers differ"), "{reason}");
+    assert!(
+        reason.starts_with("suspect: fingerprint changed") && reason.contains("its sampled answers differ"),
+        "{reason}"
+    );
     let replayed = world.json(&["replay", "--json"]).await;
     assert_eq!(replayed["equal"], json!(true), "{replayed}");
 }

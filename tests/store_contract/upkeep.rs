@@ -150,7 +150,9 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
     let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
     store.migrate_to(2).await.unwrap();
     // These tables were the same in version 2, but for columns that are there while they are filled.
-    empty.raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION; ALTER TABLE attempts ADD COLUMN sampled TEXT").await;
+    empty
+        .raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION; ALTER TABLE attempts ADD COLUMN sampled TEXT")
+        .await;
     let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
     store.append_attempts(attempts(done, 0..6)).await.unwrap();
     store.append_attempts(attempts(running, 6..9)).await.unwrap();

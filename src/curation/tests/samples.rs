@@ -42,7 +42,10 @@ fn swept(world: &mut World, habit: Habit, repeats: u32, kept: &mut Vec<OutcomeRo
             digest: digest("ours"),
             cases: prompts.clone().map(|prompt| case(prompt as usize)).collect(),
             epochs: repeats,
-            endpoints: asked.iter().map(|id| BudgetedEndpoint { id: endpoint(id), cases: prompts.len() as u32 }).collect(),
+            endpoints: asked
+                .iter()
+                .map(|id| BudgetedEndpoint { id: endpoint(id), cases: prompts.len() as u32 })
+                .collect(),
             stable: None,
         }];
         if share.from == plan.ordinal {
@@ -109,8 +112,10 @@ fn another_distribution_makes_suspect_at_the_end_of_the_round_and_only_then() {
     assert!(test.p <= SAMPLES_LEVEL && test.mmd2 > 0.01, "{test:?}");
     let decision = folded.decisions.iter().find(|d| d.endpoint == endpoint("d")).unwrap();
     assert!(decision.reason.contains("its sampled answers differ from those of every anchor"), "{}", decision.reason);
-    assert_eq!((&decision.evidence["rule"], &decision.evidence["change_alarms"]["fingerprint"]["samples"]["differ"]),
-        (&"T11".into(), &true.into()));
+    assert_eq!(
+        (&decision.evidence["rule"], &decision.evidence["change_alarms"]["fingerprint"]["samples"]["differ"]),
+        (&"T11".into(), &true.into())
+    );
 
     // It stands: alarmed, but suspected once.
     world.now_us += WEEK_US;

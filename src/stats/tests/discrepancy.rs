@@ -13,8 +13,7 @@ const RUNS: u64 = 60;
 const FEW_RUNS: u64 = 6;
 
 /// Noise on the logits, and the divergence per token that it makes (statistics, 14.10).
-const SIGMAS: [(f64, &str); 5] =
-    [(0.0, "0"), (0.082, "0.0015"), (0.165, "0.006"), (0.368, "0.03"), (0.826, "0.15")];
+const SIGMAS: [(f64, &str); 5] = [(0.0, "0"), (0.082, "0.0015"), (0.165, "0.006"), (0.368, "0.03"), (0.826, "0.15")];
 
 struct Dice(u64);
 
