@@ -12,8 +12,8 @@
 //! | [`paired`], [`mantel_haenszel`], [`mcnemar`] | two endpoints compared | display |
 //! | [`eb_beta`] | shrinkage of many rates | display |
 //! | [`e_bh`] | a statement about a whole list | display |
-//! | [`cusum`], [`mmd`] | the classical detector, a fingerprint | simulator |
-//! | [`permutation`] | two sides compared within groups | change alarms |
+//! | [`cusum`] | the classical detector | simulator |
+//! | [`permutation`], [`mmd`] | two sides compared within groups: numbers, sequences | change alarms |
 //!
 //! Conventions: a score lies in \[0, 1\], 1 is a pass. `D` is the paired difference on one case, the mean score of the
 //! anchors minus the endpoint's; positive means worse than the anchors. Margins are on that scale (0.02 is two
