@@ -46,7 +46,8 @@ fn of_value(case: &BfclCase, wire: &str) -> &'static str {
 fn values_are_compared_by_kind_and_normal_form() {
     let text = json!({"type": "string"});
     let list = |item: &str| json!({"type": "array", "items": {"type": item}});
-    let table: &[(Value, Value, &[(&str, &str)])] = &[
+    type Row = (Value, Value, &'static [(&'static str, &'static str)]);
+    let table: &[Row] = &[
         (
             text.clone(),
             json!(["New York, NY", "it's"]),
