@@ -382,7 +382,7 @@ fn on_live_answers_the_verdict_is_the_official_one() {
         (call("first", r#"{"n": 2}"#), Some("value_error:others"), Some(Fault::WrongAnswer)),
         (call("third", r#"{"n": 1}"#), Some("simple_function_checker:wrong_func_name"), Some(Fault::UnknownName)),
         (call("first", r#"{"n": 1"#), Some("ast_decoder:decoder_failed"), Some(Fault::InvalidJson)),
-        (call("first", "[1]"), Some("ast_decoder:decoder_wrong_output_format"), Some(Fault::InvalidJson)),
+        (call("first", "[1]"), Some("ast_decoder:decoder_wrong_output_format"), Some(Fault::SchemaMismatch)),
         (
             json!({"content": "I cannot.", "finish": "stop"}),
             Some("ast_decoder:decoder_failed"),
