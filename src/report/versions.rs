@@ -176,14 +176,18 @@ fn change(old: &Part, new: &Part, same: Option<&[CaseId]>) -> VersionChange {
     }
 }
 
-/// The cases that are the same, as far as both versions asked them of the endpoint. `None` with fewer than two.
+/// Common cases from which an interval of their differences means something: a few that all went one way have no spread.
+const OVERLAP_CASES_MIN: usize = 10;
+
+/// The cases that are the same, as far as both versions asked them of the endpoint. `None` with fewer than
+/// [`OVERLAP_CASES_MIN`].
 fn overlap(old: &Part, new: &Part, same: &[CaseId]) -> Option<Overlap> {
     let means = |part: &Part| -> BTreeMap<CaseId, Vec<f64>> {
         let asked = same.iter().filter_map(|case| Some((case.clone(), part.cases.get(case)?)));
         asked.map(|(case, (sum, count))| (case, vec![sum / count])).collect()
     };
     let (before, after) = (means(old), means(new));
-    let diff = paired_diff(&after, &before).filter(|diff| diff.groups > 1)?;
+    let diff = paired_diff(&after, &before).filter(|diff| diff.groups >= OVERLAP_CASES_MIN)?;
     let half = student_t(ALPHA, diff.groups as f64 - 1.0) * diff.se;
     let interval = Interval { lo: (diff.mean - half).max(-1.0), hi: (diff.mean + half).min(1.0) };
     let common = |of: &BTreeMap<CaseId, Vec<f64>>, other: &BTreeMap<CaseId, Vec<f64>>| {
