@@ -69,7 +69,7 @@ pub enum Reading {
     Endpoint,
     /// Neither differs.
     NoStep,
-    /// There are no common cases to tell by.
+    /// There are too few common cases to tell by.
     Unknown,
 }
 
@@ -81,7 +81,7 @@ impl Reading {
             Reading::Suite => "the suite changed, not the endpoint",
             Reading::Endpoint => "the endpoint changed as well",
             Reading::NoStep => "no step",
-            Reading::Unknown => "no common cases to tell by",
+            Reading::Unknown => "too few common cases to tell by",
         }
     }
 }

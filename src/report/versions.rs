@@ -158,6 +158,7 @@ fn change(old: &Part, new: &Part, same: Option<&[CaseId]>) -> VersionChange {
     };
     let reading = match overlap {
         None => Reading::Unknown,
+        Some(Overlap { difference: Gap { cases, .. }, .. }) if cases < READING_CASES_MIN => Reading::Unknown,
         Some(Overlap { difference: Gap { interval, .. }, .. }) if interval.lo > 0.0 || interval.hi < 0.0 => {
             Reading::Endpoint
         }
@@ -177,17 +178,16 @@ fn change(old: &Part, new: &Part, same: Option<&[CaseId]>) -> VersionChange {
 }
 
 /// Common cases from which an interval of their differences means something: a few that all went one way have no spread.
-const OVERLAP_CASES_MIN: usize = 10;
+const READING_CASES_MIN: u64 = 10;
 
-/// The cases that are the same, as far as both versions asked them of the endpoint. `None` with fewer than
-/// [`OVERLAP_CASES_MIN`].
+/// The cases that are the same, as far as both versions asked them of the endpoint. `None` with fewer than two.
 fn overlap(old: &Part, new: &Part, same: &[CaseId]) -> Option<Overlap> {
     let means = |part: &Part| -> BTreeMap<CaseId, Vec<f64>> {
         let asked = same.iter().filter_map(|case| Some((case.clone(), part.cases.get(case)?)));
         asked.map(|(case, (sum, count))| (case, vec![sum / count])).collect()
     };
     let (before, after) = (means(old), means(new));
-    let diff = paired_diff(&after, &before).filter(|diff| diff.groups >= OVERLAP_CASES_MIN)?;
+    let diff = paired_diff(&after, &before).filter(|diff| diff.groups > 1)?;
     let half = student_t(ALPHA, diff.groups as f64 - 1.0) * diff.se;
     let interval = Interval { lo: (diff.mean - half).max(-1.0), hi: (diff.mean + half).min(1.0) };
     let common = |of: &BTreeMap<CaseId, Vec<f64>>, other: &BTreeMap<CaseId, Vec<f64>>| {
@@ -239,6 +239,11 @@ mod tests {
     fn without_common_cases_nothing_is_said() {
         let (old, new) = (part("aa", 0..60, |_| 10.0), part("bb", 60..90, |_| 1.0));
         assert_eq!(change(&old, &new, Some(&same(0..1))).reading, Reading::Unknown);
+        // All of a few went one way: no spread, and no interval that means something.
+        let (few, flipped) = (part("aa", 0..4, |_| 10.0), part("bb", 0..4, |_| 0.0));
+        let told = change(&few, &flipped, Some(&same(0..4)));
+        assert!(told.overlap.is_some());
+        assert_eq!(told.reading, Reading::Unknown);
         let unknown = change(&old, &new, None);
         assert_eq!((unknown.reading, unknown.same_cases, unknown.overlap), (Reading::Unknown, None, None));
     }
