@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use crate::diagnostics::{Diagnostic, nearest};
 use crate::domain::suite::{Epochs, Sampling};
 use crate::domain::{ScorerSpec, SuiteKind, SuiteName};
+use crate::sandbox::RESERVED;
 
 use super::limits::{EPOCHS_MAX, NAME_BYTES_MAX, SCORERS_MAX, VARS_MAX};
 use super::source::{At, Findings, Path, clip, type_name};
 use super::template::{self, Segment};
-use super::{derive, keys, scorers, toml_doc};
+use super::{keys, scorers, toml_doc};
 
 /// The version of the format that this program reads.
 pub const FORMAT_VERSION: i64 = 1;
@@ -302,7 +303,7 @@ pub(super) fn check_variable_name(name: &str, path: &Path<'_>, f: &mut Findings<
         "is not a name"
     } else if name.len() > NAME_BYTES_MAX {
         "is too long for a name"
-    } else if derive::RESERVED.contains(&name) {
+    } else if RESERVED.contains(&name) {
         "is a word of Starlark"
     } else {
         return;

@@ -8,20 +8,18 @@
 //! suite digest, case and epoch: the same for every endpoint of a sweep, different in the next, reproducible for ever.
 //!
 //! How a case is read, one file per step:
-//! bytes -> `strict_json` / `toml_doc` -> `case` / `header` (keys, types) -> `template` and `derive` (names,
+//! bytes -> `strict_json` / `toml_doc` -> `case` / `header` (keys, types) -> `template` and `sandbox` (names,
 //! expressions) -> one trial draw -> `check` (tools, schemas, scorers of the instance) -> `digest`.
 
 mod case;
 mod check;
 mod chunks;
-mod derive;
 mod digest;
 mod drawer;
 mod header;
 mod keys;
 pub mod limits;
 mod load;
-mod number;
 mod params;
 mod probes;
 mod scaffold;

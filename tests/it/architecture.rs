@@ -10,12 +10,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostics", &[]),
     ("clock", &[]),
     ("stats", &[]),
-    ("scoring", &[]),
+    ("sandbox", &[]),
+    ("scoring", &["sandbox"]),
     ("curation", &["stats"]),
     ("metrics", &[]),
     ("progress", &[]),
     ("publish", &[]),
-    ("suites", &["scoring"]),
+    ("suites", &["sandbox", "scoring"]),
     ("import", &["scoring", "suites"]),
     ("config", &[]),
     ("provider", &[]),
@@ -42,7 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 5] = ["domain", "scoring", "stats", "curation", "simulate"];
+const PURE: [&str; 6] = ["domain", "sandbox", "scoring", "stats", "curation", "simulate"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {
