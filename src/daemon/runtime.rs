@@ -173,11 +173,11 @@ impl Runtime {
     pub fn suites_of(&self, model: &ModelConfig) -> Vec<SuiteName> {
         let covering: Vec<&ScheduleConfig> =
             self.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(model)).collect();
-        self.drawers
-            .keys()
-            .filter(|name| covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)))
-            .cloned()
-            .collect()
+        let is_asked = |name: &SuiteName, drawer: &Drawer| match drawer.suite().default {
+            true => covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)),
+            false => covering.iter().any(|s| s.names_suite(name)),
+        };
+        self.drawers.iter().filter(|(name, drawer)| is_asked(name, drawer)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Sweeps per year of a model by its schedules, counted over the 28 days (a year, if they hold none) after it is first

@@ -208,7 +208,7 @@ fn names(case: &Case) -> impl Iterator<Item = &str> {
 
 /// Fills a template.
 pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]) -> CaseInstance {
-    let Filled { messages, tools, response_format, expected, scorers, reference, counterexample } =
+    let Filled { messages, tools, response_format, expected, world, scorers, reference, counterexample } =
         template.fill(case, slots);
     let draw = (!slots.is_empty()).then(|| Value::Object(values(case, slots)));
     CaseInstance {
@@ -219,6 +219,7 @@ pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]
         response_format,
         expected,
         scorers,
+        world,
         reference,
         counterexample,
     }

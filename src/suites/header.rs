@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::diagnostics::{Diagnostic, nearest};
-use crate::domain::suite::{Epochs, Sampling};
+use crate::domain::suite::{Epochs, Sampling, SuiteFiles};
 use crate::domain::{ScorerSpec, SuiteKind, SuiteName};
 use crate::sandbox::RESERVED;
 
@@ -30,6 +30,10 @@ pub(super) struct Header {
     pub(super) epochs: Epochs,
     pub(super) sampling: Sampling,
     pub(super) fixed_share: f64,
+    /// Only where a schedule or command names it.
+    pub(super) on_demand: bool,
+    /// The Starlark files of the folder.
+    pub(super) files: Arc<SuiteFiles>,
     pub(super) vars: Map<String, Value>,
     pub(super) scorers: Arc<[ScorerSpec]>,
     /// The text was TOML throughout, so that what it lacks is really missing.
@@ -86,9 +90,23 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
         epochs,
         sampling,
         fixed_share: read_fresh(map, f),
+        on_demand: read_default(map, f),
+        files: Arc::default(),
         vars: read_vars(map, f),
         scorers: read_scorers(map, f).into(),
         whole: true,
+    }
+}
+
+/// Whether the suite is left out where no suite is named.
+fn read_default(map: &Map<String, Value>, f: &mut Findings<'_>) -> bool {
+    match map.get("default") {
+        None | Some(Value::Bool(true)) => false,
+        Some(Value::Bool(false)) => true,
+        Some(other) => {
+            f.wrong_type(&Path::ROOT.key("default"), "true or false", other);
+            false
+        }
     }
 }
 

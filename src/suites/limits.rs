@@ -33,6 +33,8 @@ pub const TAGS_MAX: usize = 64;
 pub const SCORERS_MAX: usize = 64;
 /// Repeats per case in sweeps by hand.
 pub const EPOCHS_MAX: i64 = 1_000;
+/// Starlark files of one suite.
+pub const PROGRAMS_MAX: usize = 16;
 /// Problems listed for one suite; more are counted in a last line.
 pub const PROBLEMS_MAX: usize = 500;
 

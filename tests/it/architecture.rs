@@ -16,7 +16,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("progress", &[]),
     ("publish", &[]),
-    ("suites", &["sandbox", "scoring"]),
+    ("worlds", &["sandbox", "scoring"]),
+    ("suites", &["sandbox", "scoring", "worlds"]),
     ("import", &["scoring", "suites"]),
     ("config", &[]),
     ("provider", &[]),
@@ -25,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["store", "publish", "report", "metrics", "progress", "config", "stats"]),
     ("sim", &["suites"]),
     ("simulate", &["stats", "curation"]),
-    ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress"]),
+    ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress", "worlds"]),
     (
         "daemon",
         &[
@@ -37,13 +38,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api", "config", "curation", "daemon", "import", "metrics", "progress", "provider", "publish", "report",
-            "runner", "scoring", "sim", "simulate", "stats", "store", "suites",
+            "runner", "scoring", "sim", "simulate", "stats", "store", "suites", "worlds",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 6] = ["domain", "sandbox", "scoring", "stats", "curation", "simulate"];
+const PURE: [&str; 7] = ["domain", "sandbox", "scoring", "worlds", "stats", "curation", "simulate"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

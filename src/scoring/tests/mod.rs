@@ -40,6 +40,7 @@ fn instance(case: &Value) -> CaseInstance {
         params: vec![],
         derive: vec![],
         fixed: true,
+        world: None,
         reference: value("reference"),
         counterexample: None,
         hash: String::new(),
