@@ -433,6 +433,9 @@ impl Sweeper {
         }
         self.speeds.forget(&plan.model);
         conclude::end(self, (runtime, model), &plan, fence).await?;
+        if let Err(error) = self.store.clear_exchanges(plan.id).await {
+            warn!(sweep = %plan.id, %error, "failed to delete the answers of conversations that are over");
+        }
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
     }
 
@@ -496,6 +499,7 @@ impl Sweeper {
         own: &Signals,
     ) -> Result<bool, SweepError> {
         let done = self.store.done_keys(plan.id).await?;
+        let exchanges = self.store.open_exchanges(plan.id).await?;
         let speeds = self.speeds.of(&self.store, &model.config.id, self.clock.now_us()).await?;
         let first_byte_min = speeds.first_byte_minima(&plan.anchors);
         let complete = execute(Execution {
@@ -504,6 +508,8 @@ impl Sweeper {
             drawers: runtime.askable(),
             judge: Arc::clone(&self.judge),
             done,
+            exchanges,
+            store: self.store.clone(),
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),

@@ -207,6 +207,12 @@ pub fn play(world: &Arc<World>, answers: impl IntoIterator<Item = Completion>) -
             return judgement;
         }
     }
+    unfinished(&conversation)
+}
+
+/// The judgement of a conversation whose answers end before it does.
+#[must_use]
+pub fn unfinished(conversation: &Conversation) -> Judgement {
     let what = format!("the conversation is not over after these {} answers", conversation.steps());
     Judgement::fail(Fault::WrongAnswer, 0.0, "world:unfinished", what)
 }

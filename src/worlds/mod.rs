@@ -28,7 +28,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use conversation::{Conversation, Next, play};
+pub use conversation::{Conversation, Next, play, unfinished};
 pub use world::{World, WorldError};
 
 /// Answers of one conversation, when the case says nothing.
@@ -40,4 +40,4 @@ pub const TURNS_MAX: usize = 16;
 /// Calls of one answer that are carried out; further ones are told that they were not.
 pub const CALLS_PER_STEP_MAX: usize = 16;
 /// Bytes that the tools of one answer give back, at most; further calls are told that they were not carried out.
-pub const RESULT_BYTES_MAX: usize = 8 << 10;
+pub const RESULT_BYTES_MAX: usize = 4 << 10;
