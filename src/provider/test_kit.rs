@@ -30,7 +30,6 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         fixed: false,
         world: None,
         files: Default::default(),
-        world: None,
         reference: None,
         counterexample: None,
         hash: String::new(),
@@ -43,6 +42,7 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         response_format: Some(json!({"type": "json_object"}).into()),
         expected: None,
         scorers: Arc::default(),
+        world: None,
         reference: None,
         counterexample: None,
     }

@@ -33,6 +33,7 @@ macro_rules! embedded {
 const SHIPPED: &[Embedded] = embedded![
     "output-quality",
     "tool-use",
+    "worlds" ["desk.star", "rooms.star"],
 ];
 
 /// The shipped suites, sorted by name.

@@ -166,6 +166,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
             params: vec![],
             derive: vec![],
             fixed: true,
+            world: None,
+            files: Default::default(),
             reference: None,
             counterexample: None,
             hash: (*hash).to_owned(),
