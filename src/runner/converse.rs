@@ -9,7 +9,9 @@ use tracing::warn;
 
 use super::execute::{Item, Lane, Shared, cost_of, key_of};
 use super::prepared::Prepared;
-use crate::domain::{Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Transcript, Try, Usage};
+use crate::domain::{
+    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Transcript, Try, Usage,
+};
 use crate::provider::{Reply, read_answer};
 use crate::scoring::judge_delivery;
 use crate::worlds::{Conversation, Next, World};
@@ -57,7 +59,8 @@ pub(super) async fn converse(
     let first_byte_min = run.first_byte_min.get(&item.suite).copied();
     loop {
         let instance = talk.instance();
-        let asked = lane.client.attempt(&lane.endpoint.upstream_model, &instance, &lane.limiter, first_byte_min, &run.abort);
+        let asked =
+            lane.client.attempt(&lane.endpoint.upstream_model, &instance, &lane.limiter, first_byte_min, &run.abort);
         let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled } = asked.await;
         if cancelled {
             return None;

@@ -18,8 +18,8 @@ use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
 use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
-    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Exchange, Judgement, SuiteName, SweepPlan, Transcript, UnscoredWhy,
-    Usage,
+    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Exchange, Judgement, SuiteName, SweepPlan, Transcript,
+    UnscoredWhy, Usage,
 };
 use crate::metrics::Metrics;
 use crate::progress::SweepProgress;

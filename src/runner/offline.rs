@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseId, CaseInstance, Judgement, Suite, UnscoredWhy};
 use super::converse::judge_stored;
+use crate::domain::{CaseId, CaseInstance, Judgement, Suite, UnscoredWhy};
 use crate::provider::chat_completions::request_body;
 use crate::provider::read_answer;
 use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery};

@@ -80,7 +80,18 @@ const GROWING: &[&str] = &["format", "join", "replace"];
 /// # Errors
 /// Everything in it that is refused.
 pub(super) fn rewrite(module: &AstModule, source: &str, hidden: &[&str]) -> Result<String, Vec<Problem>> {
-    let mut out = Writer { source, hidden, text: String::new(), line: 1, problems: Vec::new(), locals: 0, inside: 0, comprehensions: 0, naming_parameters: false, globals: Vec::new() };
+    let mut out = Writer {
+        source,
+        hidden,
+        text: String::new(),
+        line: 1,
+        problems: Vec::new(),
+        locals: 0,
+        inside: 0,
+        comprehensions: 0,
+        naming_parameters: false,
+        globals: Vec::new(),
+    };
     out.block(module.statement(), 0);
     out.check_globals();
     if out.problems.is_empty() { Ok(out.text) } else { Err(out.problems) }

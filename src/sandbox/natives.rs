@@ -193,8 +193,9 @@ fn check_product(l: Value<'_>, r: Value<'_>, eval: &Eval<'_, '_, '_>) -> starlar
     if let (Some(a), Some(b)) = (int_bits(l), int_bits(r)) {
         return check_bits(a + b);
     }
-    let is_sequence =
-        |v: Value<'_>| v.unpack_str().is_some() || ListRef::from_value(v).is_some() || TupleRef::from_value(v).is_some();
+    let is_sequence = |v: Value<'_>| {
+        v.unpack_str().is_some() || ListRef::from_value(v).is_some() || TupleRef::from_value(v).is_some()
+    };
     let times = |v: Value<'_>| i64::unpack_value(v).ok().flatten().map_or(1, |n| u64::try_from(n).unwrap_or(0));
     match (is_sequence(l), is_sequence(r)) {
         (true, _) => charge(eval, shallow(l).saturating_mul(times(r))),

@@ -47,7 +47,10 @@ fn a_guarded_program_gives_what_the_program_gives() {
         ("1 << 4 | 1", json!(17)),
         ("-(-3) + ~0", json!(2)),
         ("fixed(1.5, 2) + title('ab')", json!("1.50Ab")),
-        ("[1.5 < 2, [1] == [1], (1, 2) < (1, 3), 'a' != 'b', 2 >= 2, 2 <= 1]", json!([true, true, true, true, true, false])),
+        (
+            "[1.5 < 2, [1] == [1], (1, 2) < (1, 3), 'a' != 'b', 2 >= 2, 2 <= 1]",
+            json!([true, true, true, true, true, false]),
+        ),
     ] {
         assert_eq!(value(expression), Ok(wanted), "{expression}");
     }
@@ -83,14 +86,17 @@ def f():
     return [helper(xs, LIMIT, 7, k = 1), d, p + q + r]
 "#;
     assert_eq!(run(source), Ok(json!([[9, 1, {"k": 1}], {"a": [1, 2], "n": 6}, "xyz"])));
-    let program = Program::compile("def f(x):\n\n    if x:\n        pass\n    elif 1:\n        y = 1\n        return y + [1]\n").unwrap();
+    let program =
+        Program::compile("def f(x):\n\n    if x:\n        pass\n    elif 1:\n        y = 1\n        return y + [1]\n")
+            .unwrap();
     assert_eq!(program.call("f", &[&json!(0)], &SCRIPT).unwrap_err().line, Some(7));
     assert_eq!(program.parameters("f"), Some((1, 1)));
 }
 
 #[test]
 fn the_first_argument_comes_back_as_it_was_left() {
-    let program = Program::compile("def f(state, n):\n    state['seen'].append(n)\n    return len(state['seen'])\n").unwrap();
+    let program =
+        Program::compile("def f(state, n):\n    state['seen'].append(n)\n    return len(state['seen'])\n").unwrap();
     let before = json!({"seen": [1]});
     let (result, after) = program.call("f", &[&before, &json!(2)], &SCRIPT).unwrap();
     assert_eq!((result, after), (json!(2), json!({"seen": [1, 2]})));
@@ -101,7 +107,10 @@ fn the_first_argument_comes_back_as_it_was_left() {
 fn what_runs_for_ever_is_stopped() {
     refused("def f():\n    for i in range(1000000):\n        for j in range(1000000):\n            pass\n", "limit");
     refused("def f():\n    return f()\n", "stack");
-    refused("def g(n):\n    return [g(n + 1) for i in range(10)] if n < 25 else n\ndef f():\n    return g(0)\n", "limit");
+    refused(
+        "def g(n):\n    return [g(n + 1) for i in range(10)] if n < 25 else n\ndef f():\n    return g(0)\n",
+        "limit",
+    );
     refused("def f():\n    x = range(1000000)\n    map(lambda a: map(lambda b: map(lambda c: c, x), x), x)\n", "limit");
     refused("X = [x for x in range(1000000) for y in range(1000000)]\ndef f():\n    pass\n", "limit");
 }
@@ -227,12 +236,22 @@ fn long_and_deep_sources_are_refused_before_they_are_parsed() {
     let many: String = (0..1_000).map(|i| format!("    a{i} = 1\n")).collect();
     refused(&format!("def f():\n{many}"), "at most 256");
     refused("# @starlark-rust: typecheck\ndef f():\n    pass\n", "not allowed");
-    refused(&format!("X = \"{}\"\ndef f():\n    return len(X)\n", "a".repeat(120_000)).replace("len(X)", "X * 1000"), "limit");
+    refused(
+        &format!("X = \"{}\"\ndef f():\n    return len(X)\n", "a".repeat(120_000)).replace("len(X)", "X * 1000"),
+        "limit",
+    );
 }
 
 #[test]
 fn the_deepest_statements_that_are_let_through_compile() {
-    for (lead, core, tail) in [("-", "1", ""), ("not ", "1", ""), ("", "1", "+1"), ("", "x", "[0]"), ("1 if 1 else ", "1", ""), ("lambda:", "1", "")] {
+    for (lead, core, tail) in [
+        ("-", "1", ""),
+        ("not ", "1", ""),
+        ("", "1", "+1"),
+        ("", "x", "[0]"),
+        ("1 if 1 else ", "1", ""),
+        ("lambda:", "1", ""),
+    ] {
         let each = lead.replace(' ', "").len() + tail.len();
         let n = (limits::STATEMENT_BYTES_MAX - 20) / each;
         let source = format!("x = [1]\ndef f():\n    y = {}{core}{}\n    return 1\n", lead.repeat(n), tail.repeat(n));

@@ -90,7 +90,8 @@ pub(super) fn conclude(findings: Vec<Finding>, score: f64, implicit_failed: bool
     match primary {
         Some((fault, error_type, explanation)) => {
             let score = if implicit_failed { 0.0 } else { score.clamp(0.0, 1.0) };
-            let mut judgement = Judgement::fail(fault, score, &error_type, shorten(&explanation, EXPLANATION_CHARS_MAX));
+            let mut judgement =
+                Judgement::fail(fault, score, &error_type, shorten(&explanation, EXPLANATION_CHARS_MAX));
             judgement.secondary = secondary;
             judgement
         }

@@ -16,6 +16,7 @@ use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
+use super::programs::Programs;
 use super::schema::Validators;
 use super::script::{AskedScript, ScriptSet};
 use super::spec::{self, GROUP_DEPTH_MAX};
@@ -24,9 +25,8 @@ use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
 use super::wire;
-use super::programs::Programs;
-use crate::sandbox::Program;
 use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
+use crate::sandbox::Program;
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
 #[derive(Default)]

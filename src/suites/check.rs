@@ -208,7 +208,8 @@ impl Checker {
 
 /// Judged by a program of the suite, also within a group.
 fn is_custom(spec: &ScorerSpec) -> bool {
-    spec.kind == "starlark" || (spec.kind == "group" && Value::from(spec.options.clone()).to_string().contains("\"starlark\""))
+    spec.kind == "starlark"
+        || (spec.kind == "group" && Value::from(spec.options.clone()).to_string().contains("\"starlark\""))
 }
 
 /// Why a value is not a JSON Schema that stands alone.

@@ -187,7 +187,8 @@ fn with_derived(case: &Case, programs: &[Expression], mut slots: Vec<Slot>) -> R
         return Ok(slots);
     }
     let given: Vec<&Value> = slots.iter().map(|slot| &slot.value).collect();
-    let derived = expressions::evaluate(programs, &given, &DERIVE).map_err(|(i, error)| expression_error(case, i, error))?;
+    let derived =
+        expressions::evaluate(programs, &given, &DERIVE).map_err(|(i, error)| expression_error(case, i, error))?;
     slots.extend(derived.into_iter().map(Slot::new));
     Ok(slots)
 }

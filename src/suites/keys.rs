@@ -49,8 +49,18 @@ pub(super) const WORLD: &[&str] = &["file", "setup", "turns", "max_steps", "goal
 /// `counterexample`.
 pub(super) const COUNTEREXAMPLE: &[&str] = &["message", "fault"];
 /// Keys of a case in which variables and placeholders are filled.
-pub(super) const TEMPLATED: &[&str] =
-    &["messages", "input", "tools", "response_format", "expected", "scorers", "params", "world", "reference", "counterexample"];
+pub(super) const TEMPLATED: &[&str] = &[
+    "messages",
+    "input",
+    "tools",
+    "response_format",
+    "expected",
+    "scorers",
+    "params",
+    "world",
+    "reference",
+    "counterexample",
+];
 /// Those of them that hold messages.
 pub(super) const MESSAGES: &[&str] = &["messages", "input", "reference", "counterexample"];
 /// Request keys that have a place of their own in a case, or in the configuration.

@@ -66,8 +66,7 @@ impl Conversation {
     pub fn take(&mut self, completion: &Completion) -> Next {
         self.steps += 1;
         let is_last = completion.tool_calls.is_empty() && self.turn >= self.world.turns.len();
-        let judgement =
-            if is_last { self.world.judge_last(completion) } else { self.world.judge_step(completion) };
+        let judgement = if is_last { self.world.judge_last(completion) } else { self.world.judge_step(completion) };
         self.secondary.extend(judgement.secondary.iter().copied());
         // The scorers' verdict on the last answer comes after that on the state.
         let is_wrong = judgement.verdict == Verdict::Fail(Fault::WrongAnswer);

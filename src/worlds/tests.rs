@@ -136,7 +136,8 @@ fn the_users_turns_come_one_by_one() {
     assert!(matches!(tell(say("You are welcome.")), Next::Ended(j) if j.verdict == Verdict::Pass));
     let asked = talk.instance().messages.items();
     let roles: Vec<&str> = asked.iter().map(|m| m["role"].as_str().unwrap()).collect();
-    let wanted = ["user", "assistant", "tool", "assistant", "user", "assistant", "tool", "assistant", "user", "assistant"];
+    let wanted =
+        ["user", "assistant", "tool", "assistant", "user", "assistant", "tool", "assistant", "user", "assistant"];
     assert_eq!(roles, wanted);
     assert_eq!((&asked[4]["content"], &asked[8]["content"]), (&json!("And three more."), &json!("Thanks.")));
     assert_eq!(asked[2]["tool_call_id"], asked[1]["tool_calls"][0]["id"]);
@@ -227,7 +228,8 @@ fn a_broken_case_is_told_of_when_it_is_loaded() {
 fn the_content_of_the_file_is_part_of_the_suites_digest() {
     let case = case(json!({"file": "till.star", "setup": setup()}), json!([put(5), say("x")])).to_string();
     let digest = |source: &str| {
-        let files = [("till.star".to_owned(), Arc::from(source)), ("other.star".to_owned(), Arc::from("X = 1\n"))].into();
+        let files =
+            [("till.star".to_owned(), Arc::from(source)), ("other.star".to_owned(), Arc::from("X = 1\n"))].into();
         parse_suite_with(Path::new("w"), HEADER.as_bytes(), case.as_bytes(), files).unwrap().digest
     };
     assert_eq!(digest(TILL), digest(TILL));

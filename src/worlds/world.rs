@@ -58,9 +58,11 @@ impl World {
     pub fn new(judge: &Judge, instance: &CaseInstance) -> Result<World, WorldError> {
         let spec = instance.world.as_ref().map(Json::value);
         let Some(Value::Object(spec)) = spec else { return Err(wrong("world", "the case has no `world`")) };
-        let file = text(&spec, "file")?.ok_or_else(|| wrong("world", "`file` is missing: the world's Starlark file"))?;
+        let file =
+            text(&spec, "file")?.ok_or_else(|| wrong("world", "`file` is missing: the world's Starlark file"))?;
         let source = instance.case.files.get(&file);
-        let source = source.ok_or_else(|| wrong("world", format!("there is no file `{file}` in the suite's folder")))?;
+        let source =
+            source.ok_or_else(|| wrong("world", format!("there is no file `{file}` in the suite's folder")))?;
         let program = judge.program(source).map_err(|e| wrong("world", format!("`{file}`: {e}")))?;
         let needs = |key, name: &str, form: &str, arguments: usize| match program.parameters(name) {
             Some((fewest, most)) if (fewest..=most).contains(&arguments) => Ok(()),
@@ -133,7 +135,10 @@ impl World {
         if self.instance.reference.is_none() {
             return match self.goal {
                 Some(_) => Ok(()),
-                None => Err(wrong("world", "a world without `goal` needs a `reference`, whose final state is the right one")),
+                None => Err(wrong(
+                    "world",
+                    "a world without `goal` needs a `reference`, whose final state is the right one",
+                )),
             };
         }
         let mut state = self.state.clone();
