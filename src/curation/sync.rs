@@ -146,7 +146,9 @@ fn version_change(
         changes.iter().map(|(name, old, new)| format!("{name} {} -> {}", short(old), short(new))).collect();
     let what = what.join(", ");
     state.frozen = None;
-    changes.iter().for_each(|(name, _, _)| drop(state.levels.remove(name)));
+    for (name, _, _) in changes {
+        state.levels.remove(name);
+    }
     let mut decisions = Vec::new();
     for (id, endpoint) in &mut state.endpoints {
         let from = endpoint.standing;

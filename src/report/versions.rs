@@ -3,6 +3,7 @@
 //! Rates under two versions are never pooled. Where they differ, the cases that both versions have (the same id and the same
 //! hash, so the same request, expectation and scorers) tell why: asked before and after, they are a natural overlap.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::scorecard::{Gap, Overlap, Reading, VersionChange, VersionRate};
@@ -114,10 +115,11 @@ impl Course {
             for pair in parts.windows(2) {
                 let [old, new] = pair else { continue };
                 let place = (&key.1, &old.digest, &new.digest);
-                if !same.contains_key(&place) {
-                    same.insert(place, same_cases(store, place).await?);
-                }
-                changes.push(change(old, new, same.get(&place).and_then(Option::as_deref)));
+                let common = match same.entry(place) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(free) => free.insert(same_cases(store, place).await?),
+                };
+                changes.push(change(old, new, common.as_deref()));
             }
             out.insert(key.clone(), changes);
         }
