@@ -350,7 +350,7 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
+        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_by_default(&model.config));
         let due = taking_part::excluded_are_due(&self.store, &model.config.id, &state, &names, now_us).await?;
         let occasion = curation::Occasion { now_us, first_of_utc_day: due, back_to_back: request.back_to_back };
         let taking_part = curation::participants(&state, policy, &order, occasion);

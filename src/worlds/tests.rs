@@ -179,6 +179,14 @@ fn a_fault_on_the_way_ends_it() {
 }
 
 #[test]
+fn what_the_world_holds_may_be_said() {
+    let answer = [put(2), put(3), say("The coins are in box Roomя now, as you wished.")];
+    assert_eq!(played(&till(json!({})), &answer).verdict, Verdict::Fail(Fault::CorruptText));
+    let with_box = json!({"coins": 2, "log": [], "box": "Roomя"});
+    assert_eq!(played(&till(json!({"setup": with_box})), &answer).verdict, Verdict::Pass);
+}
+
+#[test]
 fn it_lasts_no_longer_than_it_may() {
     let world = till(json!({"max_steps": 3}));
     let looks = vec![call("look", "{}"); 9];

@@ -204,6 +204,13 @@ async fn worlds_are_asked_only_where_they_are_named() {
     std::fs::write(world.config_path(), all).unwrap();
     let said = world.json(&["sweep", "--full", "--json"]).await;
     assert_eq!(said["endpoints"][0]["attempts"], json!(CASES), "{said}");
+    // Another schedule that names them does not draw them into the sweeps that name none.
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let other =
+        "[[schedule]]\nname = \"worlds\"\nmodels = [\"*\"]\nsuites = [\"worlds\"]\ncron = \"0 0 1 1 *\"\n\n[[model]]";
+    std::fs::write(world.config_path(), text.replacen("[[model]]", other, 1)).unwrap();
+    let said = world.json(&["sweep", "--full", "--json"]).await;
+    assert_eq!(said["endpoints"][0]["attempts"], json!(CASES), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
