@@ -13,7 +13,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`stats`] the formulas, [`curation`] decides |
+//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`worlds`] conversations over a state, [`sandbox`] Starlark within limits, [`stats`] the formulas, [`curation`] decides |
 //! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
 //! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
 //! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth, [`simulate`] measures the rules of the decision |
@@ -48,9 +48,11 @@ pub mod provider;
 pub mod publish;
 pub mod report;
 pub mod runner;
+pub mod sandbox;
 pub mod scoring;
 pub mod sim;
 pub mod simulate;
 pub mod stats;
 pub mod store;
 pub mod suites;
+pub mod worlds;

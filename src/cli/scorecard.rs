@@ -144,6 +144,7 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
             }
             for s in &card.suites {
                 changes += &change_text(&card.endpoint, s).unwrap_or_default();
+                changes += &pass_k_text(&card.endpoint, s);
                 let rate = match (s.rate, s.interval) {
                     (Some(r), Some(i)) => format!("{:.1} [{:.1}, {:.1}]", r * 100.0, i.lo * 100.0, i.hi * 100.0),
                     _ => "-".to_owned(),
@@ -177,6 +178,15 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
         output::line(&format!("{model}\n{table}{changes}"))?;
     }
     Ok(())
+}
+
+/// pass^k of repeated cases, on a line of its own; empty where nothing was repeated.
+fn pass_k_text(endpoint: &EndpointId, card: &SuiteCard) -> String {
+    if card.pass_k.is_empty() {
+        return String::new();
+    }
+    let each = card.pass_k.iter().map(|p| format!("pass^{} {:.1} % ({} cases)", p.k, p.value * 100.0, p.cases));
+    format!("\n{endpoint}: {} {}", card.suite, each.collect::<Vec<_>>().join(", "))
 }
 
 /// What a new version of the suite did, on a line of its own; `None` without one in the window.

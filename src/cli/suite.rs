@@ -14,6 +14,7 @@ use crate::provider::completion_from_message;
 use crate::runner::Ids;
 use crate::scoring::Judge;
 use crate::suites::{self, Drawer};
+use crate::worlds::{self, World};
 
 /// Runs a `suite` command.
 pub fn run(command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
@@ -116,6 +117,9 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
         Ok(prepared) => prepared,
         Err(e) => return (0, vec![format!("cannot be scored: {e}")]),
     };
+    if instance.world.is_some() {
+        return check_world(&instance, judge);
+    }
     let verdict = |message: &Json| prepared.judge(&completion_from_message(&message.value()));
     let mut proved = 0;
     let mut wrong = Vec::new();
@@ -131,6 +135,36 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
         let judgement = verdict(&counter.message);
         if judgement.verdict != Verdict::Fail(counter.fault) {
             wrong.push(format!("the counter-example must be Fail({}) and is {}", counter.fault, told(&judgement)));
+        }
+    }
+    (proved, wrong)
+}
+
+/// Plays a conversation's reference and counter-example to their ends.
+fn check_world(instance: &CaseInstance, judge: &Judge) -> (u64, Vec<String>) {
+    let world = match World::new(judge, instance) {
+        Ok(world) => Arc::new(world),
+        Err(e) => return (0, vec![format!("its world is broken: {e}")]),
+    };
+    let verdict = |messages: Vec<Value>| worlds::play(&world, messages.iter().map(completion_from_message));
+    let mut proved = 0;
+    let mut wrong = Vec::new();
+    if instance.reference.is_some() {
+        proved += 1;
+        match World::reference(instance).map(verdict) {
+            Ok(judgement) if judgement.verdict == Verdict::Pass => {}
+            Ok(judgement) => wrong.push(format!("the reference must pass and is {}", told(&judgement))),
+            Err(e) => wrong.push(e.to_string()),
+        }
+    }
+    if let Some(counter) = &instance.counterexample {
+        proved += 1;
+        match World::counterexample(instance).map(verdict) {
+            Ok(judgement) if judgement.verdict == Verdict::Fail(counter.fault) => {}
+            Ok(judgement) => {
+                wrong.push(format!("the counter-example must be Fail({}) and is {}", counter.fault, told(&judgement)));
+            }
+            Err(e) => wrong.push(e.to_string()),
         }
     }
     (proved, wrong)
@@ -228,7 +262,7 @@ fn instance_json(instance: &CaseInstance) -> Value {
         "id": instance.case.id, "draw": instance.draw, "messages": instance.messages.value(),
         "tools": tree(&instance.tools), "response_format": tree(&instance.response_format),
         "request": *instance.case.request, "expected": tree(&instance.expected),
-        "reference": tree(&instance.reference),
+        "world": tree(&instance.world), "reference": tree(&instance.reference),
     })
 }
 

@@ -234,7 +234,8 @@ pub static RETENTION: Section = Section {
 pub static SUITES: Section = Section {
     path: "suites",
     heading: "[suites]",
-    about: "The suites in the binary are always there; a loaded suite of the same name replaces the shipped one.",
+    about: "The suites in the binary are always there; a loaded suite of the same name replaces the shipped one. A suite with\n\
+            `default = false` in its header, such as `worlds`, is asked only where a schedule or command names it.",
     keys: &[key("paths", Texts, Default("[]"), "Folders: each is a suite, or holds suites in folders of their own.")],
 };
 

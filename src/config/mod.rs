@@ -206,6 +206,12 @@ impl ScheduleConfig {
         self.models.iter().any(|p| schedules::pattern_matches_model(p, model))
     }
 
+    /// Whether the schedule names the suite.
+    #[must_use]
+    pub fn names_suite(&self, suite: &SuiteName) -> bool {
+        self.suites.contains(suite)
+    }
+
     /// Whether the schedule takes a suite.
     #[must_use]
     pub fn covers_suite(&self, suite: &SuiteName) -> bool {

@@ -221,6 +221,6 @@ fn why_not(error: &OfflineError) -> &'static str {
     match error {
         OfflineError::Draw(DrawError::UnknownCase { .. }) => "the suite has no such case any more",
         OfflineError::Draw(_) | OfflineError::NoDraw(_) => "the case draws other values now",
-        OfflineError::Scorer(_) => "the case is broken",
+        OfflineError::Scorer(_) | OfflineError::World(_) => "the case is broken",
     }
 }

@@ -173,11 +173,21 @@ impl Runtime {
     pub fn suites_of(&self, model: &ModelConfig) -> Vec<SuiteName> {
         let covering: Vec<&ScheduleConfig> =
             self.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(model)).collect();
-        self.drawers
-            .keys()
-            .filter(|name| covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)))
-            .cloned()
-            .collect()
+        let is_asked = |name: &SuiteName, drawer: &Drawer| match drawer.suite().default {
+            true => covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)),
+            false => covering.iter().any(|s| s.names_suite(name)),
+        };
+        self.drawers.iter().filter(|(name, drawer)| is_asked(name, drawer)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The suites of a sweep for which none are named: those that judge the model, without the ones that are asked only
+    /// where they are named, unless there is no other.
+    #[must_use]
+    pub fn suites_by_default(&self, model: &ModelConfig) -> Vec<SuiteName> {
+        let all = self.suites_of(model);
+        let is_default = |name: &&SuiteName| self.drawers.get(*name).is_none_or(|drawer| drawer.suite().default);
+        let named: Vec<SuiteName> = all.iter().filter(is_default).cloned().collect();
+        if named.is_empty() { all } else { named }
     }
 
     /// Sweeps per year of a model by its schedules, counted over the 28 days (a year, if they hold none) after it is first

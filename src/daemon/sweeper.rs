@@ -350,7 +350,7 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
+        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_by_default(&model.config));
         let due = taking_part::excluded_are_due(&self.store, &model.config.id, &state, &names, now_us).await?;
         let occasion = curation::Occasion { now_us, first_of_utc_day: due, back_to_back: request.back_to_back };
         let taking_part = curation::participants(&state, policy, &order, occasion);
@@ -433,6 +433,9 @@ impl Sweeper {
         }
         self.speeds.forget(&plan.model);
         conclude::end(self, (runtime, model), &plan, fence).await?;
+        if let Err(error) = self.store.clear_exchanges(plan.id).await {
+            warn!(sweep = %plan.id, %error, "failed to delete the answers of conversations that are over");
+        }
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
     }
 
@@ -496,6 +499,7 @@ impl Sweeper {
         own: &Signals,
     ) -> Result<bool, SweepError> {
         let done = self.store.done_keys(plan.id).await?;
+        let exchanges = self.store.open_exchanges(plan.id).await?;
         let speeds = self.speeds.of(&self.store, &model.config.id, self.clock.now_us()).await?;
         let first_byte_min = speeds.first_byte_minima(&plan.anchors);
         let complete = execute(Execution {
@@ -504,6 +508,8 @@ impl Sweeper {
             drawers: runtime.askable(),
             judge: Arc::clone(&self.judge),
             done,
+            exchanges,
+            store: self.store.clone(),
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),

@@ -44,7 +44,7 @@ pub mod sweep;
 pub mod verdict;
 
 pub use allowlist::{Allowlist, AllowlistMode, ExcludedEntry, ListedEntry, Revision};
-pub use attempt::{Attempt, AttemptKey, Transcript, Try};
+pub use attempt::{Attempt, AttemptKey, Exchange, Transcript, Try};
 pub use completion::{Breach, Completion, ToolCall, Usage};
 pub use endpoint::{Endpoint, Price};
 pub use fault::{Fault, FaultClass};

@@ -107,6 +107,17 @@ pub struct VersionChange {
     pub reading: Reading,
 }
 
+/// pass^k: the chance that all of k tries of a case pass, the mean over the cases.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PassK {
+    /// Tries.
+    pub k: u32,
+    /// C(c,k) / C(n,k) of each case with n scored repeats in a sweep, of which c passed; the mean.
+    pub value: f64,
+    /// Cases (of sweeps) with at least k scored repeats.
+    pub cases: u64,
+}
+
 /// One endpoint on one suite.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SuiteCard {
@@ -146,6 +157,9 @@ pub struct SuiteCard {
     pub tokens_out: u64,
     /// US dollars.
     pub cost_usd: f64,
+    /// How reliable repeated cases are; empty where no case was asked more than once in a sweep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_k: Vec<PassK>,
     /// The last change of the suite's version in the window: all else counts the attempts after it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<VersionChange>,

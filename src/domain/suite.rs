@@ -1,5 +1,6 @@
 //! Suites, cases and their instances.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ pub struct CounterExample {
     pub fault: Fault,
 }
 
+/// Sources of a suite by their names in its folder.
+pub type SuiteFiles = BTreeMap<String, Arc<str>>;
+
 /// One case, possibly a template. JSON texts hold `{{name}}` placeholders where it is one.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -96,6 +100,10 @@ pub struct Case {
     pub derive: Vec<(String, String)>,
     /// Belongs to the stable hold-out part: drawn from a constant seed.
     pub fixed: bool,
+    /// A conversation over a state: which world, its beginning, what the user says next, what counts. `None`: one answer.
+    pub world: Option<Json>,
+    /// The Starlark files of the suite's folder, by name.
+    pub files: Arc<SuiteFiles>,
     /// The completion message that must pass.
     pub reference: Option<Json>,
     /// One that must fail, and how.
@@ -161,6 +169,8 @@ pub struct Suite {
     pub sampling: Sampling,
     /// Share of cases (0 to 1) that stays fixed.
     pub fixed_share: f64,
+    /// Schedules that name no suites take it; `false`: only where a schedule or command names it.
+    pub default: bool,
     /// The cases in file order, `exclude`d ones left out.
     pub cases: Vec<Arc<Case>>,
     /// Known-broken cases, never run unless asked for.
@@ -192,6 +202,8 @@ pub struct CaseInstance {
     pub expected: Option<Json>,
     /// The scorers, placeholders substituted.
     pub scorers: Arc<[ScorerSpec]>,
+    /// The conversation, placeholders filled; `None`: one answer.
+    pub world: Option<Json>,
     /// The message that must pass.
     pub reference: Option<Json>,
     /// The message that must fail.

@@ -28,6 +28,8 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         params: vec![],
         derive: vec![],
         fixed: false,
+        world: None,
+        files: Default::default(),
         reference: None,
         counterexample: None,
         hash: String::new(),
@@ -40,6 +42,7 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         response_format: Some(json!({"type": "json_object"}).into()),
         expected: None,
         scorers: Arc::default(),
+        world: None,
         reference: None,
         counterexample: None,
     }

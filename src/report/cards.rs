@@ -7,17 +7,20 @@ use polars::prelude::*;
 use super::ReportError;
 use super::frame::{attempt_frame, read_window};
 use super::versions::{Course, Versions};
-use crate::domain::scorecard::{Gap, Quantiles, VersionChange};
+use crate::domain::scorecard::{Gap, PassK, Quantiles, VersionChange};
 use crate::domain::{
     CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
 };
 use crate::stats::clustered::{clustered, wilson_clustered};
 use crate::stats::intervals::{Z95, student_t};
 use crate::stats::paired::paired_diff;
+use crate::stats::repeats::pass_k;
 use crate::store::{AttemptColumns, Store};
 
 /// Level of the displayed intervals: 95 %.
 const ALPHA: f64 = 0.05;
+/// Largest k of pass^k.
+const PASS_K_MAX: usize = 8;
 
 type Key = (EndpointId, SuiteName);
 /// Scores of one endpoint on one suite by sweep and case.
@@ -114,6 +117,7 @@ fn suite_cards(
             tokens_in: sums.tokens_in,
             tokens_out: sums.tokens_out,
             cost_usd: sums.cost_nanousd as f64 / 1e9,
+            pass_k: scores.get(&key).map(pass_k_of).unwrap_or_default(),
             change: None,
         };
         out.entry(key.0).or_default().push(card);
@@ -236,6 +240,18 @@ fn rate_interval(scores: &ByCase) -> Option<Interval> {
     let rows = scores.iter().flat_map(|((_, case), s)| s.iter().map(move |score| (case, *score)));
     let ((lo, hi), _) = wilson_clustered(&clustered(rows)?, Z95);
     Some(Interval { lo, hi })
+}
+
+/// pass^k for every k from 2 that some case was repeated as often as.
+fn pass_k_of(scores: &ByCase) -> Vec<PassK> {
+    let tries = |scores: &Vec<f64>| (scores.iter().filter(|score| **score > 0.5).count() as u64, scores.len() as u64);
+    let most = scores.values().map(Vec::len).max().unwrap_or(0).min(PASS_K_MAX);
+    let at = |k: u32| {
+        let values: Vec<f64> = scores.values().map(tries).filter_map(|(c, n)| pass_k(c, n, k)).collect();
+        let cases = values.len() as u64;
+        PassK { k, value: values.iter().sum::<f64>() / cases as f64, cases }
+    };
+    (2..=most as u32).map(at).collect()
 }
 
 /// Anchors minus endpoint on the same cases of the same sweeps, with a Student-t interval.

@@ -12,18 +12,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::converse::converse;
 use super::ids::Ids;
 use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
 use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
-    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Judgement, SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage,
+    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Exchange, Judgement, SuiteName, SweepPlan, Transcript,
+    UnscoredWhy, Usage,
 };
 use crate::metrics::Metrics;
 use crate::progress::SweepProgress;
 use crate::provider::{Client, EndpointLimiter, Reply};
 use crate::scoring::{Judge, judge_delivery};
-use crate::store::{BatchWriter, StoreError, WriterClosed};
+use crate::store::{BatchWriter, Store, StoreError, WriterClosed};
 use crate::suites::Drawer;
 
 /// Workers over all endpoints of a sweep, at most.
@@ -76,6 +78,10 @@ pub struct Execution {
     pub judge: Arc<Judge>,
     /// Stored already (a resumed sweep).
     pub done: HashSet<AttemptKey>,
+    /// Answers of conversations that were not over (a resumed sweep).
+    pub exchanges: HashMap<AttemptKey, Vec<Exchange>>,
+    /// Takes the answers of conversations as they arrive.
+    pub store: Store,
     /// Takes the outcomes.
     pub writer: BatchWriter,
     /// Time.
@@ -97,14 +103,14 @@ pub struct Execution {
 }
 
 #[derive(Debug, Clone)]
-struct Item {
+pub(super) struct Item {
     slot: Slot,
-    suite: SuiteName,
-    case: CaseId,
+    pub(super) suite: SuiteName,
+    pub(super) case: CaseId,
 }
 
-struct Shared {
-    run: Execution,
+pub(super) struct Shared {
+    pub(super) run: Execution,
     prepared: PreparedCases,
     started: Instant,
     positions: u32,
@@ -252,6 +258,9 @@ async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Option<Attempt> {
         Ok(prepared) => prepared,
         Err(reason) => return Some(broken_case(run, lane, item, reason)),
     };
+    if let Some(world) = &prepared.world {
+        return converse(shared, lane, item, &prepared, world).await;
+    }
     let first_byte_min = run.first_byte_min.get(&item.suite).copied();
     let reply = lane
         .client
@@ -260,7 +269,7 @@ async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Option<Attempt> {
     (!reply.cancelled).then(|| judged(run, lane, item, &prepared, reply))
 }
 
-fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
+pub(super) fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
     AttemptKey {
         sweep: run.plan.id,
         endpoint: lane.endpoint.id.clone(),
@@ -308,7 +317,7 @@ fn noticed(shown: bool) -> Judgement {
 }
 
 /// Cost by reported usage; by bytes where an answer reports none, so that no paid answer counts as free.
-fn cost_of(lane: &Lane, usage: &Usage, transcript: &Transcript, judgement: &Judgement) -> i64 {
+pub(super) fn cost_of(lane: &Lane, usage: &Usage, transcript: &Transcript, judgement: &Judgement) -> i64 {
     let Some(price) = lane.endpoint.price else { return 0 };
     if judgement.score.is_none() && usage.tokens_in.is_none() {
         return 0;

@@ -3,6 +3,7 @@
 //! A plan fixes everything before the first call; an Attempt is unique by (sweep, endpoint, suite, case, epoch). So a
 //! sweep may be killed at any moment: the next start executes what is not stored yet, and nothing else.
 
+mod converse;
 mod execute;
 mod ids;
 mod offline;

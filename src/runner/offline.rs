@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseId, CaseInstance, Judgement, Suite};
+use super::converse::judge_stored;
+use crate::domain::{CaseId, CaseInstance, Judgement, Suite, UnscoredWhy};
 use crate::provider::chat_completions::request_body;
 use crate::provider::read_answer;
 use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery};
 use crate::suites::{DrawError, Drawer};
+use crate::worlds::{World, WorldError};
 
 /// Why an answer could not be judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +21,9 @@ pub enum OfflineError {
     /// The drawn case does not compile.
     #[error("{0}")]
     Scorer(#[from] ScorerError),
+    /// The world of the drawn case does not compile.
+    #[error("{0}")]
+    World(#[from] WorldError),
     /// The case is a template and the drawn values are not told.
     #[error("case `{0}` is a template: tell the values that were drawn for this answer as `draw`")]
     NoDraw(CaseId),
@@ -52,7 +57,8 @@ impl Offline {
     pub fn case(&self, id: &CaseId, draw: Option<&Map<String, Value>>) -> Result<OfflineCase, OfflineError> {
         let instance = self.instance(id, draw)?;
         let prepared = self.judge.prepare(&instance)?;
-        Ok(OfflineCase { instance, prepared })
+        let world = instance.world.as_ref().map(|_| World::new(&self.judge, &instance)).transpose()?.map(Arc::new);
+        Ok(OfflineCase { instance, prepared, world })
     }
 
     fn instance(&self, id: &CaseId, draw: Option<&Map<String, Value>>) -> Result<CaseInstance, OfflineError> {
@@ -72,15 +78,23 @@ impl Offline {
 pub struct OfflineCase {
     instance: CaseInstance,
     prepared: PreparedCase,
+    world: Option<Arc<World>>,
 }
 
 /// What of a request an answer is an answer to.
 const QUESTION_KEYS: &[&str] = &["messages", "tools", "tool_choice", "response_format"];
 
 impl OfflineCase {
-    /// Judges the body of a successful answer, plain or stream.
+    /// Judges the body of a successful answer, plain or stream; of a conversation all its answers, as its transcript holds
+    /// them: `{"steps": ["..", ".."]}`.
     #[must_use]
     pub fn judge(&self, body: &[u8]) -> Judgement {
+        if let Some(world) = &self.world {
+            return judge_stored(world, body).unwrap_or_else(|error| {
+                let what = "this case is a conversation, whose answers are {\"steps\": [\"..\", ..]}";
+                Judgement::unscored(UnscoredWhy::Ours, format!("{what}: {error}"))
+            });
+        }
         match read_answer(body, &self.instance) {
             Ok(completion) => self.prepared.judge(&completion),
             Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
@@ -93,7 +107,11 @@ impl OfflineCase {
         let own = request_body("", &self.instance, &Map::new());
         let read = |bytes: &[u8]| serde_json::from_slice::<Map<String, Value>>(bytes).ok();
         match (read(request), read(&own)) {
-            (Some(sent), Some(own)) => QUESTION_KEYS.iter().all(|key| sent.get(*key) == own.get(*key)),
+            // The last request of a conversation begins as its first did.
+            (Some(sent), Some(own)) => QUESTION_KEYS.iter().all(|key| match (sent.get(*key), own.get(*key)) {
+                (Some(Value::Array(sent)), Some(Value::Array(own))) if self.world.is_some() => sent.starts_with(own),
+                (sent, own) => sent == own,
+            }),
             _ => false,
         }
     }

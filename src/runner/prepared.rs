@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::domain::{CaseId, CaseInstance, SuiteName};
 use crate::scoring::{Judge, PreparedCase};
 use crate::suites::Drawer;
+use crate::worlds::World;
 
 /// Suite index in the plan, place in its permutation, epoch.
 pub(super) type Slot = (u32, u32, u32);
@@ -14,6 +15,8 @@ pub(super) type Slot = (u32, u32, u32);
 pub(super) struct Prepared {
     pub(super) instance: CaseInstance,
     pub(super) judge: PreparedCase,
+    /// The case is a conversation.
+    pub(super) world: Option<Arc<World>>,
 }
 
 type Cell = Arc<OnceLock<Result<Arc<Prepared>, String>>>;
@@ -56,7 +59,9 @@ impl PreparedCases {
     fn prepare(&self, slot: Slot, drawer: &Drawer, case: &CaseId) -> Result<Arc<Prepared>, String> {
         let instance = drawer.draw(case, &self.seed, slot.2).map_err(|e| describe(drawer, case, &e))?;
         let judge = self.judge.prepare(&instance).map_err(|e| describe(drawer, case, &e))?;
-        Ok(Arc::new(Prepared { instance, judge }))
+        let world = instance.world.as_ref().map(|_| World::new(&self.judge, &instance)).transpose();
+        let world = world.map_err(|e| describe(drawer, case, &e))?.map(Arc::new);
+        Ok(Arc::new(Prepared { instance, judge, world }))
     }
 }
 

@@ -11,14 +11,17 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::domain::completion::JsonObject;
-use crate::domain::{CaseInstance, EndpointId, Price, SuiteName, SuitePlan, SweepPlan};
+use crate::domain::{CaseInstance, EndpointId, Json, Price, SuiteName, SuitePlan, SweepPlan};
 use crate::provider::chat_completions::request_body;
 use crate::suites::Drawer;
+use crate::worlds::{RESULT_BYTES_MAX, STEPS_DEFAULT};
 
 /// Answer tokens reserved for a case that limits its answer neither itself nor by the provider's `extra_body`.
 pub const ANSWER_TOKENS_DEFAULT: u64 = 4096;
 /// Bytes of a request per prompt token, at least. Text has three to four.
 pub const BYTES_PER_TOKEN_MIN: u64 = 2;
+/// Tokens of what the tools of one step give back, at most: the last of them may begin just below the limit.
+const RESULT_TOKENS: u64 = 2 * RESULT_BYTES_MAX as u64 / BYTES_PER_TOKEN_MIN;
 /// The request keys that limit an answer.
 const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
@@ -37,6 +40,8 @@ struct Size {
     /// `None`: the case does not limit its answer.
     answer_tokens: Option<u64>,
     choices: u64,
+    /// Requests of a conversation, at most; 1 for all other cases.
+    steps: u64,
 }
 
 /// The worst case of a plan and of every plan that is shorter.
@@ -92,11 +97,18 @@ fn sizes(part: &SuitePlan, drawer: &Drawer, seed: &str) -> Vec<Vec<Size>> {
 
 fn size(instance: &CaseInstance) -> Size {
     let request = &instance.case.request;
+    let turns = instance.world.as_ref().map_or(0, |world| world.text().len());
     Size {
-        request_bytes: request_body("", instance, &Map::new()).len() as u64,
+        request_bytes: (request_body("", instance, &Map::new()).len() + turns) as u64,
         answer_tokens: limit(request),
         choices: request.get("n").and_then(Value::as_u64).unwrap_or(1).max(1),
+        steps: instance.world.as_ref().map_or(1, steps),
     }
+}
+
+/// What a conversation asks at most: what the user says later counts as if it were said at once.
+fn steps(world: &Json) -> u64 {
+    world.value().get("max_steps").and_then(Value::as_u64).unwrap_or(u64::from(STEPS_DEFAULT)).max(1)
 }
 
 /// The limit of an answer; of two the larger, since each provider obeys the one that it knows.
@@ -111,7 +123,10 @@ fn sums(cases: &[Vec<Size>], tariff: Option<&Tariff>) -> Vec<i64> {
     let cost = |size: &Size| {
         let tokens_in = (size.request_bytes + extra_bytes).div_ceil(BYTES_PER_TOKEN_MIN);
         let tokens_out = size.answer_tokens.unwrap_or(default).saturating_mul(size.choices);
-        tariff.price.cost_nanousd(tokens_in, tokens_out)
+        // Every step sends all that was said before: the answers, and what the tools gave back.
+        let said = tokens_out.saturating_add(RESULT_TOKENS).saturating_mul(size.steps * (size.steps - 1) / 2);
+        let tokens_in = tokens_in.saturating_mul(size.steps).saturating_add(said);
+        tariff.price.cost_nanousd(tokens_in, tokens_out.saturating_mul(size.steps))
     };
     let mut sum = 0i64;
     let mut out = vec![0];

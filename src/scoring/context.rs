@@ -53,7 +53,11 @@ impl Context {
     pub fn new(instance: &CaseInstance) -> Self {
         let mut context = Context::default();
         context.read(&instance.messages.value(), true);
-        for shown in instance.tools.iter().chain(&instance.response_format) {
+        // What the tools of a world give back is made of these.
+        for source in instance.world.iter().flat_map(|_| instance.case.files.values()) {
+            context.read_text(source, false);
+        }
+        for shown in instance.tools.iter().chain(&instance.response_format).chain(&instance.world) {
             context.read(&shown.value(), true);
         }
         for value in instance.case.request.values() {

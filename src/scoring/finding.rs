@@ -29,22 +29,24 @@ pub(super) struct Finding {
     pub error_type: &'static str,
     /// One sentence: what was expected, what came.
     pub explanation: String,
+    /// The name that a custom scorer gives instead.
+    pub own_type: Option<String>,
 }
 
 impl Finding {
     /// A finding by which the answer fails.
     pub fn fails(fault: Fault, error_type: &'static str, explanation: impl Into<String>) -> Self {
-        Finding { fault, role: Role::Fails, error_type, explanation: explanation.into() }
+        Finding { fault, role: Role::Fails, error_type, explanation: explanation.into(), own_type: None }
     }
 
     /// A finding that is only recorded.
     pub fn noted(fault: Fault, error_type: &'static str, explanation: impl Into<String>) -> Self {
-        Finding { fault, role: Role::Noted, error_type, explanation: explanation.into() }
+        Finding { fault, role: Role::Noted, error_type, explanation: explanation.into(), own_type: None }
     }
 
     /// A finding that explains another failure.
     pub fn explains(fault: Fault, error_type: &'static str, explanation: impl Into<String>) -> Self {
-        Finding { fault, role: Role::Explains, error_type, explanation: explanation.into() }
+        Finding { fault, role: Role::Explains, error_type, explanation: explanation.into(), own_type: None }
     }
 }
 
@@ -77,7 +79,7 @@ pub(super) fn conclude(findings: Vec<Finding>, score: f64, implicit_failed: bool
         .iter()
         .filter(|f| failed && f.role != Role::Noted)
         .min_by_key(|f| rank(f.fault, rulings))
-        .map(|f| (f.fault, f.error_type, f.explanation.clone()));
+        .map(|f| (f.fault, f.own_type.as_deref().unwrap_or(f.error_type).to_owned(), f.explanation.clone()));
     let mut secondary: Vec<Fault> = findings
         .iter()
         .map(|f| f.fault)
@@ -88,7 +90,8 @@ pub(super) fn conclude(findings: Vec<Finding>, score: f64, implicit_failed: bool
     match primary {
         Some((fault, error_type, explanation)) => {
             let score = if implicit_failed { 0.0 } else { score.clamp(0.0, 1.0) };
-            let mut judgement = Judgement::fail(fault, score, error_type, shorten(&explanation, EXPLANATION_CHARS_MAX));
+            let mut judgement =
+                Judgement::fail(fault, score, &error_type, shorten(&explanation, EXPLANATION_CHARS_MAX));
             judgement.secondary = secondary;
             judgement
         }

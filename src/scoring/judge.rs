@@ -1,5 +1,6 @@
 //! Preparing a case once, judging many answers to it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -8,12 +9,14 @@ use super::asserts::{ContainsJson, ToolNames, judge_trigger};
 use super::bfcl::BfclScorer;
 use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
+use super::custom::Custom;
 use super::error::ScorerError;
 use super::finding::{Finding, Role, Rulings, conclude};
 use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
+use super::programs::Programs;
 use super::schema::Validators;
 use super::script::{AskedScript, ScriptSet};
 use super::spec::{self, GROUP_DEPTH_MAX};
@@ -23,11 +26,13 @@ use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
 use super::wire;
 use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
+use crate::sandbox::Program;
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
 #[derive(Default)]
 pub struct Judge {
     validators: Arc<Validators>,
+    programs: Programs,
 }
 
 /// A compiled case: judges any number of answers, from any thread, without IO, clock or randomness.
@@ -76,6 +81,7 @@ enum Scorer {
     Script(AskedScript),
     IfEval(IfEval),
     Bfcl(Box<BfclScorer>),
+    Custom(Box<Custom>),
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
     /// The wire contract, strictly.
@@ -88,6 +94,14 @@ impl Judge {
     #[must_use]
     pub fn new() -> Self {
         Judge::default()
+    }
+
+    /// The program of a source: compiled, or taken from the cache.
+    ///
+    /// # Errors
+    /// The first thing that is wrong in it.
+    pub fn program(&self, source: &Arc<str>) -> Result<Program, String> {
+        self.programs.get(source)
     }
 
     /// Compiles an instance of a case.
@@ -172,6 +186,7 @@ impl Compiling<'_> {
             "needle" => Scorer::Needle(Needle::new(&options)?),
             "script" => Scorer::Script(AskedScript::new(&options)?),
             "ifeval" => Scorer::IfEval(IfEval::new(&options)?),
+            "starlark" => Scorer::Custom(Box::new(Custom::new(&options, instance, self.judge)?)),
             "bfcl" => Scorer::Bfcl(Box::new(BfclScorer::new(&options)?)),
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
@@ -227,7 +242,9 @@ impl PreparedCase {
         let implicit_failed = !self.is_official && findings.iter().any(|f| f.role == Role::Fails);
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
-        let outcome = judge_all(&self.scorers, &View { answer: &answer, implicit: &findings }, &mut found);
+        let broken = RefCell::new(None);
+        let view = View { answer: &answer, implicit: &findings, broken: &broken };
+        let outcome = judge_all(&self.scorers, &view, &mut found);
         if self.is_official {
             findings.iter_mut().for_each(|f| f.role = Role::Noted);
         }
@@ -240,6 +257,10 @@ impl PreparedCase {
         if let Some(broken) = self.rules.offered.broken().filter(|_| !self.is_official) {
             return Judgement::unscored(UnscoredWhy::Ours, broken.to_string());
         }
+        // What the implicit checks found stands, whatever a custom scorer makes of the answer.
+        if let Some(why) = broken.into_inner().filter(|_| !implicit_failed) {
+            return Judgement::unscored(UnscoredWhy::Ours, why);
+        }
         conclude(findings, outcome.value, implicit_failed, rulings)
     }
 }
@@ -250,6 +271,8 @@ struct View<'a> {
     answer: &'a Answer<'a>,
     /// Findings of the implicit checks.
     implicit: &'a [Finding],
+    /// Why a custom scorer gave no verdict.
+    broken: &'a RefCell<Option<String>>,
 }
 
 /// Value of one or several scorers, and whether all reached their bars.
@@ -331,6 +354,13 @@ impl Scorer {
                 let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
                 (if hit { 0.0 } else { 1.0 }, None)
             }
+            Scorer::Custom(scorer) => match scorer.judge(answer.completion) {
+                Ok(verdict) => verdict,
+                Err(why) => {
+                    view.broken.borrow_mut().get_or_insert(why);
+                    (0.0, None)
+                }
+            },
             Scorer::Wire => wire::judge(view.implicit),
             // Groups are judged by their weighted children.
             Scorer::Group(_) => (1.0, None),

@@ -153,6 +153,7 @@ pub(super) const KINDS: &[Kind] = &[
         ],
         Needs::All(&["category"]),
     ),
+    fault_kind("starlark", &[("file", Form::Text), ("function", Form::Text)], Needs::All(&["file"])),
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),

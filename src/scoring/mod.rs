@@ -47,6 +47,7 @@
 //! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
 //! | `ifeval:` | `not_followed` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
+//! | `starlark:` | `failed`, or the name that the scorer gives |
 //! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
@@ -55,6 +56,7 @@ pub mod bfcl;
 mod calls;
 mod context;
 mod corrupt;
+mod custom;
 mod degenerate;
 mod delivery;
 mod error;
@@ -71,6 +73,7 @@ mod numbers;
 mod options;
 mod parameters;
 mod plain_schema;
+mod programs;
 pub mod python_json;
 mod schema;
 mod script;
@@ -84,6 +87,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use custom::{SCORE_FUNCTION, completion_value};
 pub use delivery::judge_delivery;
 pub use error::ScorerError;
 pub use judge::{Judge, PreparedCase};

@@ -73,7 +73,9 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
             .filter_map(|s| kinds::find(&s.kind))
             .filter_map(|(k, _)| k.keys.iter().find(|(n, _)| n == key).map(|(_, f)| *f))
             .collect();
-        if forms.is_empty() && !EXPECTED_OF_OTHERS.contains(&key.as_str()) {
+        // A custom scorer gets all of it.
+        let is_read = flat.iter().any(|s| s.kind == "starlark");
+        if forms.is_empty() && !is_read && !EXPECTED_OF_OTHERS.contains(&key.as_str()) {
             let known =
                 flat.iter().filter_map(|s| kinds::find(&s.kind)).flat_map(|(k, _)| k.keys.iter().map(|(n, _)| *n));
             let hint = nearest(key, known).map(|k| format!("did you mean `{k}`?"));

@@ -173,7 +173,7 @@ fn read_call(call: &Value) -> Call {
 /// The right answer of a known case; a polite text for anything else.
 #[must_use]
 pub fn right(prompt: &Prompt, draw: &mut Draw) -> Answer {
-    match prompt.known.as_ref().and_then(|known| known.instance.reference.as_ref()) {
+    match prompt.known.as_ref().and_then(|known| known.answer.as_ref()) {
         Some(reference) => from_message(&reference.value(), prompt),
         None => polite(prompt, draw),
     }
@@ -230,7 +230,7 @@ pub fn reasoning(effort: Effort) -> String {
 /// Whether a call is due: the right answer has one, or the choice forces one.
 #[must_use]
 pub fn is_call_due(prompt: &Prompt) -> bool {
-    let reference = prompt.known.as_ref().and_then(|k: &Known| k.instance.reference.as_ref()).map(Json::value);
+    let reference = prompt.known.as_ref().and_then(|k: &Known| k.answer.as_ref()).map(Json::value);
     let has_calls = reference.is_some_and(|r| r["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()));
     prompt.choice != Choice::None && (has_calls || prompt.is_forced()) && !prompt.tools.is_empty()
 }

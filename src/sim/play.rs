@@ -463,7 +463,7 @@ impl Player {
             damage.add(effect);
         }
         let mut draw = turn.draw.lane(lane::BASE);
-        if draw.chance(self.spec.rate(known.suite.as_str(), known.category())) || known.instance.reference.is_none() {
+        if draw.chance(self.spec.rate(known.suite.as_str(), known.category())) || known.answer.is_none() {
             return false;
         }
         match make_wrong(answer, turn.prompt, &mut draw) {

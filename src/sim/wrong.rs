@@ -23,6 +23,12 @@ pub fn make_wrong(answer: &mut Answer, prompt: &Prompt, draw: &mut Draw) -> Opti
         answer.calls[call].arguments = Arguments::Text(arguments.to_string());
         return Some(Fault::WrongAnswer);
     }
+    if known.instance.world.is_some() {
+        // Of one answer on the way nobody can say what becomes of the whole: this one leaves a task undone.
+        let text = another_text(answer.content.as_deref().filter(|_| answer.calls.is_empty()).unwrap_or(UNDONE));
+        answer.say(text);
+        return Some(Fault::WrongAnswer);
+    }
     if let Some(counter) = &known.instance.counterexample {
         let wrong = from_message(&counter.message.value(), prompt);
         (answer.content, answer.calls, answer.finish) = (wrong.content, wrong.calls, wrong.finish);
@@ -69,6 +75,9 @@ fn another_argument(answer: &Answer, prompt: &Prompt, known: &Known, draw: &mut 
     }
     draw.pick(&options).cloned()
 }
+
+/// What a model says that does not act.
+const UNDONE: &str = "I am sorry, that is more than I can do for you today.";
 
 /// Compared as it is, not by a matcher.
 fn is_literal(expected: &Value) -> bool {

@@ -10,6 +10,7 @@
 //! | [`intervals`] | anytime-valid and fixed-sample intervals | display |
 //! | [`mod@clustered`] | standard errors of repeats, effective-n Wilson | display |
 //! | [`paired`], [`mantel_haenszel`], [`mcnemar`] | two endpoints compared | display |
+//! | [`repeats`] | pass^k: all of k tries of a task pass | display |
 //! | [`eb_beta`] | shrinkage of many rates | display |
 //! | [`e_bh`] | a statement about a whole list | display |
 //! | [`cusum`] | the classical detector | simulator |
@@ -32,6 +33,7 @@ pub mod mmd;
 pub mod num;
 pub mod paired;
 pub mod permutation;
+pub mod repeats;
 pub mod trigger;
 
 #[cfg(test)]

@@ -21,6 +21,14 @@ macro_rules! measure_columns {
     };
 }
 
+/// Of an exchange `t`: its conversation is not stored as an attempt.
+macro_rules! open_exchange {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM attempts o WHERE o.sweep = t.sweep AND o.endpoint = t.endpoint AND o.suite = t.suite \
+         AND o.case_id = t.case_id AND o.epoch = t.epoch)"
+    };
+}
+
 macro_rules! sweep_columns {
     () => {
         "id, model, ordinal, kind, state, planned_at_us, finished_at_us, reserved_nanousd, spent_nanousd, \
@@ -115,10 +123,22 @@ statements! {
     SWEEP_PROGRESS = "SELECT endpoint, verdict, COUNT(*) FROM attempts WHERE sweep = $1 GROUP BY endpoint, verdict";
 
     /// By model, because the index on time begins with the model.
-    SPENT_SINCE = "SELECT CAST(COALESCE(SUM(a.cost_nanousd), 0) AS BIGINT) FROM (SELECT DISTINCT model FROM sweeps) m \
-                   JOIN attempts a ON a.model = m.model AND a.started_at_us >= $1";
-    RESERVATIONS = "SELECT s.reserved_nanousd, CAST(COALESCE((SELECT SUM(a.cost_nanousd) FROM attempts a \
-                    WHERE a.sweep = s.id), 0) AS BIGINT) FROM sweeps s WHERE s.state = 'running'";
+    SPENT_SINCE = concat!("SELECT CAST(COALESCE(SUM(a.cost_nanousd), 0) + COALESCE((SELECT SUM(t.cost_nanousd) \
+                   FROM exchanges t WHERE t.started_at_us >= $1 AND ", open_exchange!(), "), 0) AS BIGINT) \
+                   FROM (SELECT DISTINCT model FROM sweeps) m \
+                   JOIN attempts a ON a.model = m.model AND a.started_at_us >= $1");
+    RESERVATIONS = concat!("SELECT s.reserved_nanousd, CAST(COALESCE((SELECT SUM(a.cost_nanousd) FROM attempts a \
+                    WHERE a.sweep = s.id), 0) + COALESCE((SELECT SUM(t.cost_nanousd) FROM exchanges t WHERE t.sweep = s.id \
+                    AND ", open_exchange!(), "), 0) AS BIGINT) FROM sweeps s WHERE s.state = 'running'");
+    EXCHANGE_ADD = "INSERT INTO exchanges (sweep, endpoint, suite, case_id, epoch, number, started_at_us, ttft_us, total_us, \
+                cost_nanousd, tries, codec, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+                ON CONFLICT DO NOTHING";
+    EXCHANGES_OPEN = concat!("SELECT t.endpoint, t.suite, t.case_id, t.epoch, t.started_at_us, t.ttft_us, t.total_us, \
+                  t.cost_nanousd, t.tries, t.codec, t.bytes FROM exchanges t WHERE t.sweep = $1 AND ", open_exchange!(),
+                  " ORDER BY t.endpoint, t.suite, t.case_id, t.epoch, t.number");
+    EXCHANGES_CLEAR = "DELETE FROM exchanges WHERE sweep = $1 AND EXISTS (SELECT 1 FROM attempts a WHERE a.sweep = exchanges.sweep \
+                   AND a.endpoint = exchanges.endpoint AND a.suite = exchanges.suite AND a.case_id = exchanges.case_id \
+                   AND a.epoch = exchanges.epoch)";
 
     ATTEMPT_KNOWN = "SELECT id FROM attempts WHERE id = $1";
     ATTEMPT_GET = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
@@ -261,6 +281,7 @@ statements! {
     COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempts";
     COUNT_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts";
     COUNT_RESCORED = "SELECT COUNT(*) FROM rescored";
+    COUNT_EXCHANGES = "SELECT COUNT(*) FROM exchanges";
     COUNT_STATES = "SELECT COUNT(*) FROM states";
     COUNT_SETTINGS = "SELECT COUNT(*) FROM settings";
     COUNT_HISTORY = "SELECT COUNT(*) FROM history";
@@ -278,6 +299,7 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("attempts", COUNT_ATTEMPTS),
     ("transcripts", COUNT_TRANSCRIPTS),
     ("rescored", COUNT_RESCORED),
+    ("exchanges", COUNT_EXCHANGES),
     ("states", COUNT_STATES),
     ("settings", COUNT_SETTINGS),
     ("history", COUNT_HISTORY),

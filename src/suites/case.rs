@@ -60,6 +60,8 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         params,
         derive,
         fixed: false,
+        world: f.object(&mut map, &root, "world").map(|m| Value::Object(m).into()),
+        files: Arc::clone(&header.files),
         reference: f.object(&mut map, &root, "reference").map(|m| Value::Object(m).into()),
         counterexample: read_counterexample(&mut map, f),
         hash: String::new(),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::CaseInstance;
-use crate::scoring::is_plain_schema;
+use crate::domain::{CaseInstance, Json, ScorerSpec};
+use crate::scoring::{Judge, is_plain_schema};
+use crate::worlds::{World, WorldError};
 
 use super::header::{has_placeholder, one_of};
 use super::source::{At, Findings, Path, clip};
@@ -17,6 +18,7 @@ const TOOL_NAME_BYTES_MAX: usize = 64;
 /// Checks cases; remembers schemas, because cases often share their tools.
 #[derive(Default)]
 pub(super) struct Checker {
+    judge: Judge,
     schemas: HashMap<String, Option<String>>,
 }
 
@@ -40,7 +42,34 @@ impl Checker {
             self.response_format(&format.value(), f);
         }
         scorers::check_instance(instance, origin.own_scorers, f);
-        answers(instance, f);
+        self.programs(instance, f);
+        if instance.world.is_none() {
+            answers(instance, f);
+        }
+    }
+
+    /// Worlds and custom scorers: their files are there, and have the functions that are called.
+    fn programs(&mut self, instance: &CaseInstance, f: &mut Findings<'_>) {
+        if let Some(Value::Object(world)) = instance.world.as_ref().map(Json::value) {
+            f.unknown_keys(&world, &Path::ROOT.key("world"), keys::WORLD, "`world`");
+            if let Err(WorldError { key, message }) = World::new(&self.judge, instance) {
+                f.at(&Path::ROOT.key(key), At::Value, message, None);
+            }
+            for key in ["reference", "counterexample"] {
+                let messages = match key {
+                    "reference" if instance.reference.is_some() => World::reference(instance),
+                    "counterexample" if instance.counterexample.is_some() => World::counterexample(instance),
+                    _ => continue,
+                };
+                if let Err(WorldError { key, message }) = messages {
+                    f.at(&Path::ROOT.key(key), At::Value, message, None);
+                }
+            }
+        } else if instance.scorers.iter().any(is_custom)
+            && let Err(error) = self.judge.prepare(instance)
+        {
+            f.at(&Path::ROOT.key("id"), At::Value, error.to_string(), None);
+        }
     }
 
     fn tools(&mut self, tools: &[Value], f: &mut Findings<'_>) {
@@ -175,6 +204,12 @@ impl Checker {
             f.value(path, message);
         }
     }
+}
+
+/// Judged by a program of the suite, also within a group.
+fn is_custom(spec: &ScorerSpec) -> bool {
+    spec.kind == "starlark"
+        || (spec.kind == "group" && Value::from(spec.options.clone()).to_string().contains("\"starlark\""))
 }
 
 /// Why a value is not a JSON Schema that stands alone.

@@ -1,6 +1,6 @@
 //! Case hashes, the suite's digest, and which cases stay fixed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ const SUITE_SCHEME: &str = "exactod-suite-v1";
 
 /// SHA-256 over the canonical JSON of what is asked and how the answer is judged: messages, tools, response format,
 /// request, expected values, scorers with their versions, parameters and expressions. Variables of the suite are in
-/// place already. Reference, counterexample, metadata, category and tags do not enter: they change no verdict.
+/// place already; so is the content of the Starlark files that judge. Reference, counterexample, metadata, category and tags do not enter: they change no verdict.
 pub(super) fn case_hash(case: &Case) -> String {
     let canonical = |json: &Json| canonical_json(&json.value());
     let optional = |json: &Option<Json>| json.as_ref().map_or_else(|| "null".to_owned(), canonical);
@@ -27,9 +27,13 @@ pub(super) fn case_hash(case: &Case) -> String {
     // Order matters in `derive`, and in `params` it decides the draw: both are lists here.
     let params = case.params.iter().map(|(name, p)| canonical_json(&json!([name, params::to_json(p)])));
     let derive = case.derive.iter().map(|(name, expression)| canonical_json(&json!([name, expression])));
+    // The programs by which an answer is judged, and the world, where there are any: other cases keep their hashes.
+    let world = case.world.as_ref().map_or_else(String::new, |world| format!(",\"world\":{}", canonical(world)));
+    let files = files_of(case);
+    let files = if files.is_empty() { files } else { format!(r#""files":{{{files}}},"#) };
     // The canonical JSON of one object, keys sorted; put together from its parts, so that long texts are not copied.
     let content = format!(
-        r#"{{"derive":{},"expected":{},"messages":{},"params":{},"request":{},"response_format":{},"scheme":"{CASE_SCHEME}","scorers":{},"tools":{}}}"#,
+        r#"{{"derive":{},"expected":{},{files}"messages":{},"params":{},"request":{},"response_format":{},"scheme":"{CASE_SCHEME}","scorers":{},"tools":{}{world}}}"#,
         list(derive),
         optional(&case.expected),
         canonical(&case.messages),
@@ -40,6 +44,34 @@ pub(super) fn case_hash(case: &Case) -> String {
         optional(&case.tools),
     );
     sha256_hex(content.as_bytes())
+}
+
+/// The names of the Starlark files that a case uses, each with the hash of its content.
+fn files_of(case: &Case) -> String {
+    fn scorers(value: &Value, used: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                if map.get("type").is_some_and(|kind| kind == "starlark") {
+                    used.extend(map.get("file").and_then(Value::as_str).map(str::to_owned));
+                }
+                map.values().for_each(|inner| scorers(inner, used));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| scorers(inner, used)),
+            _ => {}
+        }
+    }
+    let mut used = BTreeSet::new();
+    for spec in case.scorers.iter() {
+        if spec.kind == "starlark" {
+            used.extend(spec.options.get("file").and_then(Value::as_str).map(str::to_owned));
+        }
+        spec.options.values().for_each(|inner| scorers(inner, &mut used));
+    }
+    let world = case.world.as_ref().map(Json::value);
+    used.extend(world.as_ref().and_then(|world| world.get("file")?.as_str()).map(str::to_owned));
+    let known = case.files.iter().filter(|(name, _)| used.contains(*name));
+    let entries = known.map(|(name, text)| format!("{}:\"{}\"", json!(name), sha256_hex(text.as_bytes())));
+    entries.collect::<Vec<_>>().join(",")
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

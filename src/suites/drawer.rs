@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::domain::{Case, CaseId, CaseInstance, Suite, SuiteDigest};
+use crate::sandbox::expressions::{self, Expression, ExpressionError};
 
-use super::derive::{self, ExpressionError, Program};
+use super::limits::DERIVE;
 use super::params::{self, Generator};
 use super::source::Path;
 use super::template::{CaseTemplate, Compiling, Filled, Slot, TemplateProblem};
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Drawer {
 struct Compiled {
     case: Arc<Case>,
     template: CaseTemplate,
-    programs: Vec<Program>,
+    programs: Vec<Expression>,
 }
 
 impl Drawer {
@@ -168,7 +169,7 @@ impl Compiled {
 /// Draws parameters and computes derived values.
 pub(super) fn draw_slots(
     case: &Case,
-    programs: &[Program],
+    programs: &[Expression],
     seed: &str,
     digest: &SuiteDigest,
     epoch: u32,
@@ -181,12 +182,13 @@ pub(super) fn draw_slots(
     with_derived(case, programs, drawn)
 }
 
-fn with_derived(case: &Case, programs: &[Program], mut slots: Vec<Slot>) -> Result<Vec<Slot>, DrawError> {
+fn with_derived(case: &Case, programs: &[Expression], mut slots: Vec<Slot>) -> Result<Vec<Slot>, DrawError> {
     if programs.is_empty() {
         return Ok(slots);
     }
     let given: Vec<&Value> = slots.iter().map(|slot| &slot.value).collect();
-    let derived = derive::evaluate(programs, &given).map_err(|(i, error)| expression_error(case, i, error))?;
+    let derived =
+        expressions::evaluate(programs, &given, &DERIVE).map_err(|(i, error)| expression_error(case, i, error))?;
     slots.extend(derived.into_iter().map(Slot::new));
     Ok(slots)
 }
@@ -207,7 +209,7 @@ fn names(case: &Case) -> impl Iterator<Item = &str> {
 
 /// Fills a template.
 pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]) -> CaseInstance {
-    let Filled { messages, tools, response_format, expected, scorers, reference, counterexample } =
+    let Filled { messages, tools, response_format, expected, world, scorers, reference, counterexample } =
         template.fill(case, slots);
     let draw = (!slots.is_empty()).then(|| Value::Object(values(case, slots)));
     CaseInstance {
@@ -218,6 +220,7 @@ pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]
         response_format,
         expected,
         scorers,
+        world,
         reference,
         counterexample,
     }
@@ -249,17 +252,17 @@ pub(super) fn compile_template(
 }
 
 /// The expressions of one case, or what is wrong with them: index of the expression, and why.
-pub(super) type Programs = Result<Vec<Program>, Vec<(usize, DrawError)>>;
+pub(super) type Programs = Result<Vec<Expression>, Vec<(usize, DrawError)>>;
 
 /// Compiles the expressions of many cases at once; one result per case, in order.
 pub(super) fn compile_all<'c>(cases: impl Iterator<Item = &'c Case> + Clone) -> Vec<Programs> {
     let mut sources = Vec::new();
     for case in cases.clone() {
         for (i, (_, expression)) in case.derive.iter().enumerate() {
-            sources.push(derive::Source { names: names(case).take(case.params.len() + i).collect(), expression });
+            sources.push(expressions::Source { names: names(case).take(case.params.len() + i).collect(), expression });
         }
     }
-    let mut compiled = derive::compile(&sources).into_iter();
+    let mut compiled = expressions::compile(&sources).into_iter();
     cases
         .map(|case| {
             let mut programs = Vec::with_capacity(case.derive.len());

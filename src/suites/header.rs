@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::diagnostics::{Diagnostic, nearest};
-use crate::domain::suite::{Epochs, Sampling};
+use crate::domain::suite::{Epochs, Sampling, SuiteFiles};
 use crate::domain::{ScorerSpec, SuiteKind, SuiteName};
+use crate::sandbox::RESERVED;
 
 use super::limits::{EPOCHS_MAX, NAME_BYTES_MAX, SCORERS_MAX, VARS_MAX};
 use super::source::{At, Findings, Path, clip, type_name};
 use super::template::{self, Segment};
-use super::{derive, keys, scorers, toml_doc};
+use super::{keys, scorers, toml_doc};
 
 /// The version of the format that this program reads.
 pub const FORMAT_VERSION: i64 = 1;
@@ -29,6 +30,10 @@ pub(super) struct Header {
     pub(super) epochs: Epochs,
     pub(super) sampling: Sampling,
     pub(super) fixed_share: f64,
+    /// Only where a schedule or command names it.
+    pub(super) on_demand: bool,
+    /// The Starlark files of the folder.
+    pub(super) files: Arc<SuiteFiles>,
     pub(super) vars: Map<String, Value>,
     pub(super) scorers: Arc<[ScorerSpec]>,
     /// The text was TOML throughout, so that what it lacks is really missing.
@@ -85,9 +90,23 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
         epochs,
         sampling,
         fixed_share: read_fresh(map, f),
+        on_demand: read_default(map, f),
+        files: Arc::default(),
         vars: read_vars(map, f),
         scorers: read_scorers(map, f).into(),
         whole: true,
+    }
+}
+
+/// Whether the suite is left out where no suite is named.
+fn read_default(map: &Map<String, Value>, f: &mut Findings<'_>) -> bool {
+    match map.get("default") {
+        None | Some(Value::Bool(true)) => false,
+        Some(Value::Bool(false)) => true,
+        Some(other) => {
+            f.wrong_type(&Path::ROOT.key("default"), "true or false", other);
+            false
+        }
     }
 }
 
@@ -302,7 +321,7 @@ pub(super) fn check_variable_name(name: &str, path: &Path<'_>, f: &mut Findings<
         "is not a name"
     } else if name.len() > NAME_BYTES_MAX {
         "is too long for a name"
-    } else if derive::RESERVED.contains(&name) {
+    } else if RESERVED.contains(&name) {
         "is a word of Starlark"
     } else {
         return;

@@ -3,7 +3,7 @@
 /// `suite.toml`.
 pub(super) const HEADER: &[&str] = &[
     "version", "name", "kind", "revision", "license", "exclude", "source", "request", "epochs", "sampling", "fresh",
-    "vars", "scorers", "metrics",
+    "vars", "scorers", "metrics", "default",
 ];
 /// `[source]`.
 pub(super) const SOURCE: &[&str] = &["url", "sha256"];
@@ -40,14 +40,27 @@ pub(super) const CASE: &[&str] = &[
     "metadata",
     "params",
     "derive",
+    "world",
     "reference",
     "counterexample",
 ];
+/// `world`.
+pub(super) const WORLD: &[&str] = &["file", "setup", "turns", "max_steps", "goal", "required", "outputs"];
 /// `counterexample`.
 pub(super) const COUNTEREXAMPLE: &[&str] = &["message", "fault"];
 /// Keys of a case in which variables and placeholders are filled.
-pub(super) const TEMPLATED: &[&str] =
-    &["messages", "input", "tools", "response_format", "expected", "scorers", "params", "reference", "counterexample"];
+pub(super) const TEMPLATED: &[&str] = &[
+    "messages",
+    "input",
+    "tools",
+    "response_format",
+    "expected",
+    "scorers",
+    "params",
+    "world",
+    "reference",
+    "counterexample",
+];
 /// Those of them that hold messages.
 pub(super) const MESSAGES: &[&str] = &["messages", "input", "reference", "counterexample"];
 /// Request keys that have a place of their own in a case, or in the configuration.

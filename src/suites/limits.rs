@@ -18,8 +18,7 @@ pub const DERIVE_MAX: usize = 64;
 pub const CHOICES_MAX: usize = 10_000;
 /// Digits after the point of a `decimal`.
 pub const DECIMAL_DIGITS_MAX: u32 = 9;
-/// Length of one `derive` expression, in bytes: also bounds the depth of its syntax tree.
-pub const EXPRESSION_BYTES_MAX: usize = 1_000;
+pub use crate::sandbox::limits::EXPRESSION_BYTES_MAX;
 /// Length of the name of a parameter, derived value or variable, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Entries of `[vars]`.
@@ -34,12 +33,11 @@ pub const TAGS_MAX: usize = 64;
 pub const SCORERS_MAX: usize = 64;
 /// Repeats per case in sweeps by hand.
 pub const EPOCHS_MAX: i64 = 1_000;
+/// Starlark files of one suite.
+pub const PROGRAMS_MAX: usize = 16;
 /// Problems listed for one suite; more are counted in a last line.
 pub const PROBLEMS_MAX: usize = 500;
 
-/// Steps (calls and loop rounds) that the `derive` expressions of one case may take per draw.
-pub const DERIVE_STEPS_MAX: u64 = 50_000;
-/// Memory that the `derive` expressions of one case may take per draw, in bytes.
-pub const DERIVE_HEAP_BYTES_MAX: usize = 32 << 20;
-/// Nested calls within a `derive` expression.
-pub const DERIVE_CALLS_MAX: usize = 32;
+/// What the `derive` expressions of one case may use per draw.
+pub const DERIVE: crate::sandbox::Limits =
+    crate::sandbox::Limits { steps: 50_000, work: 32 << 20, heap: 32 << 20, calls: 32, output: 1 << 20 };

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
+use crate::domain::suite::SuiteFiles;
 use crate::domain::{Case, CaseId, Suite, SuiteDigest, SuiteName};
+use crate::sandbox::limits::SOURCE_BYTES_MAX;
+use crate::sandbox::{Problem, Program};
 
 use super::case::{self, Draft};
 use super::check::{Checker, Origin};
 use super::chunks;
 use super::drawer::{self, DrawError, Programs};
 use super::header::{self, Header};
-use super::limits::{CASES_BYTES_MAX, CASES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX};
+use super::limits::{CASES_BYTES_MAX, CASES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX, PROGRAMS_MAX};
 use super::source::{self, At, Findings, Path as ValuePath, clip, type_name};
 use super::strict_json::{self, JsonLocator};
 use super::{digest, shipped};
@@ -25,6 +28,8 @@ use super::{digest, shipped};
 pub const HEADER_FILE: &str = "suite.toml";
 /// The cases' file name.
 pub const CASES_FILE: &str = "cases.jsonl";
+/// How the names of Starlark files end.
+const PROGRAM_EXTENSION: &str = "star";
 
 /// Loads one suite folder.
 ///
@@ -35,9 +40,54 @@ pub fn load_suite(dir: &Path) -> Result<Suite, Diagnostics> {
     let header = read_bounded(&dir.join(HEADER_FILE), HEADER_BYTES_MAX, &mut problems);
     let cases = read_bounded(&dir.join(CASES_FILE), CASES_BYTES_MAX, &mut problems);
     match (header, cases) {
-        (Some(header), Some(cases)) => parse_suite(dir, &header, &cases),
+        (Some(header), Some(cases)) => {
+            let files = read_programs(dir, &mut problems);
+            Diagnostics(problems).into_result(())?;
+            parse_suite_with(dir, &header, &cases, files)
+        }
         _ => Diagnostics(problems).into_result(()).and_then(|()| Err(Diagnostics::default())),
     }
+}
+
+/// The Starlark files of a folder.
+fn read_programs(dir: &Path, problems: &mut Vec<Diagnostic>) -> SuiteFiles {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> =
+        entries.filter(|path| path.is_file() && path.extension().is_some_and(|e| e == PROGRAM_EXTENSION)).collect();
+    paths.sort();
+    if paths.len() > PROGRAMS_MAX {
+        let message = format!("a suite has at most {PROGRAMS_MAX} Starlark files, not {}", paths.len());
+        problems.push(Diagnostic::file(dir, message));
+        paths.truncate(PROGRAMS_MAX);
+    }
+    let mut files = SuiteFiles::new();
+    for path in paths {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(bytes) = read_bounded(&path, SOURCE_BYTES_MAX as u64, problems) else { continue };
+        match utf8(&path, &bytes) {
+            Ok(text) => {
+                files.insert(name.to_owned(), Arc::from(text));
+            }
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    files
+}
+
+/// What is wrong in a suite's programs.
+fn program_problems(dir: &Path, files: &SuiteFiles) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (name, source) in files {
+        let file = dir.join(name);
+        for Problem { span, message, hint } in Program::compile(source).err().unwrap_or_default() {
+            let problem = Diagnostic::at(&file, source, span, message);
+            found.push(match hint {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            });
+        }
+    }
+    found
 }
 
 /// Loads suites: each path is a suite folder, or a folder of suite folders (other entries in it are passed over).
@@ -129,17 +179,28 @@ fn read_bounded(path: &Path, limit: u64, problems: &mut Vec<Diagnostic>) -> Opti
 /// # Errors
 /// As [`load_suite`].
 pub fn parse_suite(dir: &Path, header: &[u8], cases: &[u8]) -> Result<Suite, Diagnostics> {
+    parse_suite_with(dir, header, cases, SuiteFiles::new())
+}
+
+/// As [`parse_suite`], with the Starlark files of the folder by their names.
+///
+/// # Errors
+/// As [`load_suite`].
+pub fn parse_suite_with(dir: &Path, header: &[u8], cases: &[u8], files: SuiteFiles) -> Result<Suite, Diagnostics> {
+    let broken = program_problems(dir, &files);
+    Diagnostics(broken).into_result(())?;
     let (header_file, cases_file) = (dir.join(HEADER_FILE), dir.join(CASES_FILE));
     let (header_text, mut problems) = match utf8(&header_file, header) {
         Ok(text) => (text, Vec::new()),
         Err(problem) => ("", vec![*problem]),
     };
     let folder = folder_name(dir);
-    let (header, found) = match problems.is_empty() {
+    let (mut header, found) = match problems.is_empty() {
         true => header::read(&header_file, header_text, folder.as_deref()),
         false => (Header::default(), Vec::new()),
     };
     problems.extend(found);
+    header.files = Arc::new(files);
     let mut lines = Lines { file: &cases_file, header: &header, problems, cases: Vec::new(), places: Vec::new() };
     lines.read(cases);
     lines.finish(&header_file, header_text)
@@ -406,6 +467,7 @@ fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
         epochs: header.epochs.clone(),
         sampling: header.sampling.clone(),
         fixed_share: header.fixed_share,
+        default: !header.on_demand,
         cases,
         excluded: header.exclude.iter().filter_map(|id| CaseId::new(id).ok()).collect(),
     })

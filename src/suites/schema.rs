@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::Fault;
+use crate::worlds::STEPS_MAX;
 
 use super::limits::{
     CHOICES_MAX, DECIMAL_DIGITS_MAX, DERIVE_MAX, EPOCHS_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX,
@@ -32,6 +33,7 @@ pub fn header_schema() -> Value {
             "revision": text("Label of the content: change it with every change of the cases."),
             "license": text("SPDX expression."),
             "exclude": {"type": "array", "items": {"type": "string"}, "description": "Ids of known-broken cases."},
+            "default": {"type": "boolean", "description": "false: asked only where a schedule or command names the suite."},
             "source": object(json!({"url": {"type": "string"}, "sha256": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}}), &[]),
             "request": request("Sent with every case; a case may override each key."),
             "epochs": object(json!({
@@ -87,6 +89,7 @@ pub fn case_schema() -> Value {
             "derive": {"type": "object", "maxProperties": DERIVE_MAX, "propertyNames": {"pattern": NAME},
                 "additionalProperties": {"type": "string", "maxLength": EXPRESSION_BYTES_MAX},
                 "description": "Starlark expressions over parameters and earlier derived values."},
+            "world": or_placeholder(world()),
             "reference": or_placeholder(answer("The message that must pass.")),
             "counterexample": object(json!({
                 "message": or_placeholder(answer("A message that must fail.")),
@@ -141,6 +144,24 @@ fn request(description: &str) -> Value {
         map.extend(refused);
     }
     json!({"type": "object", "properties": properties, "description": description})
+}
+
+/// A conversation over a state.
+fn world() -> Value {
+    let texts = |description: &str| json!({"type": "array", "items": {"type": "string"}, "description": description});
+    object(
+        json!({
+            "file": {"type": "string", "description": "The Starlark file in the suite's folder."},
+            "setup": {"description": "What the state is made from."},
+            "turns": texts("What the user says after answers without calls."),
+            "max_steps": {"type": "integer", "minimum": 1, "maximum": STEPS_MAX},
+            "goal": {"type": "string", "description": "A function of the file that judges the final state."},
+            "required": {"type": "array", "items": {"type": "object", "required": ["name"]},
+                "description": "Calls that must have been made."},
+            "outputs": texts("Texts that the assistant must have said."),
+        }),
+        &["file"],
+    )
 }
 
 fn scorers() -> Value {

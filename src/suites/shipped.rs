@@ -6,22 +6,24 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostics;
 use crate::domain::{Suite, SuiteName};
 
-use super::load::parse_suite;
+use super::load::parse_suite_with;
 
 /// The files of one suite folder.
 struct Embedded {
     folder: &'static str,
     header: &'static str,
     cases: &'static str,
+    programs: &'static [(&'static str, &'static str)],
 }
 
 /// Embeds folders of `eval_suites/`.
 macro_rules! embedded {
-    ($($name:literal),* $(,)?) => {
+    ($($name:literal $([$($program:literal),*])?),* $(,)?) => {
         &[$(Embedded {
             folder: concat!("eval_suites/", $name),
             header: include_str!(concat!("../../eval_suites/", $name, "/suite.toml")),
             cases: include_str!(concat!("../../eval_suites/", $name, "/cases.jsonl")),
+            programs: &[$($(($program, include_str!(concat!("../../eval_suites/", $name, "/", $program)))),*)?],
         }),*]
     };
 }
@@ -31,6 +33,7 @@ macro_rules! embedded {
 const SHIPPED: &[Embedded] = embedded![
     "output-quality",
     "tool-use",
+    "worlds" ["desk.star", "rooms.star"],
 ];
 
 /// The shipped suites, sorted by name.
@@ -52,7 +55,8 @@ fn parse_all<'a>(embedded: impl IntoIterator<Item = &'a Embedded>) -> Result<Vec
     let mut suites = Vec::new();
     let mut problems = Diagnostics::default();
     for files in embedded {
-        match parse_suite(Path::new(files.folder), files.header.as_bytes(), files.cases.as_bytes()) {
+        let programs = files.programs.iter().map(|(name, text)| ((*name).to_owned(), Arc::from(*text))).collect();
+        match parse_suite_with(Path::new(files.folder), files.header.as_bytes(), files.cases.as_bytes(), programs) {
             Ok(suite) => suites.push(Arc::new(suite)),
             Err(found) => problems.0.extend(found.0),
         }
@@ -70,11 +74,11 @@ mod tests {
 
     #[test]
     fn embedded_files_are_read_like_a_folder() {
-        let good = Embedded { folder: "eval_suites/b", header: HEADER, cases: CASES };
+        let good = Embedded { folder: "eval_suites/b", header: HEADER, cases: CASES, programs: &[] };
         let suites = parse_all([&good]).unwrap();
         assert_eq!(suites.iter().map(|suite| suite.name.as_str()).collect::<Vec<_>>(), ["b"]);
         // The folder gives the name, and every wrong suite is told of.
-        let wrong = |folder| Embedded { folder, header: HEADER, cases: CASES };
+        let wrong = |folder| Embedded { folder, header: HEADER, cases: CASES, programs: &[] };
         let text = parse_all(&[good, wrong("eval_suites/c"), wrong("eval_suites/d")]).unwrap_err().to_string();
         assert!(text.contains("eval_suites/c/suite.toml:2") && text.contains("eval_suites/d/suite.toml:2"), "{text}");
     }

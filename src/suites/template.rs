@@ -385,6 +385,7 @@ pub(super) struct CaseTemplate {
     tools: TextTemplate,
     response_format: TextTemplate,
     expected: TextTemplate,
+    world: TextTemplate,
     /// `None`: no scorer changes.
     scorers: Option<Vec<Option<Vec<Node>>>>,
     reference: TextTemplate,
@@ -397,6 +398,7 @@ pub(super) struct Filled {
     pub(super) tools: Option<Json>,
     pub(super) response_format: Option<Json>,
     pub(super) expected: Option<Json>,
+    pub(super) world: Option<Json>,
     pub(super) scorers: Arc<[ScorerSpec]>,
     pub(super) reference: Option<Json>,
     pub(super) counterexample: Option<CounterExample>,
@@ -421,6 +423,7 @@ impl CaseTemplate {
             tools,
             response_format: compile_optional(case.response_format.as_ref(), &root.key("response_format"), c),
             expected: compile_optional(case.expected.as_ref(), &root.key("expected"), c),
+            world: compile_optional(case.world.as_ref(), &root.key("world"), c),
             scorers: scorers.iter().any(Option::is_some).then_some(scorers),
             reference,
             counterexample,
@@ -439,6 +442,7 @@ impl CaseTemplate {
             tools: one(&self.tools, &case.tools),
             response_format: one(&self.response_format, &case.response_format),
             expected: one(&self.expected, &case.expected),
+            world: one(&self.world, &case.world),
             scorers: match &self.scorers {
                 Some(nodes) => nodes.iter().zip(case.scorers.iter()).map(scorer).collect(),
                 None => Arc::clone(&case.scorers),

@@ -10,12 +10,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostics", &[]),
     ("clock", &[]),
     ("stats", &[]),
-    ("scoring", &[]),
+    ("sandbox", &[]),
+    ("scoring", &["sandbox"]),
     ("curation", &["stats"]),
     ("metrics", &[]),
     ("progress", &[]),
     ("publish", &[]),
-    ("suites", &["scoring"]),
+    ("worlds", &["sandbox", "scoring"]),
+    ("suites", &["sandbox", "scoring", "worlds"]),
     ("import", &["scoring", "suites"]),
     ("config", &[]),
     ("provider", &[]),
@@ -24,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["store", "publish", "report", "metrics", "progress", "config", "stats"]),
     ("sim", &["suites"]),
     ("simulate", &["stats", "curation"]),
-    ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress"]),
+    ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress", "worlds"]),
     (
         "daemon",
         &[
@@ -36,13 +38,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api", "config", "curation", "daemon", "import", "metrics", "progress", "provider", "publish", "report",
-            "runner", "scoring", "sim", "simulate", "stats", "store", "suites",
+            "runner", "scoring", "sim", "simulate", "stats", "store", "suites", "worlds",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 5] = ["domain", "scoring", "stats", "curation", "simulate"];
+const PURE: [&str; 7] = ["domain", "sandbox", "scoring", "worlds", "stats", "curation", "simulate"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use exactod::domain::{Case, Suite, Verdict};
+use exactod::domain::{Case, CaseInstance, Suite, Verdict};
 use exactod::provider::completion_from_message;
 use exactod::scoring::Judge;
 use exactod::suites::{Drawer, load_suite, shipped};
+use exactod::worlds::{self, World};
+use serde_json::Value;
 
 const DRAWS: u32 = 4;
 const CASES_MIN: usize = 150;
@@ -19,6 +21,10 @@ fn prove(suite: Arc<Suite>) -> Vec<String> {
     for case in &suite.cases {
         for round in 0..if case.is_template() { DRAWS } else { 1 } {
             let instance = drawer.draw(&case.id, &format!("{round:032x}"), 0).unwrap();
+            if instance.world.is_some() {
+                wrong.extend(prove_world(&judge, &instance));
+                continue;
+            }
             let prepared = judge.prepare(&instance).unwrap();
             let reference = instance.reference.as_ref().expect("a shipped case has a reference");
             let judged = prepared.judge(&completion_from_message(&reference.value()));
@@ -36,17 +42,34 @@ fn prove(suite: Arc<Suite>) -> Vec<String> {
     wrong
 }
 
+/// Plays a conversation's reference and counter-example.
+fn prove_world(judge: &Judge, instance: &CaseInstance) -> Vec<String> {
+    let world = Arc::new(World::new(judge, instance).unwrap());
+    let judged = |messages: Vec<Value>| worlds::play(&world, messages.iter().map(completion_from_message));
+    let reference = judged(World::reference(instance).unwrap());
+    let counter = judged(World::counterexample(instance).unwrap());
+    let fault = instance.counterexample.as_ref().expect("a shipped case has a counter-example").fault;
+    let mut wrong = Vec::new();
+    if reference.verdict != Verdict::Pass {
+        wrong.push(format!("{} reference: {}", instance.case.id, reference.explanation));
+    }
+    if counter.verdict != Verdict::Fail(fault) {
+        wrong.push(format!("{} counter-example: {} {}", instance.case.id, counter.verdict, counter.explanation));
+    }
+    wrong
+}
+
 #[test]
 fn every_reference_passes_and_every_counter_example_fails_as_stated() {
     let names: Vec<String> = shipped().unwrap().iter().map(|s| s.name.to_string()).collect();
-    assert_eq!(names, ["output-quality", "tool-use"]);
+    assert_eq!(names, ["output-quality", "tool-use", "worlds"]);
     let wrong: Vec<String> = shipped().unwrap().into_iter().flat_map(prove).collect();
     assert!(wrong.is_empty(), "{} problems:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
 fn the_shipped_suites_cover_what_they_promise() {
-    for suite in shipped().unwrap() {
+    for suite in shipped().unwrap().into_iter().filter(|suite| suite.default) {
         assert!(suite.cases.len() >= CASES_MIN, "{} has {} cases", suite.name, suite.cases.len());
         let templates = suite.cases.iter().filter(|c| c.is_template()).count();
         assert!(templates * 2 > suite.cases.len(), "most cases of {} are drawn fresh", suite.name);
@@ -56,6 +79,26 @@ fn the_shipped_suites_cover_what_they_promise() {
         let categories: BTreeSet<&str> = suite.cases.iter().filter_map(|c| c.category.as_deref()).collect();
         assert!(categories.len() >= 6, "{}: {categories:?}", suite.name);
     }
+}
+
+#[test]
+fn the_worlds_are_on_demand_and_ask_for_enough() {
+    let suites = shipped().unwrap();
+    let by_default: Vec<&str> = suites.iter().filter(|s| s.default).map(|s| s.name.as_str()).collect();
+    assert_eq!(by_default, ["output-quality", "tool-use"]);
+    let worlds = suites.iter().find(|s| s.name.as_str() == "worlds").unwrap();
+    let (mut files, mut tasks, mut turns, mut refusals) = (BTreeMap::new(), 0, 0, 0);
+    for case in worlds.cases.iter().filter(|case| case.world.is_some()) {
+        let world = case.world.as_ref().unwrap().value();
+        *files.entry(world["file"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        tasks += 1;
+        turns += usize::from(world.get("turns").is_some());
+        refusals += usize::from(case.category.as_deref().is_some_and(|c| c.ends_with("-refuse")));
+    }
+    assert!(tasks >= 30 && turns >= 5 && refusals >= 8, "{tasks} tasks, {turns} with turns, {refusals} refused");
+    assert!(files.len() == 2 && files.values().all(|n| *n >= 15), "{files:?}");
+    let long = worlds.cases.iter().filter(|case| case.world.is_none() && case.messages.items().len() >= 12);
+    assert!(long.count() >= 3, "long histories with one scored turn");
 }
 
 /// A policy may ask for a list of each: what carries a tag is what is asked in that way, and nothing else.

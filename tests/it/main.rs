@@ -49,4 +49,5 @@ mod simulator;
 mod sweep;
 mod ticks;
 mod versions;
+mod worlds;
 mod year;

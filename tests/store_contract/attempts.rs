@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use exactod::domain::{
-    Attempt, AttemptId, Fault, Judgement, Outcome, SweepState, Transcript, Try, UnscoredWhy, Usage, Verdict,
+    Attempt, AttemptId, Exchange, Fault, Judgement, Outcome, SweepState, Transcript, Try, UnscoredWhy, Usage, Verdict,
 };
 use exactod::store::{Appended, AttemptColumns, AttemptFilter, StoreError, SweepEnd};
 
@@ -304,4 +304,40 @@ pub async fn a_round_of_sampled_answers_is_read_whole(db: Database) {
     assert_eq!(rows.len(), 7, "and the sweep's own case");
     let open = exactod::domain::SweepPlan { samples: None, ..last };
     assert_eq!(store.rows_to_fold(&open).await.unwrap().len(), 4);
+}
+
+/// An answer of a conversation.
+fn exchange(number: u8, cost_nanousd: i64) -> Exchange {
+    let transcript = Transcript {
+        request: Bytes::from(vec![number; 40]),
+        response: Bytes::from_static(b"\x00 an answer \xff"),
+        headers: "server: x\n".to_owned(),
+    };
+    let tries = full(exactod::domain::SweepId(uuid::Uuid::nil())).tries;
+    Exchange { tries, started_at_us: T0 + i64::from(number), ttft_us: Some(7), total_us: 9, cost_nanousd, transcript }
+}
+
+pub async fn conversations_are_kept_until_their_attempts_are_stored(db: Database) {
+    let store = db.store().await;
+    let sweep = sweep(&store, 1).await;
+    let (over, open) = (attempt(sweep, 0), attempt(sweep, 1));
+    for (key, cost) in [(&over.key, 3), (&open.key, 50)] {
+        // In any order, and one of them twice: what is stored first stays.
+        for number in [1, 0] {
+            store.add_exchange(key, u32::from(number), &exchange(number, cost)).await.unwrap();
+        }
+        store.add_exchange(key, 0, &exchange(9, 1_000_000)).await.unwrap();
+    }
+    let found = store.open_exchanges(sweep).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[&open.key], [exchange(0, 50), exchange(1, 50)]);
+    assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, 106, "paid for, though not over");
+
+    let cost = over.cost_nanousd;
+    store.append_attempts(vec![over.clone()]).await.unwrap();
+    let found = store.open_exchanges(sweep).await.unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&open.key]);
+    assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, 100 + cost, "nothing counts twice");
+    assert_eq!(store.clear_exchanges(sweep).await.unwrap(), 2);
+    assert_eq!(store.open_exchanges(sweep).await.unwrap()[&open.key].len(), 2, "what was given up was paid for");
 }

@@ -166,6 +166,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
             params: vec![],
             derive: vec![],
             fixed: true,
+            world: None,
+            files: Default::default(),
             reference: None,
             counterexample: None,
             hash: (*hash).to_owned(),
@@ -180,6 +182,7 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
         epochs: Epochs::default(),
         sampling: Sampling::default(),
         fixed_share: 0.2,
+        default: true,
         cases: cases.iter().map(case).collect(),
         excluded: vec![],
     }

@@ -1,6 +1,6 @@
 //! One sweep, measured: loaded from files, planned, asked, judged and stored as the daemon does it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ async fn sweep(order: &Order) -> Result<Figures, Failure> {
     if store.create_sweep(&plan, None, None).await? != Created::Created {
         return Err("the sweep is not new".into());
     }
-    let run = execution(order, &plan, &drawer, &writer, &clock, ids)?;
+    let run = execution(order, &plan, &drawer, (&store, &writer), &clock, ids)?;
     if !execute(run).await? {
         return Err("the sweep was stopped".into());
     }
@@ -137,7 +137,7 @@ fn execution(
     order: &Order,
     plan: &Arc<SweepPlan>,
     drawer: &Arc<Drawer>,
-    writer: &BatchWriter,
+    (store, writer): (&Store, &BatchWriter),
     clock: &Arc<dyn Clock>,
     ids: Arc<Ids>,
 ) -> Result<Execution, Failure> {
@@ -156,6 +156,8 @@ fn execution(
         drawers: BTreeMap::from([(drawer.suite().name.clone(), Arc::clone(drawer))]),
         judge: Arc::new(Judge::new()),
         done: HashSet::new(),
+        exchanges: HashMap::new(),
+        store: store.clone(),
         writer: writer.clone(),
         clock: Arc::clone(clock),
         ids,

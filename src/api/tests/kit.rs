@@ -422,6 +422,7 @@ pub fn card(n: usize, rate: f64) -> Scorecard {
             tokens_in: 1,
             tokens_out: 1,
             cost_usd: 0.1,
+            pass_k: vec![],
             change: None,
         }],
     }

@@ -3,6 +3,7 @@
 mod benign;
 mod bfcl;
 mod catalogue;
+mod custom;
 mod laws;
 mod plain_schema;
 mod python_json;
@@ -26,6 +27,8 @@ fn instance(case: &Value) -> CaseInstance {
     let (messages, scorers) = (Json::from(messages), Arc::<[ScorerSpec]>::from(scorers));
     let request = Arc::new(case.get("request").and_then(Value::as_object).cloned().unwrap_or_default());
     let value = |key: &str| case.get(key).map(Json::from);
+    let files = case.get("files").and_then(Value::as_object).into_iter().flatten();
+    let files = files.map(|(name, text)| (name.clone(), Arc::from(text.as_str().unwrap()))).collect();
     let case = Case {
         id: CaseId::new("case").unwrap(),
         category: None,
@@ -40,6 +43,8 @@ fn instance(case: &Value) -> CaseInstance {
         params: vec![],
         derive: vec![],
         fixed: true,
+        world: None,
+        files: Arc::new(files),
         reference: value("reference"),
         counterexample: None,
         hash: String::new(),
@@ -50,6 +55,7 @@ fn instance(case: &Value) -> CaseInstance {
         response_format: case.response_format.clone(),
         expected: case.expected.clone(),
         scorers,
+        world: None,
         reference: case.reference.clone(),
         counterexample: None,
         draw: None,

@@ -4,7 +4,7 @@
 mod pattern;
 mod resolve;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +36,8 @@ pub struct Known {
     pub suite: SuiteName,
     /// The case with its values; its messages and tools are left out, for the request has them.
     pub instance: CaseInstance,
+    /// The right answer to this request: the reference, or of a conversation its next message.
+    pub answer: Option<Json>,
 }
 
 impl Known {
@@ -85,6 +87,8 @@ pub struct Library {
     sources: Vec<Arc<dyn Source>>,
     exact: HashMap<u64, Vec<(usize, CaseInstance)>>,
     templates: HashMap<Shape, Vec<Template>>,
+    /// How many messages conversations begin with.
+    beginnings: BTreeSet<usize>,
     cache: Mutex<Generations>,
 }
 
@@ -150,8 +154,12 @@ impl Library {
     pub fn from_sources(sources: Vec<Arc<dyn Source>>) -> Self {
         let mut exact: HashMap<u64, Vec<(usize, CaseInstance)>> = HashMap::new();
         let mut templates: HashMap<Shape, Vec<Template>> = HashMap::new();
+        let mut beginnings = BTreeSet::new();
         for (number, source) in sources.iter().enumerate() {
             for case in &source.suite().cases {
+                if case.world.is_some() {
+                    beginnings.insert(case.messages.items().len());
+                }
                 if !case.is_template() {
                     let Some(instance) = source.instantiate(&case.id, &Map::new()) else { continue };
                     let key = exact_key(&instance.messages.items(), &items(instance.tools.as_ref()));
@@ -164,7 +172,7 @@ impl Library {
         }
         // The most literal text first: a template that is all placeholders fits everything.
         templates.values_mut().for_each(|list| list.sort_by_key(|t| std::cmp::Reverse(t.weight)));
-        Library { sources, exact, templates, cache: Mutex::default() }
+        Library { sources, exact, templates, beginnings, cache: Mutex::default() }
     }
 
     /// The remembered form of a request, if it was seen lately.
@@ -189,21 +197,42 @@ impl Library {
         let empty = Vec::new();
         let list = |key: &str| body.get(key).and_then(Value::as_array).unwrap_or(&empty);
         let (messages, tools) = (list("messages"), list("tools"));
-        let exact = self.exact.get(&exact_key(messages, tools)).into_iter().flatten();
-        let mut found: Vec<Known> = exact.map(|(source, instance)| self.known(*source, instance.clone())).collect();
+        let mut found = self.that_begin(messages, tools, 0);
         if found.is_empty() {
-            let bucket = self.templates.get(&(messages.len(), tools.len()));
-            for template in bucket.into_iter().flatten() {
-                let Some(instance) = self.fill(template, messages, tools) else { continue };
-                found.push(self.known(template.source, instance));
+            // A conversation goes on from what the assistant said.
+            let is_later = |at: usize| messages.get(at).is_some_and(|message| message["role"] == "assistant");
+            for at in self.beginnings.iter().copied().filter(|at| is_later(*at)) {
+                let said = messages[at..].iter().filter(|message| message["role"] == "assistant").count();
+                found.extend(self.that_begin(&messages[..at], tools, said));
             }
         }
         // The first of equals: `max_by_key` would take the last.
         found.into_iter().rev().max_by_key(|known| agreement(&known.instance, body))
     }
 
-    fn known(&self, source: usize, instance: CaseInstance) -> Known {
-        Known { suite: self.sources[source].suite().name.clone(), instance }
+    /// Cases that begin with these messages, after so many answers; a case that is no conversation is over after one.
+    fn that_begin(&self, messages: &[Value], tools: &[Value], answers: usize) -> Vec<Known> {
+        let goes_on = |case: &Case| answers == 0 || case.world.is_some();
+        let exact = self.exact.get(&exact_key(messages, tools)).into_iter().flatten();
+        let exact = exact.filter(|(_, instance)| goes_on(&instance.case));
+        let mut found: Vec<Known> =
+            exact.map(|(source, instance)| self.known(*source, instance.clone(), answers)).collect();
+        if found.is_empty() {
+            let bucket = self.templates.get(&(messages.len(), tools.len()));
+            for template in bucket.into_iter().flatten().filter(|template| goes_on(&template.case)) {
+                let Some(instance) = self.fill(template, messages, tools) else { continue };
+                found.push(self.known(template.source, instance, answers));
+            }
+        }
+        found
+    }
+
+    fn known(&self, source: usize, instance: CaseInstance, answers: usize) -> Known {
+        let answer = match instance.case.world.is_some() {
+            true => instance.reference.as_ref().and_then(|reference| step_of(&reference.value(), answers)),
+            false => instance.reference.clone(),
+        };
+        Known { suite: self.sources[source].suite().name.clone(), instance, answer }
     }
 
     fn fill(&self, template: &Template, messages: &[Value], tools: &[Value]) -> Option<CaseInstance> {
@@ -232,6 +261,12 @@ impl Template {
         let weight = messages.iter().chain(&tools).map(Pattern::weight).sum();
         Template { source, case: case.clone(), messages, tools, dependencies: Dependencies::of(case), weight }
     }
+}
+
+/// The message of a conversation's reference after so many answers; the last one for ever after.
+fn step_of(reference: &Value, answers: usize) -> Option<Json> {
+    let messages = reference.get("messages")?.as_array()?;
+    messages.get(answers).or_else(|| messages.last()).map(Json::from)
 }
 
 /// Messages and tools are the bulk of an instance, and the request has them already.

@@ -53,10 +53,11 @@ pub fn body_of(instance: &CaseInstance) -> Map<String, Value> {
     body
 }
 
-/// Every case of the shipped suites, drawn from a seed.
+/// Every case of the shipped suites that is over after one answer, drawn from a seed.
 pub fn instances(seed: u32) -> Vec<(Arc<Drawer>, CaseInstance)> {
     let seed = format!("{seed:032x}");
     let all = DRAWERS.iter().flat_map(|drawer| drawer.suite().cases.iter().map(move |case| (drawer, case)));
+    let all = all.filter(|(_, case)| case.world.is_none());
     all.map(|(drawer, case)| (drawer.clone(), drawer.draw(&case.id, &seed, 0).expect("a draw"))).collect()
 }
 

@@ -59,6 +59,8 @@ pub(super) fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: 
         params: params.into_iter().map(|(name, param)| (name.to_owned(), param)).collect(),
         derive: derive.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
         fixed: false,
+        world: None,
+        files: Default::default(),
         reference: Some(json!({"role": "assistant", "content": answer}).into()),
         counterexample: None,
         hash: id.to_owned(),
@@ -75,6 +77,7 @@ pub(super) fn library(cases: Vec<Case>) -> (Arc<Drawer>, Library) {
         epochs: Epochs::default(),
         sampling: Sampling::default(),
         fixed_share: 0.0,
+        default: true,
         cases: cases.into_iter().map(Arc::new).collect(),
         excluded: vec![],
     };

@@ -1,6 +1,6 @@
 //! The helpers of `derive` expressions, as plain functions.
 
-use super::derive::FLOAT_DIGITS;
+use super::limits::FLOAT_DIGITS;
 
 /// Largest number of digits that [`fixed`] writes.
 const FIXED_DIGITS_MAX: i32 = 9;
