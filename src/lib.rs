@@ -13,7 +13,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`stats`] the formulas, [`curation`] decides |
+//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`stats`] the formulas, [`curation`] decides, [`signing`] keys and signatures |
 //! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
 //! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
 //! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth, [`simulate`] measures the rules of the decision |
@@ -35,6 +35,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod curation;
@@ -49,6 +50,7 @@ pub mod publish;
 pub mod report;
 pub mod runner;
 pub mod scoring;
+pub mod signing;
 pub mod sim;
 pub mod simulate;
 pub mod stats;

@@ -9,13 +9,14 @@
 //! * The allowlist route is free of layers: a lookup, a comparison, pre-rendered bytes.
 
 mod access;
+mod acks;
 mod alarms;
 mod allowlist;
 mod attempts;
-mod base64;
 mod body;
 mod curl;
 mod decisions;
+mod descriptors;
 mod endpoints;
 mod guard;
 mod health;
@@ -38,6 +39,7 @@ mod sweeps;
 #[cfg(test)]
 mod tests;
 pub mod views;
+mod watch;
 
 pub use problem::Problem;
 pub use routes::router;

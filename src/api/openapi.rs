@@ -14,6 +14,7 @@ use utoipa::openapi::{
 };
 
 use super::access::Need;
+use super::acks::NewAck;
 use super::orders::NewOrder;
 use super::problem::Told;
 use super::routes::{Answer, Operation, TABLE};
@@ -61,6 +62,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     let body = match operation.answer {
         Answer::Accepted => Some("NewSweep"),
         Answer::Ruling => Some("NewOrder"),
+        Answer::Acked => Some("NewAck"),
         _ => None,
     };
     if let Some(schema) = body {
@@ -97,6 +99,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
         Answer::List => ("200", "application/json", Some("Page")),
         Answer::Accepted => ("202", "application/json", Some("Accepted")),
         Answer::Ruling => ("200", "application/json", Some("Ruling")),
+        Answer::Acked => ("200", "application/json", Some("Ack")),
         Answer::Text(kind) => ("200", kind, None),
     };
     let content = Content::new(schema.map(Ref::from_schema_name));
@@ -106,7 +109,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
 /// Statuses that an operation may answer with, beside success.
 fn errors(operation: &Operation) -> Vec<StatusCode> {
     let mut out = Vec::new();
-    let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling);
+    let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling | Answer::Acked);
     if !operation.params.is_empty() || is_command {
         out.push(StatusCode::BAD_REQUEST);
     }
@@ -163,6 +166,23 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
         ("Problem", Told::schema()),
         ("NewSweep", NewSweep::schema()),
         ("NewOrder", NewOrder::schema()),
+        ("NewAck", NewAck::schema()),
+        (
+            "Ack",
+            object(
+                "What a consumer said last about a list",
+                &[
+                    ("client", String),
+                    ("model", String),
+                    ("capability", String),
+                    ("version", Integer),
+                    ("status", String),
+                    ("adopted", Integer),
+                    ("current", Integer),
+                    ("behind", Boolean),
+                ],
+            ),
+        ),
         (
             "Ruling",
             object(
@@ -181,6 +201,7 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
         ("Status", object("A probe's answer", &[("status", String)])),
         ("Accepted", object("What became of a command", &[("status", String), ("model", String), ("watch", String)])),
         ("OpenApi", object("An OpenAPI document", &[("openapi", String)])),
+        ("Keys", object("A JWK set of Ed25519 keys (RFC 7517, RFC 8037)", &[("keys", Array)])),
         (
             "Allowlist",
             object(

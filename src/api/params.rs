@@ -47,7 +47,7 @@ params! {
     OPEN = "open": "true: only alarms that are open", "true";
     DETAIL = "detail": "1: adds `evidence` to every endpoint, and the endpoints that are not listed", "1";
     CAPABILITY = "capability": "Of the list of this capability (a tag in the policy's `capabilities`), not of the model's own", "tools";
-    WAIT = "wait": "Long-poll; comes with a later version", "30s";
+    WAIT = "wait": "Long-poll: with `If-None-Match`, answer when the list is another one, or 304 after this long; at most `300s`", "30s";
 }
 
 /// The parameters of one request.

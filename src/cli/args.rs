@@ -37,6 +37,8 @@ pub enum Command {
     Scorecard(ScorecardArgs),
     /// Show the current allowlist of a model, or of one of its capabilities.
     Allowlist(AllowlistArgs),
+    /// Show which consumer runs which revision, as they have said.
+    Consumers,
     /// Show decisions, newest first.
     Decisions(DecisionsArgs),
     /// Say why an endpoint stands where it stands, the counts behind it, what would change it, and what is promised.
@@ -75,6 +77,9 @@ pub enum Command {
     /// Work with the database.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Work with the keys that sign allowlists.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Work with API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -495,6 +500,47 @@ pub enum TokenCommand {
         /// A name for logs.
         #[arg(long, default_value = "token")]
         name: String,
+    },
+}
+
+/// Where the private keys are.
+#[derive(Debug, Args)]
+pub struct KeyFileArgs {
+    /// The key file, relative to the config's folder: what `[signing] keys = { file = ".." }` names.
+    #[arg(long, value_name = "FILE", default_value = "signing-keys.json")]
+    pub file: PathBuf,
+}
+
+/// `keys ...`.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make the first key, in a file that only its owner can read, and print the lines for the config.
+    New {
+        /// Where to.
+        #[command(flatten)]
+        at: KeyFileArgs,
+        /// Its id; the beginning of its public part's hash without it.
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Take another key into use. First a new one beside the old one: both sign, and consumers learn the new one. Then,
+    /// with --finish, the old one is dropped.
+    Rotate {
+        /// Where it is.
+        #[command(flatten)]
+        at: KeyFileArgs,
+        /// The new key's id; the beginning of its public part's hash without it.
+        #[arg(long, value_name = "ID", conflicts_with = "finish")]
+        id: Option<String>,
+        /// Drop the old key.
+        #[arg(long)]
+        finish: bool,
+    },
+    /// Print the public keys: a table, or the JWK set with --json.
+    List {
+        /// Where they are; what the config names without it.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 

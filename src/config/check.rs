@@ -63,10 +63,11 @@ fn unknown_key(r: &Reader<'_>, section: &Section, name: &str, span: &Span) {
 }
 
 /// The sections in which a misplaced key is looked for.
-static ALL_SECTIONS: [&Section; 9] = [
+static ALL_SECTIONS: [&Section; 10] = [
     &keys::ROOT,
     &keys::SERVER,
     &keys::STORE,
+    &keys::SIGNING,
     &keys::PROVIDER,
     &keys::MODEL,
     &keys::ENDPOINT,

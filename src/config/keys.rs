@@ -138,6 +138,7 @@ pub static ROOT: Section = Section {
         key("server", Table(&SERVER), Optional("its defaults hold"), "The HTTP server."),
         key("store", Table(&STORE), Optional("its defaults hold"), "Where everything measured is kept."),
         key("suites", Table(&SUITES), Optional("the shipped suites only"), "The test suites."),
+        key("signing", Table(&SIGNING), Optional("allowlists are not signed"), "Signatures of what is published."),
         key("provider", Tables(&PROVIDER), Required, "Who serves models: one table for each provider."),
         key("model", Tables(&MODEL), Required, "What is served: one table for each model."),
         key("schedule", Tables(&SCHEDULE), Optional("sweeps by hand only"), "When sweeps run."),
@@ -236,6 +237,19 @@ pub static SUITES: Section = Section {
     heading: "[suites]",
     about: "The suites in the binary are always there; a loaded suite of the same name replaces the shipped one.",
     keys: &[key("paths", Texts, Default("[]"), "Folders: each is a suite, or holds suites in folders of their own.")],
+};
+
+/// `[signing]`
+pub static SIGNING: Section = Section {
+    path: "signing",
+    heading: "[signing]",
+    about: "Ed25519 signatures over the exact bytes of allowlists and exports (docs/allowlist.md).",
+    keys: &[key(
+        "keys",
+        Secret,
+        Optional("nothing is signed"),
+        "The private keys, one or two, as a JWK set in one line: `{ file = \"signing-keys.json\" }`, `{ env = \"NAME\" }` or a command. `exactod keys new` makes them; a file must be readable by its owner alone.",
+    )],
 };
 
 /// `[[provider]]`

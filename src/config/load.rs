@@ -215,6 +215,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         server: server::read(root),
         store: server::read_store(root),
         suites: server::read_suite_paths(root),
+        signing: server::read_signing(root),
         providers: providers.good,
         models: models.good,
         schedules,

@@ -56,6 +56,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Folders of suites, resolved.
     pub suites: Vec<PathBuf>,
+    /// `[signing] keys`: private keys as a JWK set, not looked at here. `None`: nothing is signed.
+    pub signing: Option<SecretString>,
     /// Providers, in file order.
     pub providers: Vec<Arc<Provider>>,
     /// Models, in file order.

@@ -122,6 +122,7 @@ impl Service {
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
         let (reloaded, news) = (Arc::new(watch::channel(0).0), Arc::new(watch::channel(0).0));
         let service = Service { sweeper, runtime, signals, workers, reloaded, news };
+        service.sweeper.board.set_keys(service.runtime.load().keys.clone());
         follow::put_lists_up(&service.sweeper).await?;
         gauges::seed(&service.sweeper, &service.runtime.load()).await?;
         Ok(service)

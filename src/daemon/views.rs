@@ -116,6 +116,7 @@ pub(super) fn api_state(
         setup,
         standings: Arc::clone(&views) as Arc<dyn StandingsView>,
         scorecards: views,
+        stopping: tokio_util::sync::CancellationToken::new(),
         operators: Arc::new(Desk { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) }),
         sweeps,
     }

@@ -14,7 +14,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("curation", &["stats"]),
     ("metrics", &[]),
     ("progress", &[]),
-    ("publish", &[]),
+    ("signing", &[]),
+    ("publish", &["signing"]),
+    ("client", &["signing"]),
     ("suites", &["scoring"]),
     ("import", &["scoring", "suites"]),
     ("config", &[]),
@@ -28,21 +30,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "api", "config", "curation", "metrics", "progress", "provider", "publish", "report", "runner", "scoring",
-            "store", "suites",
+            "api", "client", "config", "curation", "metrics", "progress", "provider", "publish", "report", "runner",
+            "scoring", "signing", "store", "suites",
         ],
     ),
     (
         "cli",
         &[
             "api", "config", "curation", "daemon", "import", "metrics", "progress", "provider", "publish", "report",
-            "runner", "scoring", "sim", "simulate", "stats", "store", "suites",
+            "runner", "scoring", "signing", "sim", "simulate", "stats", "store", "suites",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 5] = ["domain", "scoring", "stats", "curation", "simulate"];
+const PURE: [&str; 6] = ["domain", "scoring", "signing", "stats", "curation", "simulate"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

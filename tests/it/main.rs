@@ -21,6 +21,7 @@ mod architecture;
 mod bad_input;
 mod budget;
 mod capabilities;
+mod contract;
 mod decisions;
 mod demo;
 mod eval_suites;

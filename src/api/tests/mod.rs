@@ -1,6 +1,7 @@
 //! The API as a whole, over a real store.
 
 mod access;
+mod acks;
 mod allowlist;
 mod commands;
 mod documents;
@@ -9,3 +10,4 @@ mod lists;
 mod orders;
 mod page;
 mod serving;
+mod waiting;

@@ -102,6 +102,8 @@ fn with_zone(zone: &str) -> String {
 
 /// Every key of every section, none at its default.
 const EVERYTHING: &str = r#"
+[signing]
+keys = { env = "KEY" }
 [server]
 listen = "[::1]:9090"
 public_read = true
