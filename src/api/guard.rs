@@ -19,6 +19,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
 use super::access::{self, Need};
+use super::exports::Fragments;
 use super::limits::{REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX};
 use super::page::PageCache;
 use super::problem::Problem;
@@ -46,6 +47,8 @@ pub struct App {
     pub page: PageCache,
     /// Scorecards and series.
     pub reports: Reports,
+    /// Exports as rendered last.
+    pub exports: Fragments,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }
@@ -68,6 +71,7 @@ impl App {
             waits: AtomicU64::new(0),
             page: PageCache::default(),
             reports: Reports::default(),
+            exports: Fragments::default(),
             openapi,
         }
     }

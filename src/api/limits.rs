@@ -61,6 +61,8 @@ pub const SERIES_BUCKETS_DEFAULT: u64 = 28;
 pub const SERIES_BUCKETS_MAX: u64 = 1000;
 /// Most repeats that a sweep by hand may ask for.
 pub const EPOCHS_MAX: u32 = 100;
+/// Exports kept as rendered last.
+pub const RENDERED_MAX: usize = 1_000;
 /// Longest name of a consumer, in characters.
 pub const ACK_CLIENT_CHARS_MAX: usize = 128;
 /// Longest reason in an ack, in characters.

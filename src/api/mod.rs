@@ -18,6 +18,7 @@ mod curl;
 mod decisions;
 mod descriptors;
 mod endpoints;
+mod exports;
 mod guard;
 mod health;
 mod impatient;
@@ -41,6 +42,7 @@ mod tests;
 pub mod views;
 mod watch;
 
+pub use exports::scene;
 pub use problem::Problem;
 pub use routes::router;
 pub use serve::{ApiError, serve};

@@ -100,7 +100,7 @@ pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, Path
 }
 
 /// Percent-decoding (RFC 3986, 2.1); `+` stays a plus.
-fn decode(text: &str) -> Result<String, PathError> {
+pub fn decode(text: &str) -> Result<String, PathError> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

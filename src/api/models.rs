@@ -58,10 +58,13 @@ pub fn resolve(state: &ApiState, setup: &ApiSetup, name: &str) -> Result<ModelRe
     if let Some(model) = setup.model(name) {
         return Ok(ModelRef { id: model.id.clone(), configured: true });
     }
+    if let Some((id, _)) = setup.relayed.iter().find(|(id, _)| id.as_str() == name) {
+        return Ok(ModelRef { id: id.clone(), configured: true });
+    }
     if let Some(published) = state.board.get(name) {
         return Ok(ModelRef { id: published.model.clone(), configured: false });
     }
-    let known = || setup.models.iter().map(|m| m.id.as_str());
+    let known = || setup.models.iter().map(|m| &m.id).chain(setup.relayed.keys()).map(ModelId::as_str);
     let problem = Problem::not_found("unknown-model", "unknown model", format!("no model goes by the name {name:?}"));
     Err(match nearest(name, known()) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
@@ -73,15 +76,26 @@ pub fn resolve(state: &ApiState, setup: &ApiSetup, name: &str) -> Result<ModelRe
 pub async fn list(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     Params::read(request.uri().query(), &[])?;
     let setup = app.state.setup.load();
-    Ok(page(setup.models.iter().map(|model| one(&app.state, model)).collect(), None))
+    let own = setup.models.iter().map(|model| one(&app.state, model));
+    let relayed = setup.relayed.iter().map(|(id, from)| relayed(&app.state, id, from));
+    Ok(page(own.chain(relayed).collect(), None))
+}
+
+/// A model whose list is taken over from another daemon: all that is known here is that list.
+fn relayed(state: &ApiState, id: &ModelId, from: &str) -> Value {
+    let list = state.board.get(id.as_str()).map(shown);
+    json!({"id": id, "aliases": [], "public_name": null, "reference": null, "endpoints": [], "allowlist": list,
+           "capabilities": {}, "relayed_from": from})
+}
+
+/// A list in short.
+fn shown(p: Arc<Published>) -> Value {
+    let query = p.capability.as_ref().map(|c| format!("?capability={c}")).unwrap_or_default();
+    json!({"version": p.revision, "etag": p.etag, "issued_at": rfc3339(p.issued_at_us),
+           "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist{query}", p.model)})
 }
 
 fn one(state: &ApiState, model: &ModelConfig) -> Value {
-    let shown = |p: Arc<Published>| {
-        let query = p.capability.as_ref().map(|c| format!("?capability={c}")).unwrap_or_default();
-        json!({"version": p.revision, "etag": p.etag, "issued_at": rfc3339(p.issued_at_us),
-               "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist{query}", model.id)})
-    };
     let list = state.board.get(model.id.as_str()).map(shown);
     let capabilities: Map<String, Value> = (model.policy.capabilities.iter())
         .map(|c| (c.to_string(), json!(state.board.of_capability(model.id.as_str(), c.as_str()).map(shown))))

@@ -50,6 +50,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         let note = match name {
             "model" => MODEL_NOTE,
             "endpoint" => ENDPOINT_NOTE,
+            "format" => "json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx or kong",
             "asset" => "style.css, page.js or icon.svg",
             _ => "A UUID",
         };
@@ -72,7 +73,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     }
     let (status, response) = success(operation);
     out = out.response(status, response);
-    if operation.path.ends_with("/allowlist") {
+    if operation.path.ends_with("/allowlist") || operation.path.starts_with("/v1/export/") {
         out = out.response("304", ResponseBuilder::new().description("`If-None-Match` names the current ETag").build());
     }
     if let Some(role) = operation.need.role() {
@@ -201,6 +202,13 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
         ("Status", object("A probe's answer", &[("status", String)])),
         ("Accepted", object("What became of a command", &[("status", String), ("model", String), ("watch", String)])),
         ("OpenApi", object("An OpenAPI document", &[("openapi", String)])),
+        (
+            "Groups",
+            object(
+                "exacto.groups/v1",
+                &[("schema", String), ("version", Integer), ("expires_at", String), ("groups", Object)],
+            ),
+        ),
         ("Keys", object("A JWK set of Ed25519 keys (RFC 7517, RFC 8037)", &[("keys", Array)])),
         (
             "Allowlist",

@@ -12,7 +12,8 @@ use super::guard::{App, Gate, Shared, guard};
 use super::params::Param;
 use super::state::ApiState;
 use super::{
-    acks, alarms, allowlist, attempts, decisions, endpoints, health, models, openapi, page, scorecards, series, sweeps,
+    acks, alarms, allowlist, attempts, decisions, endpoints, exports, health, models, openapi, page, scorecards,
+    series, sweeps,
 };
 
 /// One place in the router.
@@ -179,6 +180,31 @@ pub const TABLE: &[Route] = &[
         methods: || get(alarms::list),
         guarded: true,
         operations: &[read("/v1/alarms", "Alarms, newest first", alarms::PARAMS, Answer::List)],
+    },
+    Route {
+        mount: "/v1/export/{*path}",
+        methods: || any(exports::dispatch),
+        guarded: false,
+        operations: &[
+            Operation {
+                need: Need::Allowlist,
+                ..read(
+                    "/v1/export/litellm",
+                    "The deployments of every curated model, for the LiteLLM plugin",
+                    exports::GROUPS_PARAMS,
+                    Answer::Object("Groups"),
+                )
+            },
+            Operation {
+                need: Need::Allowlist,
+                ..read(
+                    "/v1/export/{format}/{model}",
+                    "The current allowlist in the words of a gateway",
+                    exports::PARAMS,
+                    Answer::Text("*/*"),
+                )
+            },
+        ],
     },
     Route {
         mount: "/v1/acks",

@@ -1,5 +1,6 @@
 //! What the API is given: handles to read from and a channel for commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -59,6 +60,8 @@ pub struct ApiSetup {
     pub models: Vec<ModelConfig>,
     /// Tokens and `public_read`.
     pub server: Server,
+    /// Models whose lists are taken over from another daemon, with its address.
+    pub relayed: BTreeMap<ModelId, String>,
     /// Loaded suites.
     pub suites: Vec<SuiteInfo>,
 }

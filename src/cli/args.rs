@@ -37,6 +37,8 @@ pub enum Command {
     Scorecard(ScorecardArgs),
     /// Show the current allowlist of a model, or of one of its capabilities.
     Allowlist(AllowlistArgs),
+    /// Print a list in the words of a gateway, for its configuration or for the body of a request.
+    Export(ExportArgs),
     /// Show which consumer runs which revision, as they have said.
     Consumers,
     /// Show decisions, newest first.
@@ -228,6 +230,29 @@ pub struct AllowlistArgs {
     /// The list of this capability, a tag in the policy's `capabilities`; the model's own without it.
     #[arg(long, value_name = "TAG")]
     pub capability: Option<String>,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx, kong, or litellm: the index of
+    /// all models for the plugin.
+    pub format: String,
+    /// The model, by id or alias; may be left out when there is one only.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The list of this capability, a tag in the policy's `capabilities`; the model's own without it.
+    #[arg(long, value_name = "TAG")]
+    pub capability: Option<String>,
+    /// allow: the endpoints to route to; exclude: those not to route to.
+    #[arg(long, default_value = "allow")]
+    pub form: String,
+    /// With names: the key of `slugs` by which endpoints are named.
+    #[arg(long, value_name = "KEY")]
+    pub gateway: Option<String>,
+    /// The file to write, whole or not at all; stdout without it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `decisions`.

@@ -5,6 +5,7 @@ mod args;
 mod bars;
 mod demo;
 mod explain;
+mod export;
 mod files;
 mod import;
 mod keys;
@@ -62,6 +63,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Rescore(args) => setup::block_on(rescore::run(cli, args)),
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
+        Command::Export(args) => setup::block_on(export::run(cli, args)),
         Command::Consumers => setup::block_on(read::consumers(cli)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
         Command::Explain(args) => setup::block_on(explain::run(cli, args)),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::relay;
 use super::schedule::Timetable;
 use crate::clock::Clock;
 use crate::config::{Config, ModelConfig, ScheduleConfig};
@@ -66,6 +67,9 @@ pub enum RuntimeError {
     /// The private keys cannot be used.
     #[error("`[signing] keys`: {0}")]
     Keys(#[from] KeyError),
+    /// The keys that a relay is to believe cannot be used.
+    #[error("`[[relay]] keys_file`: {0}")]
+    RelayKeys(String),
     /// A cron line is none (the config's check and the scheduler disagree).
     #[error("failed to read the cron line of schedule {name:?}: {reason}")]
     Cron {
@@ -152,6 +156,9 @@ impl Runtime {
             })
             .collect::<Result<_, RuntimeError>>()?;
         let keys = config.signing.as_ref().map(KeyRing::read).transpose()?.unwrap_or_default();
+        for path in config.relays.iter().filter_map(|relay| relay.keys_file.as_deref()) {
+            relay::read_keys(path).map_err(RuntimeError::RelayKeys)?;
+        }
         let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
         let runtime = Runtime { config: Arc::new(config), drawers, probes, models, schedules, keys, per_year };
         runtime.config.check_capabilities(|model| runtime.tags_of(model)).into_result(())?;

@@ -256,6 +256,11 @@ impl Board {
         keys.sign(bytes)
     }
 
+    /// Tells those who wait for anything made from lists that it may be another one now: the configuration has changed.
+    pub fn touch(&self) {
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
     /// Wakes on every change of any list or key.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {

@@ -2,6 +2,9 @@
 
 mod board;
 mod document;
+pub mod exports;
+pub mod file;
+pub mod webhook;
 
 pub use board::{Board, Origin, Published};
 pub use document::{Document, LIST_CACHE_CONTROL, Unfit, VERSION_HEADER, etag_of, http_date};

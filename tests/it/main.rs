@@ -27,6 +27,7 @@ mod demo;
 mod eval_suites;
 mod explain;
 mod fingerprints;
+mod gateways;
 mod history;
 mod imports;
 mod interrupted;

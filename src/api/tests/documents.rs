@@ -10,7 +10,8 @@ use crate::progress::SweepProgress;
 /// A real path for a documented one.
 fn filled(path: &str, attempt: &str, sweep: &str) -> String {
     let id = if path.contains("attempts") { attempt } else { sweep };
-    let values = [("{model}", "kimi"), ("{endpoint}", "bad"), ("{asset}", "page.js"), ("{id}", id)];
+    let values =
+        [("{model}", "kimi"), ("{endpoint}", "bad"), ("{asset}", "page.js"), ("{id}", id), ("{format}", "names")];
     values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
 }
 
@@ -61,6 +62,8 @@ async fn every_documented_path_is_routed_and_every_route_is_documented() {
     GET /v1/alarms
     GET /v1/attempts
     GET /v1/attempts/{id}
+    GET /v1/export/litellm
+    GET /v1/export/{format}/{model}
     GET /v1/models
     GET /v1/models/{model}/allowlist
     GET /v1/models/{model}/allowlist.sig
@@ -215,6 +218,7 @@ async fn every_route_and_problem_is_in_the_docs() {
         include_str!("../allowlist.rs"),
         include_str!("../attempts.rs"),
         include_str!("../body.rs"),
+        include_str!("../exports.rs"),
         include_str!("../guard.rs"),
         include_str!("../health.rs"),
         include_str!("../models.rs"),

@@ -186,7 +186,12 @@ impl Kit {
             progress: Arc::new(Progress::default()),
             clock: Arc::new(ManualClock::at(NOW)),
             loopback_only: true,
-            setup: Arc::new(ArcSwap::from_pointee(ApiSetup { models: config.models, server, suites })),
+            setup: Arc::new(ArcSwap::from_pointee(ApiSetup {
+                models: config.models,
+                server,
+                relayed: Default::default(),
+                suites,
+            })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
             scorecards: Arc::clone(&daemon) as Arc<dyn ScorecardSource>,
             operators: Arc::clone(&daemon) as Arc<dyn Operators>,

@@ -5,6 +5,7 @@ mod acks;
 mod allowlist;
 mod commands;
 mod documents;
+mod exports;
 mod kit;
 mod lists;
 mod orders;
