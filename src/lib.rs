@@ -14,7 +14,7 @@
 //! | | |
 //! |---|---|
 //! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`stats`] the formulas, [`curation`] decides, [`signing`] keys and signatures |
-//! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
+//! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, signed, and exports of them, [`client`] a verifying consumer, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
 //! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
 //! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth, [`simulate`] measures the rules of the decision |
 //! | for everybody | [`clock`] the only "now", [`diagnostics`] errors in files |

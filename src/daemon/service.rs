@@ -22,7 +22,7 @@ use super::supervise::{self, PAUSE_AFTER_PANIC, Supervisor};
 use super::sweeper::{Signals, SweepError, SweepRequest, Sweeper};
 use super::upkeep::Upkeep;
 use super::views;
-use super::webhooks::Webhooks;
+use super::webhooks::{self, Webhooks};
 use super::workers::{Handed, Workers};
 use crate::api::{self, ApiState, SweepCommand, SweepReply};
 use crate::clock::Clock;
@@ -149,6 +149,7 @@ impl Service {
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
         let listening = listener.local_addr().map_err(ServiceError::Listener)?;
         gauges::close_alarms_of_removed(&self.sweeper, &self.runtime.load_full()).await?;
+        webhooks::begin(&self.sweeper, &self.runtime.load_full()).await?;
         self.follower().catch_up().await;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);

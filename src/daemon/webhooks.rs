@@ -59,6 +59,25 @@ struct Failing {
     why: String,
 }
 
+/// Notes from when on the webhooks of the configuration are told: before anything happens that they are to be told of.
+pub(super) async fn begin(sweeper: &Sweeper, runtime: &Runtime) -> Result<(), StoreError> {
+    for webhook in &runtime.config.webhooks {
+        since(sweeper, webhook).await?;
+    }
+    Ok(())
+}
+
+/// From when on a webhook is told: from when it was first configured.
+async fn since(sweeper: &Sweeper, webhook: &WebhookConfig) -> Result<i64, StoreError> {
+    let key = format!("webhook:{}:since", webhook.name);
+    if let Some(known) = sweeper.store.fact(&key).await?.and_then(|text| text.parse().ok()) {
+        return Ok(known);
+    }
+    let now_us = sweeper.clock.now_us();
+    sweeper.store.set_fact(&key, &now_us.to_string()).await?;
+    Ok(now_us)
+}
+
 impl Webhooks {
     /// Runs until stopped.
     pub async fn run(self) {
@@ -121,7 +140,7 @@ impl Webhooks {
         for webhook in &runtime.config.webhooks {
             let until = failing.get(&webhook.name).and_then(|failing| failing.until);
             let waits = until.is_some_and(|until| Instant::now() < until);
-            let since_us = self.since(webhook).await?;
+            let since_us = since(&self.sweeper, webhook).await?;
             if !waits && !self.sweeper.store.undelivered(&webhook.name, since_us, 1).await?.is_empty() {
                 return Ok(true);
             }
@@ -142,7 +161,7 @@ impl Webhooks {
         }
         let store = &self.sweeper.store;
         let begun = Instant::now();
-        let since_us = self.since(webhook).await?;
+        let since_us = since(&self.sweeper, webhook).await?;
         let mut failing = before;
         for event in store.undelivered(&webhook.name, since_us, EVENTS_PER_LOOK).await? {
             let now_us = self.sweeper.clock.now_us();
@@ -169,17 +188,6 @@ impl Webhooks {
             }
         }
         Ok(failing)
-    }
-
-    /// From when on a webhook is told: from when it was first configured.
-    async fn since(&self, webhook: &WebhookConfig) -> Result<i64, StoreError> {
-        let key = format!("webhook:{}:since", webhook.name);
-        if let Some(known) = self.sweeper.store.fact(&key).await?.and_then(|text| text.parse().ok()) {
-            return Ok(known);
-        }
-        let now_us = self.sweeper.clock.now_us();
-        self.sweeper.store.set_fact(&key, &now_us.to_string()).await?;
-        Ok(now_us)
     }
 
     /// One alarm for all webhooks that take nothing.

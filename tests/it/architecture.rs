@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provider", &[]),
     ("store", &[]),
     ("report", &["store", "stats"]),
-    ("api", &["store", "publish", "report", "metrics", "progress", "config", "stats"]),
+    ("api", &["store", "publish", "report", "metrics", "progress", "config", "signing", "stats"]),
     ("sim", &["suites"]),
     ("simulate", &["stats", "curation"]),
     ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress"]),

@@ -224,7 +224,7 @@ async fn a_file_follows_the_list_and_its_program_is_run() {
     ban(&daemon, "birch").await;
     assert_eq!(taken(2).await["exclude"], json!(["birch"]));
     // A file that does not pass its check is put back, and somebody is told.
-    configure(&world, &sink("[\"grep\", \"-q\", \"birch\\\"]\", \"exacto.json\"]"));
+    configure(&world, &sink("[\"grep\", \"-q\", 'exclude...birch', \"exacto.json\"]"));
     daemon.signal("HUP").await;
     eventually("the config is taken", async || daemon.log().contains("config reloaded").then_some(())).await;
     let unbanned = daemon.post("/v1/models/lab/m/endpoints/birch/unban", &json!({})).await;
