@@ -13,6 +13,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::owner;
 use super::runtime::Runtime;
 use super::sweeper::{Signals, Sweeper};
 use crate::api::views;
@@ -26,9 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Events of one look; the rest waits for the next.
 const EVENTS_PER_LOOK: usize = 50;
 /// A webhook's look ends after this long, so that the lease is renewed in time.
-const LOOK_TIME_MAX: Duration = Duration::from_secs(20);
-/// How long a claim on the telling holds, in microseconds: two looks with their last tries.
-const LEASE_US: i64 = 120 * 1_000_000;
+const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
+/// A claim on the telling holds for so many looks, each with its last try.
+const LEASE_LOOKS: u32 = 2;
 /// Name of that claim.
 const LEASE: &str = "webhooks";
 /// Pause before an event that was not taken is sent again; it doubles with every failure.
@@ -118,8 +119,7 @@ impl Webhooks {
         if !self.is_due(runtime, failing).await? {
             return self.tell_of_failures(failing, alarmed).await;
         }
-        let now_us = self.sweeper.clock.now_us();
-        if !self.sweeper.store.lease(LEASE, &self.sweeper.owner, now_us, now_us + LEASE_US).await? {
+        if !self.claim(runtime).await? {
             return Ok(());
         }
         let looks = runtime.config.webhooks.iter().map(|webhook| {
@@ -133,6 +133,20 @@ impl Webhooks {
             failing.insert(name, after?);
         }
         self.tell_of_failures(failing, alarmed).await
+    }
+
+    /// Whether this process is the one that tells. A process of this machine that was killed holds nothing.
+    async fn claim(&self, runtime: &Runtime) -> Result<bool, StoreError> {
+        let (store, owner) = (&self.sweeper.store, &self.sweeper.owner);
+        let longest = runtime.config.webhooks.iter().map(|webhook| webhook.timeout).max().unwrap_or_default();
+        let now_us = self.sweeper.clock.now_us();
+        let until_us =
+            now_us + i64::try_from(((LOOK_TIME_MAX + longest) * LEASE_LOOKS).as_micros()).unwrap_or(i64::MAX / 2);
+        match store.lease(LEASE, owner, now_us, until_us).await? {
+            None => Ok(true),
+            Some(holder) if owner::has_ended(&holder) => store.take_over_lease(LEASE, owner, until_us, &holder).await,
+            Some(_) => Ok(false),
+        }
     }
 
     /// Whether any webhook has something to be told and is not waiting after a failure. Only reads: most looks end here.

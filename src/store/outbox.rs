@@ -126,14 +126,29 @@ impl Store {
         Ok(forgotten)
     }
 
-    /// Takes or keeps a piece of work that one process does at a time. `false`: somebody else does it.
+    /// Takes or keeps a piece of work that one process does at a time. `None`: it is the owner's now; else who has it.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn lease(&self, name: &str, owner: &str, now_us: Micros, until_us: Micros) -> Result<bool> {
+    pub async fn lease(&self, name: &str, owner: &str, now_us: Micros, until_us: Micros) -> Result<Option<String>> {
         let mut tx = self.pool.begin().await?;
         let args = [name.into(), owner.into(), until_us.into(), now_us.into()];
-        let taken = tx.execute(statements::LEASE_TAKE, &args).await? > 0;
+        let holder = match tx.execute(statements::LEASE_TAKE, &args).await? {
+            0 => tx.read_one(statements::LEASE_HOLDER, &args[..1], |row| row.get::<String>(0)).await?,
+            _ => None,
+        };
+        tx.commit().await?;
+        Ok(holder)
+    }
+
+    /// Takes it from an owner that is known to have ended. `false`: it is not that owner's any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn take_over_lease(&self, name: &str, owner: &str, until_us: Micros, from: &str) -> Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let args = [name.into(), owner.into(), until_us.into(), from.into()];
+        let taken = tx.execute(statements::LEASE_TAKE_OVER, &args).await? > 0;
         tx.commit().await?;
         Ok(taken)
     }

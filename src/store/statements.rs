@@ -257,6 +257,9 @@ statements! {
                   SET owner = excluded.owner, until_us = excluded.until_us \
                   WHERE leases.owner = excluded.owner OR leases.until_us <= $4";
 
+    LEASE_HOLDER = "SELECT owner FROM leases WHERE name = $1";
+    LEASE_TAKE_OVER = "UPDATE leases SET owner = $2, until_us = $3 WHERE name = $1 AND owner = $4";
+
     /// Ids of version 7 sort by time, so retention needs no index of its own.
     PRUNE_TRANSCRIPTS = "DELETE FROM transcripts WHERE attempt IN \
                          (SELECT attempt FROM transcripts WHERE attempt < $1 ORDER BY attempt LIMIT $2)";

@@ -12,8 +12,6 @@ use crate::daemon::{Answer, Daemon};
 use crate::odd_server::{self, Asked};
 use crate::world::{Settings, World, eventually, exactod, good};
 
-const LIST: &str = "/v1/models/lab/m/allowlist";
-
 /// A world whose daemon signs, with more tables in its config.
 async fn world(more: &str) -> World {
     let world = World::new(vec![good("alder"), good("birch"), good("cedar")]).await;

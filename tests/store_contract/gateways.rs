@@ -123,12 +123,21 @@ pub async fn alarms_are_queued_as_they_open_and_close(db: Database) {
 
 pub async fn a_lease_is_one_owners_until_it_ends(db: Database) {
     let store = db.store().await;
-    let lease = async |owner: &str, now_us: i64| store.lease("webhooks", owner, now_us, now_us + DAY).await.unwrap();
+    let lease = async |owner: &str, now_us: i64| {
+        let holder = store.lease("webhooks", owner, now_us, now_us + DAY).await.unwrap();
+        assert!(holder.as_deref() != Some(owner));
+        holder.is_none()
+    };
     assert!(lease("a", T0).await);
     assert!(!lease("b", T0 + DAY - 1).await);
     assert!(lease("a", T0 + DAY - 1).await, "it is renewed");
     assert!(!lease("b", T0 + DAY).await);
     assert!(lease("b", T0 + 2 * DAY).await);
     assert!(!lease("a", T0 + 2 * DAY).await);
-    assert!(store.lease("another", "a", T0, T0 + 1).await.unwrap());
+    assert_eq!(store.lease("another", "a", T0, T0 + 1).await.unwrap(), None);
+    // Of an owner that is known to have ended it is taken at once, by one.
+    assert!(!store.take_over_lease("webhooks", "c", T0 + 3 * DAY, "a").await.unwrap());
+    assert!(store.take_over_lease("webhooks", "c", T0 + 3 * DAY, "b").await.unwrap());
+    assert!(!store.take_over_lease("webhooks", "d", T0 + 3 * DAY, "b").await.unwrap());
+    assert_eq!(store.lease("webhooks", "b", T0 + 2 * DAY, T0 + 3 * DAY).await.unwrap().as_deref(), Some("c"));
 }
