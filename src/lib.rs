@@ -13,8 +13,8 @@
 //!
 //! | | |
 //! |---|---|
-//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`worlds`] conversations over a state, [`sandbox`] Starlark within limits, [`stats`] the formulas, [`curation`] decides |
-//! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
+//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`worlds`] conversations over a state, [`sandbox`] Starlark within limits, [`stats`] the formulas, [`curation`] decides, [`signing`] keys and signatures |
+//! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, signed, and exports of them, [`client`] a verifying consumer, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
 //! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
 //! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth, [`simulate`] measures the rules of the decision |
 //! | for everybody | [`clock`] the only "now", [`diagnostics`] errors in files |
@@ -35,6 +35,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod curation;
@@ -50,6 +51,7 @@ pub mod report;
 pub mod runner;
 pub mod sandbox;
 pub mod scoring;
+pub mod signing;
 pub mod sim;
 pub mod simulate;
 pub mod stats;

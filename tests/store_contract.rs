@@ -5,6 +5,8 @@
 mod attempts;
 #[path = "store_contract/curation.rs"]
 mod curation;
+#[path = "store_contract/gateways.rs"]
+mod gateways;
 #[path = "store_contract/history.rs"]
 mod history;
 #[path = "store_contract/kit.rs"]
@@ -59,6 +61,8 @@ contracts! {
         two_ends_from_the_same_state_cannot_both_count, two_states_are_kept, a_revision_never_goes_back,
         an_alarm_is_open_once, decisions_are_listed_newest_first, a_capability_has_lists_and_revisions_of_its_own,
         a_capability_has_alarms_and_decisions_of_its_own;
+    gateways: the_last_word_of_a_consumer_is_kept, what_happens_is_queued_with_it_and_told_once_to_each_webhook,
+        a_refused_step_queues_nothing, alarms_are_queued_as_they_open_and_close, a_lease_is_one_owners_until_it_ends;
     history: a_step_is_stored_with_its_state, a_refused_step_leaves_no_history, checkpoints_are_kept_from_time_to_time,
         what_other_rules_made_leaves_a_checkpoint, a_store_from_before_the_history_begins_it_with_a_checkpoint,
         pruned_attempts_leave_a_checkpoint_at_the_horizon;

@@ -13,10 +13,10 @@ use http::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::base64;
 use super::problem::Problem;
 use super::state::{ApiSetup, ApiState};
 use crate::config::{Role, TokenSet};
+use crate::domain::base64;
 
 /// What a request must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

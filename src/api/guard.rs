@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -13,10 +15,12 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
 use super::access::{self, Need};
-use super::limits::{REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX};
+use super::exports::Fragments;
+use super::limits::{REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX};
 use super::page::PageCache;
 use super::problem::Problem;
 use super::reports::Reports;
@@ -24,16 +28,27 @@ use super::routes::Operation;
 use super::state::ApiState;
 use crate::metrics::RouteLabels;
 
+/// The route of the allowlist, as it is counted.
+pub const LIST_ROUTE: &str = "/v1/models/{model}/allowlist";
+
 /// The state of the router: what the daemon gave and what belongs to the API alone.
 pub struct App {
     /// From the daemon.
     pub state: ApiState,
     /// Work that may be in flight.
     pub permits: Semaphore,
+    /// Clients that may wait for a list.
+    pub watchers: Arc<Semaphore>,
+    /// Reads of allowlists, by their outcome: 200 and 304.
+    reads: [Counter; 2],
+    /// Waits so far: the source of their jitter.
+    waits: AtomicU64,
     /// The page as made last.
     pub page: PageCache,
     /// Scorecards and series.
     pub reports: Reports,
+    /// Exports as rendered last.
+    pub exports: Fragments,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }
@@ -44,13 +59,38 @@ pub type Shared = Arc<App>;
 impl App {
     /// Around the daemon's handles.
     pub fn new(state: ApiState, openapi: Bytes) -> Self {
+        let reads = [StatusCode::OK, StatusCode::NOT_MODIFIED].map(|status| {
+            let labels = RouteLabels { route: LIST_ROUTE.to_owned(), status: status.as_u16() };
+            state.metrics.http_requests.get_or_create(&labels).clone()
+        });
         App {
             state,
             permits: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            reads,
+            waits: AtomicU64::new(0),
             page: PageCache::default(),
             reports: Reports::default(),
+            exports: Fragments::default(),
             openapi,
         }
+    }
+
+    /// Counts an answer of the allowlist's route, without looking its labels up.
+    pub fn count_read(&self, status: StatusCode) {
+        let counted = match status {
+            StatusCode::OK => &self.reads[0],
+            StatusCode::NOT_MODIFIED => &self.reads[1],
+            other => return self.count(LIST_ROUTE, other),
+        };
+        counted.inc();
+    }
+
+    /// A part of a time, another for each call.
+    pub fn jitter(&self, most: Duration) -> Duration {
+        // The golden ratio's multiples spread evenly, whatever their number.
+        let turn = self.waits.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        most.mul_f64((turn >> 11) as f64 / (1_u64 << 53) as f64)
     }
 
     /// Counts an answer.

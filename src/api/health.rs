@@ -66,3 +66,12 @@ pub async fn openapi(State(app): State<Shared>) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
     response
 }
+
+/// `GET /.well-known/exacto-keys.json`: the public keys, as a JWK set; empty while nothing is signed.
+pub async fn keys(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
+    Params::read(request.uri().query(), &[])?;
+    let mut response = Response::new(Body::from(app.state.board.public_keys().to_text()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    Ok(response)
+}

@@ -6,8 +6,22 @@ use std::time::Duration;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest path with query.
 pub const TARGET_BYTES_MAX: usize = 4096;
-/// Connections open at once; further ones wait in the system's queue.
-pub const CONNECTIONS_MAX: usize = 1024;
+/// Connections open at once; further ones wait in the system's queue. Fewer where the process may not open as many files.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Open files that are left to the rest of the process: store, suites, requests to providers.
+pub const DESCRIPTORS_RESERVED: usize = 512;
+/// Connections that are served however few files the process may open.
+pub const CONNECTIONS_MIN: usize = 64;
+/// Clients that wait for a list at once, by long-polls and streams; further long-polls are answered at once.
+pub const WATCHERS_MAX: usize = 15_000;
+/// Longest wait of a long-poll.
+pub const WAIT_MAX: Duration = Duration::from_secs(300);
+/// A wait is longer by up to one such part of it, so that clients that began together do not return together.
+pub const WAIT_JITTER_SHARE: u32 = 16;
+/// How often a stream without news shows that it is alive.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// How long a client of a stream waits before it connects again, in milliseconds.
+pub const RECONNECT_MS: u64 = 2_000;
 /// How long a client may take to send a request's head, and how long an idle connection is kept.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest request head.
@@ -47,6 +61,14 @@ pub const SERIES_BUCKETS_DEFAULT: u64 = 28;
 pub const SERIES_BUCKETS_MAX: u64 = 1000;
 /// Most repeats that a sweep by hand may ask for.
 pub const EPOCHS_MAX: u32 = 100;
+/// Exports kept as rendered last.
+pub const RENDERED_MAX: usize = 1_000;
+/// Longest name of a consumer, in characters.
+pub const ACK_CLIENT_CHARS_MAX: usize = 128;
+/// Longest reason in an ack, in characters.
+pub const ACK_DETAIL_CHARS_MAX: usize = 500;
+/// Consumers shown on the page.
+pub const PAGE_CONSUMERS: usize = 50;
 /// Most names in a hint.
 pub const HINT_NAMES_MAX: usize = 12;
 

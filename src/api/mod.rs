@@ -9,14 +9,16 @@
 //! * The allowlist route is free of layers: a lookup, a comparison, pre-rendered bytes.
 
 mod access;
+mod acks;
 mod alarms;
 mod allowlist;
 mod attempts;
-mod base64;
 mod body;
 mod curl;
 mod decisions;
+mod descriptors;
 mod endpoints;
+mod exports;
 mod guard;
 mod health;
 mod impatient;
@@ -38,7 +40,9 @@ mod sweeps;
 #[cfg(test)]
 mod tests;
 pub mod views;
+mod watch;
 
+pub use exports::scene;
 pub use problem::Problem;
 pub use routes::router;
 pub use serve::{ApiError, serve};

@@ -10,6 +10,10 @@ use crate::domain::Verb;
 pub enum Resource {
     /// `/allowlist`
     Allowlist,
+    /// `/allowlist.sig`
+    Signature,
+    /// `/allowlist/watch`
+    Watch,
     /// `/decisions`
     Decisions,
     /// `/scorecards`
@@ -58,6 +62,8 @@ const ENDPOINTS: &str = "/endpoints/";
 pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, PathError> {
     let simple = [
         ("/allowlist", Resource::Allowlist),
+        ("/allowlist.sig", Resource::Signature),
+        ("/allowlist/watch", Resource::Watch),
         ("/decisions", Resource::Decisions),
         ("/scorecards", Resource::Scorecards),
         ("/ack", Resource::Order { verb: Verb::Ack, endpoint: None }),
@@ -94,7 +100,7 @@ pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, Path
 }
 
 /// Percent-decoding (RFC 3986, 2.1); `+` stays a plus.
-fn decode(text: &str) -> Result<String, PathError> {
+pub fn decode(text: &str) -> Result<String, PathError> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -132,6 +138,9 @@ mod tests {
         assert_eq!(parse("a+b/allowlist", known), list("a+b"));
         assert_eq!(parse("x/allowlist/allowlist", known), list("x/allowlist"));
         assert_eq!(parse("never-heard-of/allowlist", known), list("never-heard-of"));
+        let other = |model: &str, resource| Ok(Target { model: model.to_owned(), resource });
+        assert_eq!(parse("lab/m:free/allowlist.sig", known), other("lab/m:free", Resource::Signature));
+        assert_eq!(parse("lab%2Fm%3Afree/allowlist/watch", known), other("lab/m:free", Resource::Watch));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::access::{self, Need};
+use super::access::Need;
 use super::guard::{self, App, Shared};
 use super::model_path::{self, PathError, Resource, Target};
 use super::params::Params;
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, ApiState};
-use super::{allowlist, decisions, endpoints, orders, scorecards, series};
+use super::{allowlist, decisions, endpoints, orders, scorecards, series, watch};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::diagnostics::nearest;
@@ -58,10 +58,13 @@ pub fn resolve(state: &ApiState, setup: &ApiSetup, name: &str) -> Result<ModelRe
     if let Some(model) = setup.model(name) {
         return Ok(ModelRef { id: model.id.clone(), configured: true });
     }
+    if let Some((id, _)) = setup.relayed.iter().find(|(id, _)| id.as_str() == name) {
+        return Ok(ModelRef { id: id.clone(), configured: true });
+    }
     if let Some(published) = state.board.get(name) {
         return Ok(ModelRef { id: published.model.clone(), configured: false });
     }
-    let known = || setup.models.iter().map(|m| m.id.as_str());
+    let known = || setup.models.iter().map(|m| &m.id).chain(setup.relayed.keys()).map(ModelId::as_str);
     let problem = Problem::not_found("unknown-model", "unknown model", format!("no model goes by the name {name:?}"));
     Err(match nearest(name, known()) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
@@ -73,15 +76,26 @@ pub fn resolve(state: &ApiState, setup: &ApiSetup, name: &str) -> Result<ModelRe
 pub async fn list(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     Params::read(request.uri().query(), &[])?;
     let setup = app.state.setup.load();
-    Ok(page(setup.models.iter().map(|model| one(&app.state, model)).collect(), None))
+    let own = setup.models.iter().map(|model| one(&app.state, model));
+    let relayed = setup.relayed.iter().map(|(id, from)| relayed(&app.state, id, from));
+    Ok(page(own.chain(relayed).collect(), None))
+}
+
+/// A model whose list is taken over from another daemon: all that is known here is that list.
+fn relayed(state: &ApiState, id: &ModelId, from: &str) -> Value {
+    let list = state.board.get(id.as_str()).map(shown);
+    json!({"id": id, "aliases": [], "public_name": null, "reference": null, "endpoints": [], "allowlist": list,
+           "capabilities": {}, "relayed_from": from})
+}
+
+/// A list in short.
+fn shown(p: Arc<Published>) -> Value {
+    let query = p.capability.as_ref().map(|c| format!("?capability={c}")).unwrap_or_default();
+    json!({"version": p.revision, "etag": p.etag, "issued_at": rfc3339(p.issued_at_us),
+           "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist{query}", p.model)})
 }
 
 fn one(state: &ApiState, model: &ModelConfig) -> Value {
-    let shown = |p: Arc<Published>| {
-        let query = p.capability.as_ref().map(|c| format!("?capability={c}")).unwrap_or_default();
-        json!({"version": p.revision, "etag": p.etag, "issued_at": rfc3339(p.issued_at_us),
-               "expires_at": rfc3339(p.expires_at_us), "url": format!("{PREFIX}{}/allowlist{query}", model.id)})
-    };
     let list = state.board.get(model.id.as_str()).map(shown);
     let capabilities: Map<String, Value> = (model.policy.capabilities.iter())
         .map(|c| (c.to_string(), json!(state.board.of_capability(model.id.as_str(), c.as_str()).map(shown))))
@@ -104,30 +118,58 @@ pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     match target(&app, &parts) {
         Ok((Target { resource: Resource::Allowlist, model }, false)) => {
-            let response = plain_allowlist(&app, &parts, &model).unwrap_or_else(Problem::into_response);
-            app.count("/v1/models/{model}/allowlist", response.status());
+            let response = allowlist::now(&app, &parts, &model, None).unwrap_or_else(Problem::into_response);
+            app.count_read(response.status());
             response
         }
-        Ok((target, _)) => {
-            // Evidence is not part of what `public_read` opens.
-            let bare = !allowlist::wanted(parts.uri.query()).is_ok_and(|wanted| wanted.detail);
-            let need = match target.resource {
-                Resource::Order { .. } => Need::Admin,
-                Resource::Allowlist if bare => Need::Allowlist,
-                _ => Need::Read,
-            };
-            let work = async { below(&app, &parts, body, &target).await.unwrap_or_else(Problem::into_response) };
-            guard::run(&app, route_name(&target.resource), need, &parts, work).await
+        // These wait, thousands at a time: the other resources' work is boxed, so that it takes no room here.
+        Ok((Target { resource: Resource::Allowlist, model }, true)) if waits(&parts) => {
+            let answered = waited(&app, &parts, &model).await;
+            let response = answered.unwrap_or_else(Problem::into_response);
+            app.count_read(response.status());
+            response
         }
+        Ok((Target { resource: Resource::Watch, model }, _)) => {
+            let response = watch::open(&app, parts, &model).unwrap_or_else(Problem::into_response);
+            app.count("/v1/models/{model}/allowlist/watch", response.status());
+            response
+        }
+        Ok((target, _)) => Box::pin(guarded(app, parts, body, target)).await,
         Err(problem) => {
-            guard::run(&app, "/v1/models/{model}", Need::Read, &parts, async { problem.into_response() }).await
+            let work = async { problem.into_response() };
+            Box::pin(guard::run(&app, "/v1/models/{model}", Need::Read, &parts, work)).await
         }
     }
 }
 
+/// Whether a request for an allowlist asks to wait.
+fn waits(parts: &Parts) -> bool {
+    allowlist::wanted(parts.uri.query()).is_ok_and(|wanted| wanted.wait.is_some())
+}
+
+async fn waited(app: &App, parts: &Parts, model: &str) -> Result<Response, Problem> {
+    let wanted = allowlist::wanted(parts.uri.query())?;
+    allowlist::later(app, parts, model, wanted.capability.as_deref(), wanted.wait.unwrap_or_default()).await
+}
+
+async fn guarded(app: Shared, parts: Parts, body: Body, target: Target) -> Response {
+    // Evidence is not part of what `public_read` opens.
+    let bare = !allowlist::wanted(parts.uri.query()).is_ok_and(|wanted| wanted.detail);
+    let need = match target.resource {
+        Resource::Order { .. } => Need::Admin,
+        Resource::Allowlist if bare => Need::Allowlist,
+        Resource::Signature => Need::Allowlist,
+        _ => Need::Read,
+    };
+    let work = async { below(&app, &parts, body, &target).await.unwrap_or_else(Problem::into_response) };
+    guard::run(&app, route_name(&target.resource), need, &parts, work).await
+}
+
 fn route_name(resource: &Resource) -> &'static str {
     match resource {
-        Resource::Allowlist => "/v1/models/{model}/allowlist",
+        Resource::Allowlist => guard::LIST_ROUTE,
+        Resource::Signature => "/v1/models/{model}/allowlist.sig",
+        Resource::Watch => "/v1/models/{model}/allowlist/watch",
         Resource::Decisions => "/v1/models/{model}/decisions",
         Resource::Scorecards => "/v1/models/{model}/scorecards",
         Resource::Endpoint { .. } => "/v1/models/{model}/endpoints/{endpoint}",
@@ -150,7 +192,7 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
         PathError::Unknown => {
             let path = parts.uri.path();
             Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
-                "below /v1/models/{model}: /allowlist, /decisions, /scorecards, /endpoints/{endpoint}, its /series, and \
+                "below /v1/models/{model}: /allowlist, /allowlist.sig, /allowlist/watch, /decisions, /scorecards, /endpoints/{endpoint}, its /series, and \
                      for commands /ack and /endpoints/{endpoint}/pin, unpin, ban, unban, reset, note",
             )
         }
@@ -165,27 +207,21 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
     Ok((target, parts.uri.query().is_some()))
 }
 
-fn plain_allowlist(app: &App, parts: &Parts, name: &str) -> Result<Response, Problem> {
-    let setup = app.state.setup.load();
-    access::check(&app.state, parts, Need::Allowlist)?;
-    let model = resolve(&app.state, &setup, name)?;
-    let published = allowlist::find(&app.state.board, &setup, &model, None)?;
-    Ok(allowlist::plain(&published, &parts.headers))
-}
-
 async fn below(app: &App, parts: &Parts, body: Body, target: &Target) -> Result<Response, Problem> {
     let setup = app.state.setup.load_full();
     let model = resolve(&app.state, &setup, &target.model)?;
     let query = parts.uri.query();
     match &target.resource {
         Resource::Allowlist => {
-            let allowlist::Wanted { detail, capability } = allowlist::wanted(query)?;
+            let allowlist::Wanted { detail, capability, wait: _ } = allowlist::wanted(query)?;
             if detail {
                 return allowlist::detailed(app, &setup, &model, capability.as_deref()).await;
             }
-            let published = allowlist::find(&app.state.board, &setup, &model, capability.as_deref())?;
-            Ok(allowlist::plain(&published, &parts.headers))
+            allowlist::now(app, parts, &target.model, capability.as_deref())
         }
+        Resource::Signature => allowlist::signature(app, parts, &target.model, query),
+        // Lies outside the guards: it is answered before.
+        Resource::Watch => Err(Problem::internal("watching", &"a stream was asked for behind the guards")),
         Resource::Decisions => decisions::list(app, &model, query).await,
         Resource::Scorecards => scorecards::list(app, &model, query).await,
         Resource::Endpoint { endpoint } => endpoints::get(app, &setup, &model, endpoint, query).await,

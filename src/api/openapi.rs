@@ -14,6 +14,7 @@ use utoipa::openapi::{
 };
 
 use super::access::Need;
+use super::acks::NewAck;
 use super::orders::NewOrder;
 use super::problem::Told;
 use super::routes::{Answer, Operation, TABLE};
@@ -49,6 +50,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         let note = match name {
             "model" => MODEL_NOTE,
             "endpoint" => ENDPOINT_NOTE,
+            "format" => "json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx or kong",
             "asset" => "style.css, page.js or icon.svg",
             _ => "A UUID",
         };
@@ -61,6 +63,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     let body = match operation.answer {
         Answer::Accepted => Some("NewSweep"),
         Answer::Ruling => Some("NewOrder"),
+        Answer::Acked => Some("NewAck"),
         _ => None,
     };
     if let Some(schema) = body {
@@ -70,7 +73,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     }
     let (status, response) = success(operation);
     out = out.response(status, response);
-    if operation.path.ends_with("/allowlist") {
+    if operation.path.ends_with("/allowlist") || operation.path.starts_with("/v1/export/") {
         out = out.response("304", ResponseBuilder::new().description("`If-None-Match` names the current ETag").build());
     }
     if let Some(role) = operation.need.role() {
@@ -97,6 +100,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
         Answer::List => ("200", "application/json", Some("Page")),
         Answer::Accepted => ("202", "application/json", Some("Accepted")),
         Answer::Ruling => ("200", "application/json", Some("Ruling")),
+        Answer::Acked => ("200", "application/json", Some("Ack")),
         Answer::Text(kind) => ("200", kind, None),
     };
     let content = Content::new(schema.map(Ref::from_schema_name));
@@ -106,7 +110,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
 /// Statuses that an operation may answer with, beside success.
 fn errors(operation: &Operation) -> Vec<StatusCode> {
     let mut out = Vec::new();
-    let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling);
+    let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling | Answer::Acked);
     if !operation.params.is_empty() || is_command {
         out.push(StatusCode::BAD_REQUEST);
     }
@@ -163,6 +167,23 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
         ("Problem", Told::schema()),
         ("NewSweep", NewSweep::schema()),
         ("NewOrder", NewOrder::schema()),
+        ("NewAck", NewAck::schema()),
+        (
+            "Ack",
+            object(
+                "What a consumer said last about a list",
+                &[
+                    ("client", String),
+                    ("model", String),
+                    ("capability", String),
+                    ("version", Integer),
+                    ("status", String),
+                    ("adopted", Integer),
+                    ("current", Integer),
+                    ("behind", Boolean),
+                ],
+            ),
+        ),
         (
             "Ruling",
             object(
@@ -181,6 +202,14 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
         ("Status", object("A probe's answer", &[("status", String)])),
         ("Accepted", object("What became of a command", &[("status", String), ("model", String), ("watch", String)])),
         ("OpenApi", object("An OpenAPI document", &[("openapi", String)])),
+        (
+            "Groups",
+            object(
+                "exacto.groups/v1",
+                &[("schema", String), ("version", Integer), ("expires_at", String), ("groups", Object)],
+            ),
+        ),
+        ("Keys", object("A JWK set of Ed25519 keys (RFC 7517, RFC 8037)", &[("keys", Array)])),
         (
             "Allowlist",
             object(

@@ -47,7 +47,9 @@ params! {
     OPEN = "open": "true: only alarms that are open", "true";
     DETAIL = "detail": "1: adds `evidence` to every endpoint, and the endpoints that are not listed", "1";
     CAPABILITY = "capability": "Of the list of this capability (a tag in the policy's `capabilities`), not of the model's own", "tools";
-    WAIT = "wait": "Long-poll; comes with a later version", "30s";
+    FORM = "form": "`allow` (as without it): the endpoints to route to; `exclude`: those not to route to, in the formats names, openrouter and nginx", "exclude";
+    GATEWAY = "gateway": "With the format names: the key of `slugs` by which endpoints are named; their ids without it", "litellm";
+    WAIT = "wait": "Long-poll: with `If-None-Match`, answer when the list is another one, or 304 after this long; at most `300s`", "30s";
 }
 
 /// The parameters of one request.

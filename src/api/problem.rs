@@ -106,6 +106,12 @@ impl Problem {
         self
     }
 
+    /// Whether it is of a kind.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        self.0.kind.strip_prefix(TYPE_PREFIX) == Some(kind)
+    }
+
     /// HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -12,7 +12,8 @@ use super::guard::{App, Gate, Shared, guard};
 use super::params::Param;
 use super::state::ApiState;
 use super::{
-    alarms, allowlist, attempts, decisions, endpoints, health, models, openapi, page, scorecards, series, sweeps,
+    acks, alarms, allowlist, attempts, decisions, endpoints, exports, health, models, openapi, page, scorecards,
+    series, sweeps,
 };
 
 /// One place in the router.
@@ -54,6 +55,8 @@ pub enum Answer {
     Accepted,
     /// An order that was carried out.
     Ruling,
+    /// An ack that was taken.
+    Acked,
     /// Text of another kind.
     Text(&'static str),
 }
@@ -90,6 +93,24 @@ pub const TABLE: &[Route] = &[
                     "The current allowlist",
                     allowlist::PARAMS,
                     Answer::Object("Allowlist"),
+                )
+            },
+            Operation {
+                need: Need::Allowlist,
+                ..read(
+                    "/v1/models/{model}/allowlist.sig",
+                    "The signature of the current allowlist",
+                    allowlist::WHICH_PARAMS,
+                    Answer::Text("text/plain"),
+                )
+            },
+            Operation {
+                need: Need::Allowlist,
+                ..read(
+                    "/v1/models/{model}/allowlist/watch",
+                    "The allowlist as server-sent events, one for each revision",
+                    allowlist::WHICH_PARAMS,
+                    Answer::Text("text/event-stream"),
                 )
             },
             read("/v1/models/{model}/decisions", "Decisions, newest first", decisions::PARAMS, Answer::List),
@@ -159,6 +180,53 @@ pub const TABLE: &[Route] = &[
         methods: || get(alarms::list),
         guarded: true,
         operations: &[read("/v1/alarms", "Alarms, newest first", alarms::PARAMS, Answer::List)],
+    },
+    Route {
+        mount: "/v1/export/{*path}",
+        methods: || any(exports::dispatch),
+        guarded: false,
+        operations: &[
+            Operation {
+                need: Need::Allowlist,
+                ..read(
+                    "/v1/export/litellm",
+                    "The deployments of every curated model, for the LiteLLM plugin",
+                    exports::GROUPS_PARAMS,
+                    Answer::Object("Groups"),
+                )
+            },
+            Operation {
+                need: Need::Allowlist,
+                ..read(
+                    "/v1/export/{format}/{model}",
+                    "The current allowlist in the words of a gateway",
+                    exports::PARAMS,
+                    Answer::Text("*/*"),
+                )
+            },
+        ],
+    },
+    Route {
+        mount: "/v1/acks",
+        methods: || get(acks::list).post(acks::take),
+        guarded: true,
+        operations: &[
+            read("/v1/acks", "Which consumer runs which revision", acks::PARAMS, Answer::List),
+            Operation {
+                method: "POST",
+                path: "/v1/acks",
+                need: Need::Read,
+                summary: "Say which revision is in use, or why one is not",
+                params: &[],
+                answer: Answer::Acked,
+            },
+        ],
+    },
+    Route {
+        mount: "/.well-known/exacto-keys.json",
+        methods: || get(health::keys),
+        guarded: true,
+        operations: &[open("/.well-known/exacto-keys.json", "Public keys, as a JWK set", Answer::Object("Keys"))],
     },
     Route {
         mount: "/healthz",

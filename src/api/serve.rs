@@ -17,8 +17,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::descriptors::connections_max;
 use super::impatient::Impatient;
-use super::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
+use super::limits::{ACCEPT_PAUSE, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
 use super::routes::router;
 use super::state::ApiState;
 
@@ -44,8 +45,8 @@ pub async fn serve(
     drain: Duration,
 ) -> Result<(), ApiError> {
     listener.local_addr()?;
-    let router = router(state);
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let router = router(ApiState { stopping: shutdown.clone(), ..state });
+    let permits = Arc::new(Semaphore::new(connections_max()));
     let connections = TaskTracker::new();
     // Dropped with this future: connections never outlive it.
     let cut = CancellationToken::new();

@@ -1,11 +1,13 @@
 //! What the API is given: handles to read from and a channel for commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{ModelConfig, Server};
@@ -47,6 +49,8 @@ pub struct ApiState {
     pub sweeps: mpsc::Sender<SweepCommand>,
     /// Whether the daemon has started up, all its parts are alive and outcomes can be stored.
     pub ready: watch::Receiver<bool>,
+    /// Cancelled when the process begins to stop: whoever waits for a list is answered then.
+    pub stopping: CancellationToken,
 }
 
 /// The part of the configuration that the API shows or obeys.
@@ -56,6 +60,8 @@ pub struct ApiSetup {
     pub models: Vec<ModelConfig>,
     /// Tokens and `public_read`.
     pub server: Server,
+    /// Models whose lists are taken over from another daemon, with its address.
+    pub relayed: BTreeMap<ModelId, String>,
     /// Loaded suites.
     pub suites: Vec<SuiteInfo>,
 }

@@ -5,13 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::base64;
 pub use super::curl::curl_of;
 use super::state::Ruling;
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
-use crate::domain::{Decision, EndpointId, Micros, Transcript, Try};
-use crate::store::{Alarm, StoredAttempt, StoredSweep, SweepRecord};
+use crate::domain::base64;
+use crate::domain::{Decision, EndpointId, Micros, Revision, Transcript, Try};
+use crate::store::{Ack, Alarm, StoredAttempt, StoredSweep, SweepRecord};
 
 /// Billionths of a dollar in a dollar.
 const NANO: f64 = 1e9;
@@ -20,6 +20,26 @@ const NANO: f64 = 1e9;
 fn put_time(into: &mut Map<String, Value>, name: &str, at_us: Option<Micros>) {
     into.insert(name.to_owned(), json!(at_us.map(rfc3339)));
     into.insert(format!("{name}_us"), json!(at_us));
+}
+
+/// What a consumer said last about a list; `current` is the revision served by now.
+#[must_use]
+pub fn ack(ack: &Ack, current: Option<Revision>) -> Value {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
+    put("client", json!(ack.client));
+    put("model", json!(some(&ack.model)));
+    put("capability", json!(some(&ack.capability)));
+    put("version", json!(ack.version));
+    put("status", json!(ack.status.name()));
+    put("detail", json!(ack.detail));
+    put("adopted", json!(ack.adopted));
+    put("current", json!(current));
+    put("behind", json!(current.map(|current| ack.adopted != Some(current))));
+    put("token", json!(some(&ack.token)));
+    put_time(&mut out, "at", Some(ack.at_us));
+    Value::Object(out)
 }
 
 /// An attempt in a list: all but its tries and transcript.

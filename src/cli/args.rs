@@ -37,6 +37,10 @@ pub enum Command {
     Scorecard(ScorecardArgs),
     /// Show the current allowlist of a model, or of one of its capabilities.
     Allowlist(AllowlistArgs),
+    /// Print a list in the words of a gateway, for its configuration or for the body of a request.
+    Export(ExportArgs),
+    /// Show which consumer runs which revision, as they have said.
+    Consumers,
     /// Show decisions, newest first.
     Decisions(DecisionsArgs),
     /// Say why an endpoint stands where it stands, the counts behind it, what would change it, and what is promised.
@@ -75,6 +79,9 @@ pub enum Command {
     /// Work with the database.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Work with the keys that sign allowlists.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Work with API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -223,6 +230,29 @@ pub struct AllowlistArgs {
     /// The list of this capability, a tag in the policy's `capabilities`; the model's own without it.
     #[arg(long, value_name = "TAG")]
     pub capability: Option<String>,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx, kong, or litellm: the index of
+    /// all models for the plugin.
+    pub format: String,
+    /// The model, by id or alias; may be left out when there is one only.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The list of this capability, a tag in the policy's `capabilities`; the model's own without it.
+    #[arg(long, value_name = "TAG")]
+    pub capability: Option<String>,
+    /// allow: the endpoints to route to; exclude: those not to route to.
+    #[arg(long, default_value = "allow")]
+    pub form: String,
+    /// With names: the key of `slugs` by which endpoints are named.
+    #[arg(long, value_name = "KEY")]
+    pub gateway: Option<String>,
+    /// The file to write, whole or not at all; stdout without it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `decisions`.
@@ -495,6 +525,47 @@ pub enum TokenCommand {
         /// A name for logs.
         #[arg(long, default_value = "token")]
         name: String,
+    },
+}
+
+/// Where the private keys are.
+#[derive(Debug, Args)]
+pub struct KeyFileArgs {
+    /// The key file, relative to the config's folder: what `[signing] keys = { file = ".." }` names.
+    #[arg(long, value_name = "FILE", default_value = "signing-keys.json")]
+    pub file: PathBuf,
+}
+
+/// `keys ...`.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make the first key, in a file that only its owner can read, and print the lines for the config.
+    New {
+        /// Where to.
+        #[command(flatten)]
+        at: KeyFileArgs,
+        /// Its id; the beginning of its public part's hash without it.
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Take another key into use. First a new one beside the old one: both sign, and consumers learn the new one. Then,
+    /// with --finish, the old one is dropped.
+    Rotate {
+        /// Where it is.
+        #[command(flatten)]
+        at: KeyFileArgs,
+        /// The new key's id; the beginning of its public part's hash without it.
+        #[arg(long, value_name = "ID", conflicts_with = "finish")]
+        id: Option<String>,
+        /// Drop the old key.
+        #[arg(long)]
+        finish: bool,
+    },
+    /// Print the public keys: a table, or the JWK set with --json.
+    List {
+        /// Where they are; what the config names without it.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 

@@ -5,8 +5,10 @@ mod args;
 mod bars;
 mod demo;
 mod explain;
+mod export;
 mod files;
 mod import;
+mod keys;
 mod order;
 mod output;
 mod plan;
@@ -52,6 +54,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Suite(command) => suite::run(command, cli.json),
         Command::Config(command) => files::config(cli, command),
         Command::Token(command) => files::token(cli, command),
+        Command::Keys(command) => keys::run(cli, command),
         Command::Demo(args) => setup::block_on(demo::run(args, cli.json)),
         Command::Sim(args) => setup::block_on(sim::run(args, cli.json)),
         Command::Simulate(args) => setup::block_on(simulate::run(args, cli.json)),
@@ -60,6 +63,8 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Rescore(args) => setup::block_on(rescore::run(cli, args)),
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
+        Command::Export(args) => setup::block_on(export::run(cli, args)),
+        Command::Consumers => setup::block_on(read::consumers(cli)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
         Command::Explain(args) => setup::block_on(explain::run(cli, args)),
         Command::Plan(args) => setup::block_on(plan::run(cli, args)),

@@ -9,7 +9,7 @@ use crate::api::views;
 use crate::clock::rfc3339;
 use crate::diagnostics::nearest;
 use crate::domain::{Allowlist, Attempt, Capability, DecisionKind, EndpointId, Fault, ModelId, SweepId, Try};
-use crate::store::{AttemptFilter, DecisionFilter, Store};
+use crate::store::{Ack, AttemptFilter, DecisionFilter, Store, StoreError, StoredAllowlist};
 
 /// `allowlist`: the stored bytes with `--json`, a table without.
 pub async fn allowlist(cli: &Cli, args: &AllowlistArgs) -> Result<Exit, CliError> {
@@ -49,6 +49,43 @@ pub async fn allowlist(cli: &Cli, args: &AllowlistArgs) -> Result<Exit, CliError
     for e in &list.excluded {
         output::line(&format!("not listed: {} since {}: {}", e.id, e.since, e.reason))?;
     }
+    Ok(Exit::Yes)
+}
+
+/// `consumers`.
+pub async fn consumers(cli: &Cli) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let store = setup::store(&config).await?;
+    let read = async { Ok::<_, StoreError>((store.acks().await?, store.current_allowlists().await?)) }.await;
+    store.close().await;
+    let (acks, lists) = read.map_err(CliError::failed)?;
+    let current = |ack: &Ack| {
+        let capability = |list: &StoredAllowlist| list.capability.as_ref().map_or("", Capability::as_str).to_owned();
+        let of = lists.iter().find(|list| list.model.as_str() == ack.model && capability(list) == ack.capability);
+        of.map(|list| list.list.revision)
+    };
+    let items: Vec<Value> = acks.iter().map(|ack| views::ack(ack, current(ack))).collect();
+    if cli.json {
+        output::json(&json!({"items": items, "next": null}))?;
+        return Ok(Exit::Yes);
+    }
+    let mut table = output::table(&["consumer", "list", "runs", "served", "last word", "about"]);
+    let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    for ack in &acks {
+        let list = [ack.model.as_str(), ack.capability.as_str()];
+        let list = list.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let about = format!("{} {} {}", ack.status.name(), ack.version, ack.detail);
+        let list = if list.is_empty() { "all models".to_owned() } else { list };
+        table.add_row([
+            ack.client.clone(),
+            list,
+            number(ack.adopted),
+            number(current(ack)),
+            rfc3339(ack.at_us),
+            about.trim().to_owned(),
+        ]);
+    }
+    output::line(&table.to_string())?;
     Ok(Exit::Yes)
 }
 

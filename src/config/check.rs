@@ -27,7 +27,12 @@ pub(super) fn table(r: &Reader<'_>, section: &'static Section, table: &DeTable<'
             Some(key) => check_value(r, key, value),
         }
     }
-    for key in section.keys.iter().filter(|k| matches!(k.need, Need::Required)) {
+    let is_due = |key: &&Key| match key.need {
+        Need::Required => true,
+        Need::RequiredWithout(other) => !table.contains_key(other),
+        _ => false,
+    };
+    for key in section.keys.iter().filter(is_due) {
         match table.get(key.name) {
             Some(value) if value.get_ref().as_array().is_none_or(|a| !a.is_empty()) => {}
             _ => missing_key(r, section, key, table, span),
@@ -63,16 +68,20 @@ fn unknown_key(r: &Reader<'_>, section: &Section, name: &str, span: &Span) {
 }
 
 /// The sections in which a misplaced key is looked for.
-static ALL_SECTIONS: [&Section; 9] = [
+static ALL_SECTIONS: [&Section; 13] = [
     &keys::ROOT,
     &keys::SERVER,
     &keys::STORE,
+    &keys::SIGNING,
     &keys::PROVIDER,
     &keys::MODEL,
     &keys::ENDPOINT,
     &keys::SCHEDULE,
     &keys::POLICY,
     &keys::BUDGET,
+    &keys::RELAY,
+    &keys::SINK,
+    &keys::WEBHOOK,
 ];
 
 fn usable_keys(section: &Section) -> impl Iterator<Item = &'static str> {

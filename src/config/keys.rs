@@ -61,6 +61,8 @@ pub enum Kind {
 pub enum Need {
     /// It must be there.
     Required,
+    /// It must be there, unless another key is.
+    RequiredWithout(&'static str),
     /// Its default, as TOML.
     Default(&'static str),
     /// It may be absent; the phrase says what happens then.
@@ -111,7 +113,7 @@ use Kind::{
     Choice, Count, DurationOrOff, Flag, Headers, NamedTables, Number, Object, Secret, Table, Tables, Text, TextMap,
     Texts,
 };
-use Need::{Default, Later, Optional, Required};
+use Need::{Default, Later, Optional, Required, RequiredWithout};
 
 /// The word that switches off what has a duration.
 pub const OFF: &str = "off";
@@ -138,11 +140,15 @@ pub static ROOT: Section = Section {
         key("server", Table(&SERVER), Optional("its defaults hold"), "The HTTP server."),
         key("store", Table(&STORE), Optional("its defaults hold"), "Where everything measured is kept."),
         key("suites", Table(&SUITES), Optional("the shipped suites only"), "The test suites."),
-        key("provider", Tables(&PROVIDER), Required, "Who serves models: one table for each provider."),
-        key("model", Tables(&MODEL), Required, "What is served: one table for each model."),
+        key("signing", Table(&SIGNING), Optional("allowlists are not signed"), "Signatures of what is published."),
+        key("provider", Tables(&PROVIDER), RequiredWithout("relay"), "Who serves models: one table for each provider."),
+        key("model", Tables(&MODEL), RequiredWithout("relay"), "What is served: one table for each model."),
         key("schedule", Tables(&SCHEDULE), Optional("sweeps by hand only"), "When sweeps run."),
         key("policy", Table(&POLICY), Optional("its defaults hold"), "The rules of the decision."),
         key("budget", Table(&BUDGET), Optional("no cap"), "How much money sweeps may cost."),
+        key("relay", Tables(&RELAY), Optional("none"), "Lists taken over from other daemons."),
+        key("sink", Tables(&SINK), Optional("none"), "Files kept as a list says."),
+        key("webhook", Tables(&WEBHOOK), Optional("none"), "Who is told of decisions and alarms."),
     ],
 };
 
@@ -237,6 +243,19 @@ pub static SUITES: Section = Section {
     about: "The suites in the binary are always there; a loaded suite of the same name replaces the shipped one. A suite with\n\
             `default = false` in its header, such as `worlds`, is asked only where a schedule or command names it.",
     keys: &[key("paths", Texts, Default("[]"), "Folders: each is a suite, or holds suites in folders of their own.")],
+};
+
+/// `[signing]`
+pub static SIGNING: Section = Section {
+    path: "signing",
+    heading: "[signing]",
+    about: "Ed25519 signatures over the exact bytes of allowlists and exports (docs/allowlist.md).",
+    keys: &[key(
+        "keys",
+        Secret,
+        Optional("nothing is signed"),
+        "The private keys, one or two, as a JWK set in one line: `{ file = \"signing-keys.json\" }`, `{ env = \"NAME\" }` or a command. `exactod keys new` makes them; a file must be readable by its owner alone.",
+    )],
 };
 
 /// `[[provider]]`
@@ -340,6 +359,12 @@ pub static MODEL: Section = Section {
             Text,
             Optional("the last part of the id and `:exacto`"),
             "The name under which routers offer the curated model. Unique.",
+        ),
+        key(
+            "slugs",
+            TextMap,
+            Default("{}"),
+            "Its name in each gateway where that is not its id, such as `{ openrouter = \"moonshotai/kimi-k2\", hf = \"moonshotai/Kimi-K2\" }` (docs/gateways.md).",
         ),
         key(
             "reference",
@@ -583,6 +608,119 @@ pub static BUDGET: Section = Section {
     keys: &[
         key("usd_per_day", USD, Optional("no cap"), "US dollars per UTC day, over all models."),
         key("usd_per_sweep", USD, Optional("no cap"), "US dollars per sweep."),
+    ],
+};
+
+/// `[[relay]]`
+pub static RELAY: Section = Section {
+    path: "relay",
+    heading: "[[relay]]",
+    about: "One other daemon whose lists this one takes over, byte for byte with their signatures, and serves on (docs/gateways.md).",
+    keys: &[
+        key("from", Text, Required, "Its address, such as `https://exactod.internal:8080`."),
+        key("models", Texts, Required, "Canonical ids of the models."),
+        key("token", Secret, Optional("no Authorization header is sent"), "A token of its role `read`."),
+        key(
+            "keys_file",
+            Text,
+            Optional("the first keys that it shows are believed, and kept in `folder`"),
+            "Its public keys: the JWK set of `/.well-known/exacto-keys.json`, in a file.",
+        ),
+        key("signed", Flag, Default("true"), "`false`: lists that are not signed are taken as well."),
+        key("folder", Text, Default("\"data/relay\""), "Where the last good documents are kept."),
+        key("wait", TIME, Default("\"60s\""), "How long one poll waits for news; at most 300s."),
+        key("client", Text, Default("\"exactod\""), "This daemon's name in the acks that it sends."),
+        key("allow_http", Flag, Default("false"), "Plain http is accepted for other addresses than loopback as well."),
+    ],
+};
+
+/// `[[sink]]`
+pub static SINK: Section = Section {
+    path: "sink",
+    heading: "[[sink]]",
+    about: "One file that is kept as a list says: written beside and renamed into its place, only when its content changes (docs/gateways.md).",
+    keys: &[
+        key(
+            "format",
+            Choice {
+                now: &[
+                    "json",
+                    "names",
+                    "openrouter",
+                    "vercel",
+                    "portkey",
+                    "huggingface",
+                    "helicone",
+                    "litellm-yaml",
+                    "nginx",
+                    "kong",
+                ],
+                later: &[],
+            },
+            Required,
+            "What it holds: one of the exports.",
+        ),
+        key("model", Text, Required, "The model, by id or alias."),
+        key("path", Text, Required, "The file. The one before stays beside it as `<path>.previous`."),
+        key("capability", Text, Optional("the model's own list"), "The list of this capability."),
+        key(
+            "form",
+            Choice { now: &["allow", "exclude"], later: &[] },
+            Default("\"allow\""),
+            "Which side of the list; `exclude` with names, openrouter and nginx.",
+        ),
+        key(
+            "gateway",
+            Text,
+            Optional("endpoints go by their ids"),
+            "With names: the key of `slugs` that names endpoints.",
+        ),
+        key(
+            "check",
+            Texts,
+            Default("[]"),
+            "A program that judges the new file, such as `[\"nginx\", \"-t\"]`: when it fails, the previous file is put back. Run without a shell.",
+        ),
+        key(
+            "after",
+            Texts,
+            Default("[]"),
+            "A program that takes the new file into use, such as `[\"nginx\", \"-s\", \"reload\"]`: when it fails, it is run again later. Run without a shell.",
+        ),
+        key("time_limit", TIME, Default("\"30s\""), "How long each of them may run."),
+    ],
+};
+
+/// `[[webhook]]`
+pub static WEBHOOK: Section = Section {
+    path: "webhook",
+    heading: "[[webhook]]",
+    about: "One address that is told of decisions and alarms: in order, signed, at least once, each event with an id (docs/gateways.md).",
+    keys: &[
+        key("name", Text, Required, "Its name, unique; what it was told is remembered by it."),
+        key(
+            "url",
+            Kind::TextOrSecret,
+            Required,
+            "The address. One that holds a key is a secret: `{ env = \"SLACK_URL\" }`.",
+        ),
+        key(
+            "form",
+            Choice { now: &["json", "slack"], later: &[] },
+            Default("\"json\""),
+            "`json`: the event as a document; `slack`: `{\"text\": \"..\"}`, which Slack and many others take.",
+        ),
+        key(
+            "secret",
+            Secret,
+            Optional("unsigned"),
+            "The key of the signature (HMAC-SHA256, Standard Webhooks); `whsec_` and base64, or any text.",
+        ),
+        key("events", Texts, Default("[\"decision\", \"alarm_opened\", \"alarm_closed\"]"), "What it is told of."),
+        key("models", Texts, Default("[\"*\"]"), "Ids or aliases of models; `*` stands for any characters."),
+        key("timeout", TIME, Default("\"10s\""), "How long one try may take."),
+        key("give_up", TIME, Default("\"24h\""), "How old an event may become before it is given up."),
+        key("allow_http", Flag, Default("false"), "Plain http is accepted for other addresses than loopback as well."),
     ],
 };
 

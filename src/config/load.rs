@@ -11,7 +11,7 @@ use crate::domain::canonical::sha256_hex;
 
 use super::reader::{Reader, View};
 use super::secrets::{Env, SystemEnv};
-use super::{Budget, Config, Refused, check, keys, models, policy, providers, schedules, server};
+use super::{Budget, Config, Refused, check, gateways, keys, models, policy, providers, schedules, server};
 
 /// Longest config file, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
@@ -210,16 +210,22 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
     let models = models::read(root, &policy, &providers, &mut named_suites);
     let schedules = schedules::read(root, &models, &mut named_suites);
     let budget = root.child("budget");
+    let relays = gateways::relays(root, &models.good);
+    let sinks = gateways::sinks(root, &models.good, &relays);
     Config {
         path: path.to_owned(),
         server: server::read(root),
         store: server::read_store(root),
         suites: server::read_suite_paths(root),
+        signing: server::read_signing(root),
         providers: providers.good,
         models: models.good,
         schedules,
         policy,
         budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },
+        relays,
+        sinks,
+        webhooks: gateways::webhooks(root),
         digest: sha256_hex(text.as_bytes()),
         named_suites,
         named_capabilities: policy::named_capabilities(root),

@@ -9,6 +9,7 @@
 
 mod check;
 pub mod durations;
+mod gateways;
 pub mod keys;
 mod load;
 mod mask;
@@ -24,7 +25,7 @@ mod server;
 mod tests;
 pub mod tokens;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
 use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
 
+pub use gateways::{EVENTS, RelayConfig, SinkConfig, WebhookConfig};
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
 pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
@@ -56,6 +58,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Folders of suites, resolved.
     pub suites: Vec<PathBuf>,
+    /// `[signing] keys`: private keys as a JWK set, not looked at here. `None`: nothing is signed.
+    pub signing: Option<SecretString>,
     /// Providers, in file order.
     pub providers: Vec<Arc<Provider>>,
     /// Models, in file order.
@@ -66,6 +70,12 @@ pub struct Config {
     pub policy: Policy,
     /// Caps on money.
     pub budget: Budget,
+    /// Other daemons whose lists are taken over, in file order.
+    pub relays: Vec<RelayConfig>,
+    /// Files kept as lists say, in file order.
+    pub sinks: Vec<SinkConfig>,
+    /// Who is told of decisions and alarms, in file order.
+    pub webhooks: Vec<WebhookConfig>,
     /// SHA-256 of the file's text, in lower-case hexadecimal.
     pub digest: String,
     /// Suites that the file names, for [`Config::check_suites`].
@@ -151,6 +161,8 @@ pub struct ModelConfig {
     pub aliases: Vec<ModelId>,
     /// The name under which routers offer the curated model.
     pub public_name: String,
+    /// Its name in each gateway where that is not its id.
+    pub slugs: BTreeMap<String, String>,
     /// The designated reference, one of `endpoints`.
     pub reference: Option<EndpointId>,
     /// `[policy]` with this model's keys over it.

@@ -52,7 +52,8 @@ pub(super) fn read(
         let (endpoints, providers): (Vec<_>, Vec<_>) = endpoints.into_iter().unzip();
         match id {
             Some(id) => {
-                out.good.push(ModelConfig { public_name, id, aliases, reference, policy, endpoints, providers })
+                let slugs = slugs(view);
+                out.good.push(ModelConfig { public_name, id, aliases, slugs, reference, policy, endpoints, providers })
             }
             None => out.complete = false,
         }
@@ -129,8 +130,7 @@ fn endpoints(model_view: &View<'_>, model: &ModelId, providers: &Providers) -> (
         let tag = view.text("tag").map(|(tag, _)| tag.to_owned());
         let id = endpoint_id(&view, tag.as_deref(), &mut ids);
         let upstream_model = view.text("upstream_model").map_or_else(|| model.to_string(), |(t, _)| t.to_owned());
-        let slugs = view.entries("slugs").into_iter();
-        let slugs = slugs.filter_map(|(k, _, v)| Some((k.to_owned(), v.get_ref().as_str()?.to_owned()))).collect();
+        let slugs = slugs(&view);
         let price = price(&view);
         let (headers, extra_body) = (providers::headers(&view), providers::extra_body(&view));
         let reached = provider.as_ref().and_then(|id| providers.good.iter().find(|p| p.id == *id));
@@ -174,6 +174,12 @@ fn endpoint_id(view: &View<'_>, tag: Option<&str>, ids: &mut BTreeMap<String, us
     }
     ids.insert(text.clone(), view.reader.line(&span));
     EndpointId::new(&text).map_err(|e| view.reader.problem(&span, format!("endpoint id `{text}`: {e}"), "")).ok()
+}
+
+/// Names in gateways.
+fn slugs(view: &View<'_>) -> BTreeMap<String, String> {
+    let slugs = view.entries("slugs").into_iter();
+    slugs.filter_map(|(k, _, v)| Some((k.to_owned(), v.get_ref().as_str()?.to_owned()))).collect()
 }
 
 fn price(view: &View<'_>) -> Option<Price> {

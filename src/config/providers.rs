@@ -113,7 +113,7 @@ fn base_url(view: &View<'_>) -> Option<Url> {
 }
 
 /// An http or https URL without credentials.
-fn http_url(view: &View<'_>, key: &str, text: &str, span: &Span) -> Option<Url> {
+pub(super) fn http_url(view: &View<'_>, key: &str, text: &str, span: &Span) -> Option<Url> {
     let problem = |message: String, hint: &str| {
         view.reader.problem(span, message, hint);
         None
@@ -132,7 +132,7 @@ fn http_url(view: &View<'_>, key: &str, text: &str, span: &Span) -> Option<Url> 
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
         Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),

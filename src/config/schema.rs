@@ -30,11 +30,21 @@ fn section_schema(section: &Section) -> Value {
     if !required.is_empty() {
         out["required"] = json!(required);
     }
+    let mut others: Map<String, Value> = Map::new();
+    for key in usable() {
+        if let Need::RequiredWithout(other) = key.need {
+            let either = json!({"anyOf": [{"required": [key.name]}, {"required": [other]}]});
+            others.insert(key.name.to_owned(), either);
+        }
+    }
+    if !others.is_empty() {
+        out["allOf"] = Value::Array(others.into_iter().map(|(_, either)| either).collect());
+    }
     out
 }
 
 fn key_schema(key: &Key) -> Value {
-    let mut out = kind_schema(key.kind, matches!(key.need, Need::Required));
+    let mut out = kind_schema(key.kind, matches!(key.need, Need::Required | Need::RequiredWithout(_)));
     out["description"] = json!(key.meaning);
     if let Need::Default(text) = key.need
         && let Some(default) = default_json(text)
@@ -155,6 +165,7 @@ fn kind_words(kind: Kind) -> String {
 fn need_words(need: Need) -> String {
     match need {
         Need::Required => "**required**".to_owned(),
+        Need::RequiredWithout(other) => format!("**required** without a `[[{other}]]`"),
         Need::Default(text) => format!("`{text}`"),
         Need::Optional(phrase) => phrase.to_owned(),
         Need::Later(_) => "must be absent".to_owned(),

@@ -50,6 +50,12 @@ pub trait Env {
     /// [`SecretError`] when it cannot be read, is too long or no text.
     fn read(&self, path: &Path) -> Result<String, SecretError>;
 
+    /// Whether nobody but its owner may read a file.
+    fn is_private(&self, path: &Path) -> bool {
+        let _ = path;
+        true
+    }
+
     /// The standard output of a program, run without a shell in a folder.
     ///
     /// # Errors
@@ -68,6 +74,12 @@ impl Env for SystemEnv {
 
     fn read(&self, path: &Path) -> Result<String, SecretError> {
         limited_text(std::fs::File::open(path)?)
+    }
+
+    #[cfg(unix)]
+    fn is_private(&self, path: &Path) -> bool {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 == 0)
     }
 
     fn run(&self, argv: &[String], folder: &Path) -> Result<String, SecretError> {

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::domain::canonical::sha256_hex;
 
 use super::mask::{is_sha256, looks_secret};
@@ -162,6 +164,21 @@ fn sqlite_url(view: &View<'_>, url: &str) -> Option<String> {
         return None;
     }
     Some(format!("sqlite://{}", view.reader.resolve(path).display()))
+}
+
+/// Reads `[signing]`: the private keys, as they stand in their source. Whoever signs reads them.
+pub(super) fn read_signing(root: &View<'_>) -> Option<SecretString> {
+    let view = root.child("signing");
+    let value = view.value("keys")?;
+    let table = value.get_ref().as_table()?;
+    let keys = secrets::resolve(view.reader, "keys", table, &value.span())?;
+    if let Some(file) = table.get("file").and_then(|file| file.get_ref().as_str())
+        && !view.reader.env.is_private(&view.reader.resolve(file))
+    {
+        let message = format!("others than its owner may read the key file `{file}`");
+        view.reader.problem(&value.span(), message, format!("chmod 600 {file}; if anybody could have, make new keys"));
+    }
+    Some(keys)
 }
 
 /// Reads `[suites]`.

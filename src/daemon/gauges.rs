@@ -36,6 +36,9 @@ pub(super) async fn show_stored_alarms(sweeper: &Sweeper, model: &ModelId) -> Re
 /// Forgets the lists of models and capabilities that are not configured any more: they are withdrawn, and nothing renews them.
 pub(super) fn forget_removed(sweeper: &Sweeper, runtime: &Runtime) {
     for list in sweeper.board.all() {
+        if runtime.config.relays.iter().any(|relay| relay.models.contains(&list.model)) {
+            continue;
+        }
         let model = runtime.models.get(&list.model);
         let is_wanted = |name| model.is_some_and(|model| model.config.policy.capabilities.contains(name));
         if model.is_none() || !list.capability.as_ref().is_none_or(is_wanted) {
@@ -46,7 +49,9 @@ pub(super) fn forget_removed(sweeper: &Sweeper, runtime: &Runtime) {
 
 /// Closes the alarms of models that are not configured any more: nobody looks after them.
 pub(super) async fn close_alarms_of_removed(sweeper: &Sweeper, runtime: &Runtime) -> Result<(), StoreError> {
-    let removed = |key: &AlarmKey| key.model.as_ref().is_some_and(|model| !runtime.models.contains_key(model));
+    let relayed = |model: &ModelId| runtime.config.relays.iter().any(|relay| relay.models.contains(model));
+    let is_gone = |model: &ModelId| !runtime.models.contains_key(model) && !relayed(model);
+    let removed = |key: &AlarmKey| key.model.as_ref().is_some_and(is_gone);
     let open = sweeper.store.open_alarms().await?.into_iter().map(|alarm| alarm.key);
     let keys: Vec<AlarmKey> = open.filter(removed).collect();
     if keys.is_empty() {

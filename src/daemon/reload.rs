@@ -83,6 +83,7 @@ impl Reloader {
         }
         let runtime = Arc::new(runtime);
         self.runtime.store(Arc::clone(&runtime));
+        self.sweeper.board.set_keys(runtime.keys.clone());
         if let Err(error) = gauges::close_alarms_of_removed(&self.sweeper, &runtime).await {
             warn!(%error, "failed to close the alarms of removed models; the next start closes them");
         }

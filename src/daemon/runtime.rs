@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::relay;
 use super::schedule::Timetable;
 use crate::clock::Clock;
 use crate::config::{Config, ModelConfig, ScheduleConfig};
@@ -12,6 +13,7 @@ use crate::domain::probes::is_probe;
 use crate::domain::{Endpoint, EndpointId, ModelId, Provider, Suite, SuiteName};
 use crate::provider::{Client, ClientError, EndpointLimiter};
 use crate::runner::Lane;
+use crate::signing::{KeyError, KeyRing};
 use crate::suites::{self, DrawError, Drawer};
 
 /// Reads a config file. Of a wrong one the suites are read as well, so that all there is to mend is told at once; those
@@ -62,6 +64,12 @@ pub enum RuntimeError {
         /// Why.
         source: ClientError,
     },
+    /// The private keys cannot be used.
+    #[error("`[signing] keys`: {0}")]
+    Keys(#[from] KeyError),
+    /// The keys that a relay is to believe cannot be used.
+    #[error("`[[relay]] keys_file`: {0}")]
+    RelayKeys(String),
     /// A cron line is none (the config's check and the scheduler disagree).
     #[error("failed to read the cron line of schedule {name:?}: {reason}")]
     Cron {
@@ -100,6 +108,8 @@ pub struct Runtime {
     pub models: BTreeMap<ModelId, Arc<ModelRuntime>>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleRuntime>,
+    /// The keys that sign what is published.
+    pub keys: KeyRing,
     /// Sweeps per year of each model, counted when first asked for.
     per_year: BTreeMap<ModelId, OnceLock<f64>>,
 }
@@ -145,8 +155,12 @@ impl Runtime {
                 Ok(ScheduleRuntime { config: s.clone(), timetable })
             })
             .collect::<Result<_, RuntimeError>>()?;
+        let keys = config.signing.as_ref().map(KeyRing::read).transpose()?.unwrap_or_default();
+        for path in config.relays.iter().filter_map(|relay| relay.keys_file.as_deref()) {
+            relay::read_keys(path).map_err(RuntimeError::RelayKeys)?;
+        }
         let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
-        let runtime = Runtime { config: Arc::new(config), drawers, probes, models, schedules, per_year };
+        let runtime = Runtime { config: Arc::new(config), drawers, probes, models, schedules, keys, per_year };
         runtime.config.check_capabilities(|model| runtime.tags_of(model)).into_result(())?;
         Ok(runtime)
     }

@@ -12,14 +12,17 @@ use tracing::{info, warn};
 
 use super::follow::{self, Follower};
 use super::gauges;
+use super::relay::{self, Relays};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
 use super::scheduler::Scheduler;
+use super::sinks::Sinks;
 use super::speed::SpeedCache;
 use super::supervise::{self, PAUSE_AFTER_PANIC, Supervisor};
 use super::sweeper::{Signals, SweepError, SweepRequest, Sweeper};
 use super::upkeep::Upkeep;
 use super::views;
+use super::webhooks::{self, Webhooks};
 use super::workers::{Handed, Workers};
 use crate::api::{self, ApiState, SweepCommand, SweepReply};
 use crate::clock::Clock;
@@ -122,6 +125,8 @@ impl Service {
         let workers = Arc::new(Workers::new(Arc::clone(&sweeper), Arc::clone(&runtime), signals.clone()));
         let (reloaded, news) = (Arc::new(watch::channel(0).0), Arc::new(watch::channel(0).0));
         let service = Service { sweeper, runtime, signals, workers, reloaded, news };
+        service.sweeper.board.set_keys(service.runtime.load().keys.clone());
+        relay::put_kept_up(&service.sweeper, &service.runtime.load());
         follow::put_lists_up(&service.sweeper).await?;
         gauges::seed(&service.sweeper, &service.runtime.load()).await?;
         Ok(service)
@@ -144,6 +149,7 @@ impl Service {
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
         let listening = listener.local_addr().map_err(ServiceError::Listener)?;
         gauges::close_alarms_of_removed(&self.sweeper, &self.runtime.load_full()).await?;
+        webhooks::begin(&self.sweeper, &self.runtime.load_full()).await?;
         self.follower().catch_up().await;
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
@@ -202,6 +208,26 @@ impl Service {
         tasks.keep("upkeep", move || upkeep.clone().run());
         let follower = self.follower();
         tasks.keep("follower", move || follower.clone().run());
+        let relays = Relays {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            reloaded: self.reloaded.subscribe(),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("relays", move || relays.clone().run());
+        let sinks = Sinks {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            reloaded: self.reloaded.subscribe(),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("sinks", move || sinks.clone().run());
+        let webhooks = Webhooks {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("webhooks", move || webhooks.clone().run());
         let commands = Commands {
             workers: Arc::clone(&self.workers),
             runtime: Arc::clone(&self.runtime),

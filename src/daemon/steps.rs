@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::gauges;
 use super::runtime::{ModelRuntime, Runtime};
@@ -14,7 +14,7 @@ use crate::curation::{
 };
 use crate::domain::{Allowlist, Capability, CaseId, Decision, EndpointId, Micros, ModelId, Suite};
 use crate::metrics::StandingLabels;
-use crate::publish::{Published, etag_of};
+use crate::publish::{Document, Origin, etag_of};
 use crate::store::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, NewStep, Store, StoreError};
 
 /// A step whose base has moved on is made anew this often at most. Each try follows a commit of somebody else.
@@ -281,8 +281,14 @@ pub(super) fn put_up(
     list: NewAllowlist,
     listed: usize,
 ) {
+    let document = match Document::read(bytes::Bytes::from(list.document)) {
+        Ok(document) => document,
+        // The list before it stays up: consumers fail static.
+        Err(error) => {
+            error!(%model, revision = list.revision, %error, "a stored allowlist cannot be served");
+            return;
+        }
+    };
     sweeper.metrics.set_list(model, capability.as_ref(), list.revision, listed, list.expires_at_us / 1_000_000);
-    let body = bytes::Bytes::from(list.document);
-    let published = Published::new(model.clone(), list.revision, body, list.issued_at_us, list.expires_at_us);
-    sweeper.board.publish(published.of_capability(capability));
+    sweeper.board.publish(document, Origin::Own);
 }

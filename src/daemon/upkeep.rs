@@ -17,6 +17,8 @@ use crate::store::{Retention, StoreError};
 const EVERY: Duration = Duration::from_secs(30);
 /// Pruning happens once in so many looks.
 const PRUNE_EVERY_LOOKS: u32 = 120;
+/// Consumers that say nothing for so long, and events so old, are forgotten, in microseconds: 30 days.
+const FORGET_AFTER_US: i64 = 30 * 86_400 * 1_000_000;
 /// A sweep is late when so many intervals have passed since the last.
 const LATE_INTERVALS: f64 = 3.0;
 
@@ -122,6 +124,11 @@ impl Upkeep {
             }
             Ok(_) => {}
             Err(error) => warn!(%error, "failed to prune; trying again later"),
+        }
+        let before_us = self.sweeper.clock.now_us() - FORGET_AFTER_US;
+        let store = &self.sweeper.store;
+        if let Err(error) = store.forget_acks(before_us).await.and(store.forget_events(before_us).await) {
+            warn!(%error, "failed to forget silent consumers and old events; trying again later");
         }
     }
 }

@@ -95,11 +95,12 @@ pub(super) fn api_state(
     let setup = Arc::new(ArcSwap::from_pointee(api_setup(&runtime.load())));
     let views = Arc::new(Views { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) });
     tokio::spawn({
-        let (setup, runtime) = (Arc::clone(&setup), Arc::clone(runtime));
+        let (setup, runtime, board) = (Arc::clone(&setup), Arc::clone(runtime), Arc::clone(&sweeper.board));
         async move {
             // Ends with the reloader, which holds the other side.
             while reloaded.changed().await.is_ok() {
                 setup.store(Arc::new(api_setup(&runtime.load())));
+                board.touch();
             }
         }
     });
@@ -116,6 +117,7 @@ pub(super) fn api_state(
         setup,
         standings: Arc::clone(&views) as Arc<dyn StandingsView>,
         scorecards: views,
+        stopping: tokio_util::sync::CancellationToken::new(),
         operators: Arc::new(Desk { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) }),
         sweeps,
     }
@@ -128,9 +130,12 @@ fn api_setup(runtime: &Runtime) -> ApiSetup {
         digest: s.digest.clone(),
         cases: s.cases.len(),
     };
+    let relays = runtime.config.relays.iter();
+    let relayed = relays.flat_map(|relay| relay.models.iter().map(|model| (model.clone(), relay.from.to_string())));
     ApiSetup {
         models: runtime.config.models.clone(),
         server: runtime.config.server.clone(),
+        relayed: relayed.collect(),
         suites: runtime.suites().map(suite).collect(),
     }
 }

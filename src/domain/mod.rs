@@ -27,6 +27,7 @@
 
 pub mod allowlist;
 pub mod attempt;
+pub mod base64;
 pub mod canonical;
 pub mod completion;
 pub mod endpoint;

@@ -8,7 +8,7 @@ use super::error::{Result, StoreError};
 use super::pool::{Arg, Row, Tx};
 use super::rows::{count, id, json, parsed, parsed_option, to_json};
 use super::sweeps::why_not_ours;
-use super::{DecisionFilter, NewStep, Page, Store, history, listing, statements};
+use super::{DecisionFilter, EventKind, NewStep, Page, Store, history, listing, outbox, statements};
 use crate::domain::{
     AllowlistMode, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Revision, SweepId, SweepState,
 };
@@ -326,8 +326,11 @@ async fn write(
         let place = (model, state.base.saturating_add(1));
         history::write_step(tx, place, sweep.as_deref(), at_us, (&state.step, &state.bytes), made).await?;
     }
+    let mark_us = state.as_ref().map_or(at_us, |state| state.step.mark_us);
     for decision in decisions {
         write_decision(tx, decision, seq).await?;
+        let id = decision.id.to_string();
+        outbox::note(tx, (EventKind::Decision, &id), Some(model), (mark_us, decision.at_us)).await?;
     }
     write_alarms(tx, open, close, at_us).await?;
     if let Some(list) = allowlist {
@@ -385,7 +388,10 @@ async fn write_decision(tx: &mut Tx, decision: &Decision, seq: Option<u64>) -> R
 async fn write_alarms(tx: &mut Tx, open: &[Alarm], close: &[AlarmKey], now_us: Micros) -> Result<Vec<Uuid>> {
     for key in close {
         let [model, endpoint, kind, capability] = alarm_args(key);
-        tx.execute(statements::ALARM_CLOSE, &[model, endpoint, kind, capability, now_us.into()]).await?;
+        let args = [model, endpoint, kind, capability, now_us.into()];
+        for id in tx.read(statements::ALARM_CLOSE, &args, |row| row.get::<String>(0)).await? {
+            outbox::note(tx, (EventKind::AlarmClosed, &id), key.model.as_ref(), (now_us, now_us)).await?;
+        }
     }
     let mut opened = Vec::new();
     for alarm in open {
@@ -393,6 +399,9 @@ async fn write_alarms(tx: &mut Tx, open: &[Alarm], close: &[AlarmKey], now_us: M
         let text = alarm.text.as_str().into();
         let args = [Arg::Id(alarm.id), model, endpoint, kind, capability, text, alarm.opened_at_us.into()];
         if tx.execute(statements::ALARM_OPEN, &args).await? == 1 {
+            let id = alarm.id.to_string();
+            let (of, at_us) = (alarm.key.model.as_ref(), alarm.opened_at_us);
+            outbox::note(tx, (EventKind::AlarmOpened, &id), of, (now_us, at_us)).await?;
             opened.push(alarm.id);
         } else {
             let [model, endpoint, kind, capability] = alarm_args(&alarm.key);
@@ -498,7 +507,7 @@ pub(super) fn decision(row: &Row) -> Result<Decision> {
     })
 }
 
-fn alarm(row: &Row) -> Result<Alarm> {
+pub(super) fn alarm(row: &Row) -> Result<Alarm> {
     let model = none_if_empty(row.get(1)?).map(|text| super::rows::parse(&text)).transpose()?;
     let endpoint = none_if_empty(row.get(2)?).map(|text| super::rows::parse(&text)).transpose()?;
     let capability = none_if_empty(row.get(7)?).map(|text| super::rows::parse(&text)).transpose()?;

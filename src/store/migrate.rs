@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "sampled", include_str!("migrations/0006_sampled.sql")),
     (7, "rescored", include_str!("migrations/0007_rescored.sql")),
     (8, "exchanges", include_str!("migrations/0008_exchanges.sql")),
+    (9, "gateways", include_str!("migrations/0009_gateways.sql")),
 ];
 
 /// The schema that this program knows: the version of the last migration.

@@ -27,6 +27,7 @@
 //! * A state is stored with what it was made from (`history.rs`), so that it can be made again and compared.
 //! * A sweep that is not running takes no attempts: what decisions were made from does not change afterwards.
 
+mod acks;
 mod attempts;
 mod curation;
 mod error;
@@ -35,6 +36,7 @@ mod history;
 mod listing;
 mod maintenance;
 mod migrate;
+mod outbox;
 mod pool;
 mod rescored;
 mod rows;
@@ -47,6 +49,7 @@ mod writer;
 
 use std::sync::Arc;
 
+pub use acks::{ACKS_MAX, Ack, AckStatus};
 pub use attempts::{Appended, MeasuredRow};
 pub use curation::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, StoredAllowlist, StoredState, SweepEnd};
 pub use error::StoreError;
@@ -54,6 +57,7 @@ pub use history::{CHECKPOINT_EVERY_STEPS, Checkpoint, Head, NewStep, StoredStep}
 pub use listing::{AttemptFilter, DecisionFilter, PAGE_ITEMS_MAX, Page, StoredAttempt};
 pub use maintenance::{CheckReport, Pruned, Retention};
 pub use migrate::{SCHEMA_VERSION, Schema};
+pub use outbox::{DeliveryOutcome, Event, EventKind, EventSubject};
 pub use pool::{BUSY_TIMEOUT, CONNECTIONS, SQLITE_APPLICATION_ID, STATEMENT_TIMEOUT, StoreOptions};
 pub use rescored::{Rescored, RescoredRow};
 pub use rows::FREE_TEXT_BYTES_MAX;

@@ -224,6 +224,7 @@ statements! {
                        AND (CAST($2 AS TEXT) IS NULL OR endpoint = $2) \
                        AND (CAST($3 AS TEXT) IS NULL OR capability = $3) \
                        AND (CAST($4 AS TEXT) IS NULL OR kind = $4) ORDER BY id DESC LIMIT $5");
+    DECISION_GET = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE id = $1");
     DECISIONS_OF_STEP = concat!("SELECT ", decision_columns!(), " FROM decisions WHERE model = $1 AND seq = $2 \
                         ORDER BY id");
 
@@ -254,10 +255,36 @@ statements! {
     ALARM_RENEW = "UPDATE alarms SET text = $5 WHERE model = $1 AND endpoint = $2 AND kind = $3 AND capability = $4 \
                    AND closed_at_us IS NULL AND text <> $5";
     ALARM_CLOSE = "UPDATE alarms SET closed_at_us = $5 WHERE model = $1 AND endpoint = $2 AND kind = $3 \
-                   AND capability = $4 AND closed_at_us IS NULL";
+                   AND capability = $4 AND closed_at_us IS NULL RETURNING id";
+    ALARM_GET = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE id = $1");
     ALARMS_OPEN = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE closed_at_us IS NULL ORDER BY id");
     ALARMS_LIST = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE id < $1 \
                   AND (CAST($2 AS TEXT) IS NULL OR model = $2) ORDER BY id DESC LIMIT $3");
+
+    ACK_UPDATE = "UPDATE acks SET version = $4, status = $5, detail = $6, token = $7, adopted = COALESCE($8, adopted), \
+                  at_us = $9 WHERE client = $1 AND model = $2 AND capability = $3 RETURNING adopted";
+    ACK_ADD = "INSERT INTO acks (client, model, capability, version, status, detail, token, adopted, at_us) \
+               SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($5 AS TEXT), \
+               CAST($6 AS TEXT), CAST($7 AS TEXT), CAST($8 AS BIGINT), CAST($9 AS BIGINT) \
+               WHERE (SELECT COUNT(*) FROM acks) < $10 ON CONFLICT DO NOTHING RETURNING adopted";
+    ACKS_LIST = "SELECT client, model, capability, version, status, detail, token, adopted, at_us FROM acks";
+    ACKS_FORGET = "DELETE FROM acks WHERE at_us < $1";
+
+    OUTBOX_ADD = "INSERT INTO outbox (id, kind, subject, model, mark_us, at_us) VALUES ($1, $2, $3, $4, $5, $6) \
+                  ON CONFLICT DO NOTHING";
+    OUTBOX_UNDELIVERED = "SELECT o.id, o.kind, o.subject, o.at_us FROM outbox o WHERE o.mark_us >= $2 AND NOT EXISTS \
+                          (SELECT 1 FROM deliveries d WHERE d.webhook = $1 AND d.event = o.id) \
+                          ORDER BY o.mark_us, o.id LIMIT $3";
+    OUTBOX_FORGET = "DELETE FROM outbox WHERE mark_us < $1";
+    DELIVERY_ADD = "INSERT INTO deliveries (webhook, event, outcome, at_us) VALUES ($1, $2, $3, $4) \
+                    ON CONFLICT DO NOTHING";
+    DELIVERIES_FORGET = "DELETE FROM deliveries WHERE event IN (SELECT o.id FROM outbox o WHERE o.mark_us < $1)";
+    LEASE_TAKE = "INSERT INTO leases (name, owner, until_us) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
+                  SET owner = excluded.owner, until_us = excluded.until_us \
+                  WHERE leases.owner = excluded.owner OR leases.until_us <= $4";
+
+    LEASE_HOLDER = "SELECT owner FROM leases WHERE name = $1";
+    LEASE_TAKE_OVER = "UPDATE leases SET owner = $2, until_us = $3 WHERE name = $1 AND owner = $4";
 
     /// Ids of version 7 sort by time, so retention needs no index of its own.
     PRUNE_TRANSCRIPTS = "DELETE FROM transcripts WHERE attempt IN \
@@ -289,6 +316,9 @@ statements! {
     COUNT_DECISIONS = "SELECT COUNT(*) FROM decisions";
     COUNT_ALLOWLISTS = "SELECT COUNT(*) FROM allowlists";
     COUNT_ALARMS = "SELECT COUNT(*) FROM alarms";
+    COUNT_ACKS = "SELECT COUNT(*) FROM acks";
+    COUNT_OUTBOX = "SELECT COUNT(*) FROM outbox";
+    COUNT_DELIVERIES = "SELECT COUNT(*) FROM deliveries";
 }
 
 /// The tables that are counted, with their statements.
@@ -307,6 +337,9 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("decisions", COUNT_DECISIONS),
     ("allowlists", COUNT_ALLOWLISTS),
     ("alarms", COUNT_ALARMS),
+    ("acks", COUNT_ACKS),
+    ("outbox", COUNT_OUTBOX),
+    ("deliveries", COUNT_DELIVERIES),
 ];
 
 /// Columns of an attempt.

@@ -15,7 +15,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("curation", &["stats"]),
     ("metrics", &[]),
     ("progress", &[]),
-    ("publish", &[]),
+    ("signing", &[]),
+    ("publish", &["signing"]),
+    ("client", &["signing"]),
     ("worlds", &["sandbox", "scoring"]),
     ("suites", &["sandbox", "scoring", "worlds"]),
     ("import", &["scoring", "suites"]),
@@ -23,28 +25,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provider", &[]),
     ("store", &[]),
     ("report", &["store", "stats"]),
-    ("api", &["store", "publish", "report", "metrics", "progress", "config", "stats"]),
+    ("api", &["store", "publish", "report", "metrics", "progress", "config", "signing", "stats"]),
     ("sim", &["suites"]),
     ("simulate", &["stats", "curation"]),
     ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress", "worlds"]),
     (
         "daemon",
         &[
-            "api", "config", "curation", "metrics", "progress", "provider", "publish", "report", "runner", "scoring",
-            "store", "suites",
+            "api", "client", "config", "curation", "metrics", "progress", "provider", "publish", "report", "runner",
+            "scoring", "signing", "store", "suites",
         ],
     ),
     (
         "cli",
         &[
             "api", "config", "curation", "daemon", "import", "metrics", "progress", "provider", "publish", "report",
-            "runner", "scoring", "sim", "simulate", "stats", "store", "suites", "worlds",
+            "runner", "scoring", "signing", "sim", "simulate", "stats", "store", "suites", "worlds",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 7] = ["domain", "sandbox", "scoring", "worlds", "stats", "curation", "simulate"];
+const PURE: [&str; 8] = ["domain", "sandbox", "scoring", "signing", "worlds", "stats", "curation", "simulate"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

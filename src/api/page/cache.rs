@@ -49,7 +49,9 @@ impl PageCache {
             figures.insert(model.id.clone(), figures_of(state, &model.id, &mut kept.cards).await?);
         }
         let alarms = state.store.open_alarms().await?;
-        let view = PageView::new(state.clock.now_us(), &setup, &state.board, &state.progress, &figures, &alarms);
+        let acks = state.store.acks().await?;
+        let view =
+            PageView::new(state.clock.now_us(), &setup, &state.board, &state.progress, &figures, (&alarms, &acks));
         let html = view.render().map_err(|error| Problem::internal("rendering the page", &error))?;
         let html = Bytes::from(html);
         kept.made = Some((Instant::now(), html.clone()));

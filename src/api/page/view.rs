@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::format::{count, distance, percent, points, range, time};
 use super::plot::Axis;
-use crate::api::limits::PAGE_FAULTS;
+use crate::api::limits::{PAGE_CONSUMERS, PAGE_FAULTS};
 use crate::api::state::{ApiSetup, EndpointView};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::progress::{Progress, SweepProgress};
 use crate::publish::{Board, Published};
-use crate::store::Alarm;
+use crate::store::{Ack, AckStatus, Alarm};
 
 /// What is known of a model beside its list.
 #[derive(Debug, Default)]
@@ -59,6 +59,24 @@ pub struct PageView {
     pub alarms: Vec<AlarmView>,
     /// The models, in configuration order.
     pub models: Vec<ModelView>,
+    /// Consumers that said what they run, the latest word first.
+    pub consumers: Vec<ConsumerRow>,
+}
+
+/// A consumer and a list.
+pub struct ConsumerRow {
+    /// Its name.
+    pub client: String,
+    /// The list.
+    pub list: String,
+    /// The revision in use.
+    pub adopted: String,
+    /// The revision served.
+    pub served: String,
+    /// What is wrong; empty when it runs what is served.
+    pub trouble: String,
+    /// When it said so.
+    pub at: When,
 }
 
 /// An open alarm.
@@ -242,7 +260,7 @@ impl PageView {
         board: &Board,
         progress: &Progress,
         figures: &BTreeMap<ModelId, Figures>,
-        alarms: &[Alarm],
+        (alarms, acks): (&[Alarm], &[Ack]),
     ) -> Self {
         let none = Figures::default();
         let models: Vec<ModelView> = setup
@@ -261,7 +279,35 @@ impl PageView {
             })
             .collect();
         let alarms: Vec<AlarmView> = alarms.iter().map(|alarm| AlarmView::new(alarm, now_us)).collect();
-        PageView { summary: summary(&models, alarms.len()), now: When::new(now_us, now_us), alarms, models }
+        let mut consumers: Vec<&Ack> = acks.iter().collect();
+        // The latest word first: of many, those that are alive are shown.
+        consumers.sort_by_key(|ack| std::cmp::Reverse(ack.at_us));
+        let consumers =
+            consumers.into_iter().take(PAGE_CONSUMERS).map(|ack| ConsumerRow::new(ack, board, now_us)).collect();
+        PageView { summary: summary(&models, alarms.len()), now: When::new(now_us, now_us), alarms, models, consumers }
+    }
+}
+
+impl ConsumerRow {
+    fn new(ack: &Ack, board: &Board, now_us: Micros) -> Self {
+        let served = match ack.capability.as_str() {
+            "" => board.get(&ack.model),
+            capability => board.of_capability(&ack.model, capability),
+        };
+        let served = served.map(|list| list.revision);
+        let list = match (ack.model.as_str(), ack.capability.as_str()) {
+            ("", _) => "all models".to_owned(),
+            (model, "") => model.to_owned(),
+            (model, capability) => format!("{model} · {capability}"),
+        };
+        let number = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| n.to_string());
+        let trouble = match (ack.status, served) {
+            (AckStatus::Rejected, _) => format!("rejected {}: {}", ack.version, ack.detail),
+            (AckStatus::Adopted, Some(served)) if ack.adopted != Some(served) => "behind".to_owned(),
+            (AckStatus::Adopted, _) => String::new(),
+        };
+        let (adopted, served) = (number(ack.adopted), number(served));
+        ConsumerRow { client: ack.client.clone(), list, adopted, served, trouble, at: When::new(ack.at_us, now_us) }
     }
 }
 

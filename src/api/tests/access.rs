@@ -1,6 +1,6 @@
 use super::kit::*;
-use crate::api::base64;
 use crate::config::Role;
+use crate::domain::base64;
 
 const LIST: &str = "/v1/models/kimi/allowlist";
 

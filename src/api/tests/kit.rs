@@ -10,8 +10,11 @@ use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, StatusCode};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -25,7 +28,8 @@ use crate::domain::scorecard::Gap;
 use crate::domain::*;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
-use crate::publish::{Board, Published};
+use crate::publish::{Board, Document, Origin, Published};
+use crate::signing::KeyRing;
 use crate::store::{BatchWriter, Created, Store, StoreOptions, WriterOptions};
 
 pub const NOW: Micros = 1_790_000_000_000_000;
@@ -182,12 +186,18 @@ impl Kit {
             progress: Arc::new(Progress::default()),
             clock: Arc::new(ManualClock::at(NOW)),
             loopback_only: true,
-            setup: Arc::new(ArcSwap::from_pointee(ApiSetup { models: config.models, server, suites })),
+            setup: Arc::new(ArcSwap::from_pointee(ApiSetup {
+                models: config.models,
+                server,
+                relayed: Default::default(),
+                suites,
+            })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
             scorecards: Arc::clone(&daemon) as Arc<dyn ScorecardSource>,
             operators: Arc::clone(&daemon) as Arc<dyn Operators>,
             sweeps,
             ready: is_ready,
+            stopping: CancellationToken::new(),
         };
         let router = router(state.clone());
         let commands = Mutex::new(Some(commands));
@@ -234,11 +244,16 @@ impl Kit {
     }
 
     /// Puts a list of the model up: one endpoint listed, one excluded.
-    pub fn publish(&self, revision: Revision) -> Published {
-        let body = Kit::own_list(revision);
-        let published = Published::new(model(), revision, body, NOW - 3600 * SECOND, NOW + 3600 * SECOND);
-        self.state.board.publish(published.clone());
-        published
+    pub fn publish(&self, revision: Revision) -> Arc<Published> {
+        let document = Document::read(Kit::own_list(revision)).unwrap();
+        self.state.board.publish(document, Origin::Own)
+    }
+
+    /// Makes the board sign with these keys.
+    pub fn sign_with(&self, ids: &[&str]) {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let keys = ids.iter().fold(KeyRing::default(), |ring, id| ring.with_new(Some(id), &mut rng).unwrap());
+        self.state.board.set_keys(keys);
     }
 
     fn own_list(revision: Revision) -> Bytes {
@@ -270,15 +285,12 @@ impl Kit {
     }
 
     /// Puts a list of a capability up.
-    pub fn publish_for(&self, capability: &str, revision: Revision) -> Published {
+    pub fn publish_for(&self, capability: &str, revision: Revision) -> Arc<Published> {
         let capability = Capability::new(capability).unwrap();
         let mut list: Allowlist = serde_json::from_slice(&Kit::own_list(revision)).unwrap();
-        list.capability = Some(capability.clone());
+        list.capability = Some(capability);
         let body = Bytes::from(serde_json::to_vec(&list).unwrap());
-        let published = Published::new(model(), revision, body, NOW - 3600 * SECOND, NOW + 3600 * SECOND);
-        let published = published.of_capability(Some(capability));
-        self.state.board.publish(published.clone());
-        published
+        self.state.board.publish(Document::read(body).unwrap(), Origin::Own)
     }
 
     /// A stored, running sweep.

@@ -1,11 +1,14 @@
 //! The API as a whole, over a real store.
 
 mod access;
+mod acks;
 mod allowlist;
 mod commands;
 mod documents;
+mod exports;
 mod kit;
 mod lists;
 mod orders;
 mod page;
 mod serving;
+mod waiting;

@@ -50,6 +50,7 @@ fn the_documented_defaults_are_those_of_the_parser() {
     let mut top = String::new();
     let (mut provider, mut model, mut endpoint, mut schedule) =
         (String::new(), String::new(), String::new(), String::new());
+    let (mut relay, mut sink, mut webhook) = (String::new(), String::new(), String::new());
     for key in ROOT.keys {
         match key.kind {
             Kind::Table(s) => with_defaults_written(s, &format!("{}.", key.name), &mut top),
@@ -61,13 +62,22 @@ fn the_documented_defaults_are_those_of_the_parser() {
                 with_defaults_written(below, "", &mut endpoint);
             }
             Kind::Tables(s) if key.name == "schedule" => with_defaults_written(s, "", &mut schedule),
+            Kind::Tables(s) if key.name == "relay" => with_defaults_written(s, "", &mut relay),
+            Kind::Tables(s) if key.name == "sink" => with_defaults_written(s, "", &mut sink),
+            Kind::Tables(s) if key.name == "webhook" => with_defaults_written(s, "", &mut webhook),
             _ => panic!("a new section `{}`: write its defaults out here", key.name),
         }
     }
-    let short = format!("{MINIMAL}\n[[schedule]]\ncron = '0 0 * * *'\n");
+    const RELAY: &str = "[[relay]]\nfrom = 'https://x.example'\nmodels = ['lab/relayed']\n";
+    const SINK: &str = "[[sink]]\nformat = 'names'\nmodel = 'lab/relayed'\npath = 'x.json'\n";
+    const WEBHOOK: &str = "[[webhook]]\nname = 'x'\nurl = 'https://x.example'\n";
+    let short = format!("{MINIMAL}\n{RELAY}{SINK}{WEBHOOK}\n[[schedule]]\ncron = '0 0 * * *'\n");
     let long = short
         .replace("[[model]]", &format!("{provider}\n[[model]]"))
         .replace("[[model.endpoint]]", &format!("{model}\n[[model.endpoint]]\n{endpoint}"));
+    let long = [(RELAY, relay), (SINK, sink), (WEBHOOK, webhook)]
+        .into_iter()
+        .fold(long, |long, (table, keys)| long.replace(table, &format!("{table}{keys}")));
     let long = format!("{top}\n{long}{schedule}");
     assert!(long.contains("limits.concurrency = 8") && long.contains("policy.cases.cap = 2500"), "{long}");
     let shown = |text: &str| {

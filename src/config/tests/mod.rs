@@ -102,6 +102,8 @@ fn with_zone(zone: &str) -> String {
 
 /// Every key of every section, none at its default.
 const EVERYTHING: &str = r#"
+[signing]
+keys = { env = "KEY" }
 [server]
 listen = "[::1]:9090"
 public_read = true
@@ -138,6 +140,7 @@ allow_loopback_http = false
 allow_http = true
 
 [[model]]
+slugs = { openrouter = "lab/m" }
 id = "lab/m"
 aliases = ["m", "em"]
 public_name = "em:best"
@@ -189,4 +192,37 @@ suites = { one = { margin = 0.05, weight = 3 } }
 [budget]
 usd_per_day = 5
 usd_per_sweep = 2.5
+
+[[relay]]
+from = "https://exactod.example:8080"
+models = ["lab/relayed"]
+token = { env = "KEY" }
+keys_file = "keys.json"
+signed = true
+folder = "relayed"
+wait = "30s"
+client = "edge-1"
+allow_http = false
+
+[[sink]]
+format = "names"
+model = "lab/relayed"
+path = "exacto.json"
+capability = "tools"
+form = "exclude"
+gateway = "litellm"
+check = ["true"]
+after = ["true"]
+time_limit = "5s"
+
+[[webhook]]
+name = "ops"
+url = "https://hooks.example/x"
+form = "slack"
+secret = { env = "KEY" }
+events = ["decision"]
+models = ["lab/*"]
+timeout = "5s"
+give_up = "1h"
+allow_http = true
 "#;

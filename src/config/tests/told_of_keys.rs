@@ -455,14 +455,14 @@ quarantine = { enabled = true }"#), @r#"
     2 errors
     "#);
     assert_snapshot!(in_model(r#"[[model.discover]]
-via = "openrouter""#), @r#"
+via = "openrouter""#), @r"
     error: `discover` is not supported yet in this version: discovery of endpoints
       --> exactod.toml:8:9
       |
     8 | [[model.discover]]
       |         ^^^^^^^^
-      hint: take it out; [[model]] understands: id, aliases, public_name, reference, policy, endpoint
+      hint: take it out; [[model]] understands: id, aliases, public_name, slugs, reference, policy, endpoint
 
     1 error
-    "#);
+    ");
 }

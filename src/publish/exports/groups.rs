@@ -1,0 +1,28 @@
+//! The index for the LiteLLM plugin: every curated model's names with the deployments that may serve them.
+
+use serde_json::{Map, Value, json};
+
+use super::{Cast, Format, Scene};
+use crate::domain::Revision;
+
+/// Schema name of the index.
+pub const GROUPS_SCHEMA: &str = "exacto.groups/v1";
+/// What is appended to a model's names.
+const SUFFIX: &str = ":exacto";
+
+/// Renders the index of all models that have a list. `version` must grow whenever any list is published. A model goes by
+/// its public name, and by each alias with [`SUFFIX`].
+#[must_use]
+pub fn groups(version: Revision, scenes: &[Scene<'_>]) -> String {
+    let mut groups = Map::new();
+    for scene in scenes.iter().filter(|scene| !scene.list.providers.is_empty()) {
+        let names = Cast { format: Format::LitellmYaml, gateway: None, scene }.names();
+        let aliases = scene.model.aliases.iter().map(|alias| format!("{alias}{SUFFIX}"));
+        for group in std::iter::once(scene.model.public_name.to_string()).chain(aliases) {
+            groups.insert(group, json!(names));
+        }
+    }
+    let expires_at = scenes.iter().map(|scene| scene.list.expires_at.as_str()).min();
+    json!({"schema": GROUPS_SCHEMA, "version": version, "expires_at": expires_at, "groups": Value::Object(groups)})
+        .to_string()
+}
