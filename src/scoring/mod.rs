@@ -52,12 +52,14 @@
 
 mod asserts;
 pub mod bfcl;
+mod budget;
 mod calls;
 mod context;
 mod corrupt;
 mod degenerate;
 mod delivery;
 mod error;
+mod extent;
 mod finding;
 pub mod ifeval;
 mod implicit;
@@ -89,4 +91,5 @@ pub use error::ScorerError;
 pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
 pub use plain_schema::is_plain_schema;
+pub use schema::check_schema;
 pub use spec::{SpecProblem, check_case, check_spec};

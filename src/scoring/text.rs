@@ -18,6 +18,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::asserts::{fuzzy_match, fuzzy_normal, is_refusal};
+use super::budget::{self, NotCompiled, PatternBudget};
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
 use super::letter::chosen_letter;
@@ -31,17 +32,18 @@ use crate::domain::Fault;
 /// Longest pattern, in bytes.
 pub const PATTERN_TEXT_BYTES_MAX: usize = 4_096;
 
-/// Compiles a pattern under size limits; matching is linear in the text.
+/// Compiles a pattern under size limits; finding it is linear in the text.
 ///
 /// # Errors
 /// Why it does not compile.
-pub(super) fn compile_pattern(pattern: &str) -> Result<Regex, String> {
+pub(super) fn compile_pattern(pattern: &str, budget: &PatternBudget) -> Result<Regex, String> {
     if pattern.len() > PATTERN_TEXT_BYTES_MAX {
         return Err(format!("the regular expression has more than {PATTERN_TEXT_BYTES_MAX} bytes"));
     }
-    RegexBuilder::new(pattern).size_limit(super::schema::PATTERN_BYTES_MAX).build().map_err(|e| match e {
-        regex::Error::CompiledTooBig(_) => "the regular expression is too large when compiled".to_owned(),
-        other => {
+    budget.compile(&mut RegexBuilder::new(pattern), super::schema::PATTERN_BYTES_MAX).map_err(|e| match e {
+        NotCompiled::TooLarge => "the regular expression is too large when compiled".to_owned(),
+        NotCompiled::Spent => budget::spent(),
+        NotCompiled::Syntax(other) => {
             // The last line of a syntax error says what is wrong; the others draw where.
             let text = other.to_string();
             let why = text.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
@@ -129,7 +131,8 @@ impl TextScorer {
 
 impl Test {
     fn new(options: &Options<'_>) -> Result<Self, ScorerError> {
-        let pattern = |key: &str| compile_pattern(&options.required_text(key)?).map_err(|e| options.error(e));
+        let pattern =
+            |key: &str| compile_pattern(&options.required_text(key)?, options.patterns).map_err(|e| options.error(e));
         Ok(match options.kind.name {
             "equals" => Test::Equals {
                 value: options.required_text("value")?,

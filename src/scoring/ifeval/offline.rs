@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::response::{Response, without_reasoning};
 use super::{Instruction, Unscorable};
+use crate::scoring::budget::PatternBudget;
 
 /// One row, as the published result files have it. Other keys are passed over.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,10 +52,11 @@ impl Row {
             return Err(format!("{} instructions but {} entries in `kwargs`", ids.len(), kwargs.len()));
         }
         let response = Response::new(without_reasoning(&self.response));
-        let none = Map::new();
+        let (none, budget) = (Map::new(), PatternBudget::default());
         let mut verdict = RowVerdict { strict: Vec::new(), loose: Vec::new(), unscored: Vec::new() };
         for (index, (id, arguments)) in ids.iter().zip(kwargs).enumerate() {
-            let parsed: Result<Instruction, Unscorable> = Instruction::parse(id, arguments.as_ref().unwrap_or(&none));
+            let parsed: Result<Instruction, Unscorable> =
+                Instruction::parse_within(id, arguments.as_ref().unwrap_or(&none), &budget);
             verdict.strict.push(parsed.as_ref().ok().map(|i| i.strict(&response)));
             verdict.loose.push(parsed.as_ref().ok().map(|i| i.loose(&response)));
             if let Err(why) = parsed {

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use regex::{Regex, RegexBuilder};
 
 use super::python;
+use crate::scoring::budget::{self, NotCompiled, PatternBudget};
 
 /// Longest pattern, in bytes.
 pub(crate) const PATTERN_BYTES_MAX: usize = 4_096;
@@ -44,24 +45,20 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong with the pattern, as a fragment of a sentence.
-    pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Self, String> {
+    pub(in crate::scoring) fn compile(pattern: &str, flags: Flags, budget: &PatternBudget) -> Result<Self, String> {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(format!("it is longer than {PATTERN_BYTES_MAX} bytes"));
         }
         let mut translator = Translator::new(pattern, flags);
         let rust = translator.translate()?;
-        RegexBuilder::new(&rust)
-            .case_insensitive(flags.ignore_case)
-            .multi_line(flags.multiline)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(COMPILED_BYTES_MAX)
-            .nest_limit(NESTING_MAX)
-            .build()
-            .map(|regex| Pattern { regex, has_boundary: translator.has_boundary })
-            .map_err(|e| match e {
-                regex::Error::CompiledTooBig(_) => "it is too large once compiled".to_owned(),
-                _ => "it is not a regular expression that Python accepts".to_owned(),
-            })
+        let mut builder = RegexBuilder::new(&rust);
+        builder.case_insensitive(flags.ignore_case).multi_line(flags.multiline).nest_limit(NESTING_MAX);
+        match budget.compile(&mut builder, COMPILED_BYTES_MAX) {
+            Ok(regex) => Ok(Pattern { regex, has_boundary: translator.has_boundary }),
+            Err(NotCompiled::TooLarge) => Err("it is too large once compiled".to_owned()),
+            Err(NotCompiled::Spent) => Err(budget::spent()),
+            Err(NotCompiled::Syntax(_)) => Err(BAD.to_owned()),
+        }
     }
 
     /// `re.search(..) is not None`.
@@ -450,7 +447,7 @@ mod tests {
     const LINES: Flags = Flags { ignore_case: false, multiline: true };
 
     fn found(pattern: &str, text: &str) -> bool {
-        Pattern::compile(pattern, ANY_CASE).unwrap().is_match(text)
+        Pattern::compile(pattern, ANY_CASE, &PatternBudget::default()).unwrap().is_match(text)
     }
 
     #[test]
@@ -509,7 +506,10 @@ mod tests {
             "a*+b",
             "(ab)++",
         ] {
-            assert!(Pattern::compile(pattern, ANY_CASE).unwrap_err().contains("linear"), "{pattern}");
+            assert!(
+                Pattern::compile(pattern, ANY_CASE, &PatternBudget::default()).unwrap_err().contains("linear"),
+                "{pattern}"
+            );
         }
         for pattern in [
             "(",
@@ -528,20 +528,24 @@ mod tests {
             "a{99999}{99999}",
             "a{3,2}",
         ] {
-            assert!(Pattern::compile(pattern, ANY_CASE).is_err(), "{pattern}");
+            assert!(Pattern::compile(pattern, ANY_CASE, &PatternBudget::default()).is_err(), "{pattern}");
         }
-        assert!(Pattern::compile(&"a".repeat(PATTERN_BYTES_MAX + 1), ANY_CASE).is_err());
-        assert!(Pattern::compile(&"(".repeat(1000), ANY_CASE).is_err());
-        assert!(Pattern::compile(r"(\w{500}){500}", ANY_CASE).unwrap_err().contains("too large"));
+        assert!(Pattern::compile(&"a".repeat(PATTERN_BYTES_MAX + 1), ANY_CASE, &PatternBudget::default()).is_err());
+        assert!(Pattern::compile(&"(".repeat(1000), ANY_CASE, &PatternBudget::default()).is_err());
+        assert!(
+            Pattern::compile(r"(\w{500}){500}", ANY_CASE, &PatternBudget::default()).unwrap_err().contains("too large")
+        );
     }
 
     #[test]
     fn matches_are_counted_as_by_findall() {
-        let count = |pattern: &str, text: &str| Pattern::compile(pattern, ANY_CASE).unwrap().count(text);
+        let count = |pattern: &str, text: &str| {
+            Pattern::compile(pattern, ANY_CASE, &PatternBudget::default()).unwrap().count(text)
+        };
         assert_eq!(count("aa", "aaaaa"), 2);
         assert_eq!(count("a*", "baac"), 4);
         assert_eq!(count("", "añ"), 3);
-        let lines = Pattern::compile(r"^\s*-.*$", LINES).unwrap();
+        let lines = Pattern::compile(r"^\s*-.*$", LINES, &PatternBudget::default()).unwrap();
         assert_eq!(lines.count("- a\n\n - b\r\n-c\rd"), 3);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::instruction::Rule;
 use super::pattern::{Flags, Pattern};
 use super::{language, python, sentences, tokens};
+use crate::scoring::budget::PatternBudget;
 use crate::scoring::python_json;
 
 /// The three answers of `constrained_response`.
@@ -22,7 +23,7 @@ const fn fixed(compile: fn() -> Option<Pattern>) -> Fixed {
 }
 
 fn compiled(pattern: &str) -> Option<Pattern> {
-    Pattern::compile(pattern, Flags { ignore_case: false, multiline: true }).ok()
+    Pattern::compile(pattern, Flags { ignore_case: false, multiline: true }, &PatternBudget::default()).ok()
 }
 
 static WORD: Fixed = fixed(|| compiled(r"\w+"));

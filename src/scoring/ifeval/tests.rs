@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::scoring::budget::PatternBudget;
 
 /// Verdicts of one row of a table.
 const BOTH: (bool, bool) = (true, true);
@@ -14,6 +15,10 @@ const NEITHER: (bool, bool) = (false, false);
 
 fn parse(id: &str, kwargs: &Value) -> Result<Instruction, Unscorable> {
     Instruction::parse(id, kwargs.as_object().unwrap())
+}
+
+fn compiled(instructions: &Value) -> Result<Vec<Instruction>, String> {
+    compile(instructions, &PatternBudget::default())
 }
 
 fn check(id: &str, kwargs: Value, rows: &[(&str, (bool, bool))]) {
@@ -343,15 +348,29 @@ fn a_row_keeps_order_and_says_what_has_no_verdict() {
 }
 
 #[test]
+fn a_list_of_a_hundred_thousand_keywords_has_no_verdict() {
+    let keywords: Vec<String> = (0..100_000).map(|n| format!("a{{0,{}}}b", n % 9)).collect();
+    let row: Row = serde_json::from_value(json!({
+        "response": "ab", "instruction_id_list": ["keywords:existence", "keywords:existence", "punctuation:no_comma"],
+        "kwargs": [{"keywords": keywords}, {"keywords": ["a"]}, {}],
+    }))
+    .unwrap();
+    // What the list used up is missing for the instructions behind it.
+    let verdict = row.judge().unwrap();
+    assert_eq!(verdict.strict, [None, None, Some(true)]);
+    assert!(verdict.unscored[0].why.contains("at most 256"), "{}", verdict.unscored[0].why);
+}
+
+#[test]
 fn instructions_of_a_case_are_read_with_all_their_problems() {
     let one = json!({"id": "punctuation:no_comma"});
-    assert_eq!(compile(&json!([one, {"id": "startend:quotation", "kwargs": {}}])).unwrap().len(), 2);
+    assert_eq!(compiled(&json!([one, {"id": "startend:quotation", "kwargs": {}}])).unwrap().len(), 2);
     for value in [json!([]), json!({}), json!(["x"]), json!([{"kwargs": {}}]), json!(vec![one.clone(); 65])] {
-        assert!(compile(&value).unwrap_err().contains("list of 1 to 64"), "{value}");
+        assert!(compiled(&value).unwrap_err().contains("list of 1 to 64"), "{value}");
     }
-    assert!(compile(&json!([{"id": "startend:quotation", "kwarg": {}}])).unwrap_err().contains("no key `kwarg`"));
+    assert!(compiled(&json!([{"id": "startend:quotation", "kwarg": {}}])).unwrap_err().contains("no key `kwarg`"));
     let two = json!([{"id": "made:up"}, one, {"id": "startend:end_checker"}]);
-    let message = compile(&two).unwrap_err();
+    let message = compiled(&two).unwrap_err();
     assert!(
         message.contains("`made:up` is not implemented") && message.contains("`end_phrase` is not given"),
         "{message}"
