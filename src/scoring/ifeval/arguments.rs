@@ -29,6 +29,9 @@ pub enum Unscorable {
         /// What it must be.
         wanted: &'static str,
     },
+    /// The occurrences of a keyword in an answer cannot be counted in bounded time.
+    #[error("the keyword cannot be counted in so long an answer: every search may go through all of it")]
+    TooLong,
     /// A keyword cannot be searched for as a regular expression.
     #[error("`{key}` cannot be searched for as a regular expression: {why}")]
     Pattern {
@@ -114,6 +117,12 @@ impl<'a> Arguments<'a> {
             .iter()
             .map(|item| self.pattern(key, &wrap(item.as_str().ok_or(Unscorable::Invalid { key, wanted })?), true))
             .collect()
+    }
+
+    /// Compiles a keyword whose occurrences are counted.
+    pub(super) fn counted(self, key: &'static str, text: &str, ignore_case: bool) -> Result<Pattern, Unscorable> {
+        let flags = Flags { ignore_case, multiline: false };
+        Pattern::compile_counted(text, flags, self.budget).map_err(|why| Unscorable::Pattern { key, why })
     }
 
     /// Compiles a keyword.

@@ -159,15 +159,24 @@ impl Instruction {
     }
 
     /// Whether the answer as it is follows the instruction.
-    #[must_use]
-    pub fn strict(&self, response: &Response) -> bool {
-        response.text().is_some_and(|text| rules::follows(&self.rule, text))
+    ///
+    /// # Errors
+    /// [`Unscorable::TooLong`]: not to be found out in bounded time.
+    pub fn strict(&self, response: &Response) -> Result<bool, Unscorable> {
+        response.text().map_or(Ok(false), |text| rules::follows(&self.rule, text).ok_or(Unscorable::TooLong))
     }
 
     /// Whether any variant of the answer follows the instruction.
-    #[must_use]
-    pub fn loose(&self, response: &Response) -> bool {
-        response.variants().any(|text| rules::follows(&self.rule, text))
+    ///
+    /// # Errors
+    /// As [`Instruction::strict`].
+    pub fn loose(&self, response: &Response) -> Result<bool, Unscorable> {
+        for text in response.variants() {
+            if rules::follows(&self.rule, text).ok_or(Unscorable::TooLong)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -176,7 +185,7 @@ fn rule(kind: InstructionKind, given: Arguments<'_>) -> Result<Rule, Unscorable>
     Ok(match kind {
         K::Existence => Rule::Existence(given.patterns("keywords", str::to_owned)?),
         K::Frequency => {
-            let keyword = given.pattern("keyword", python::strip(given.text("keyword")?), true)?;
+            let keyword = given.counted("keyword", python::strip(given.text("keyword")?), true)?;
             Rule::Frequency(keyword, given.bound(given.amount("frequency")?, "relation")?)
         }
         K::ForbiddenWords => Rule::Forbidden(given.patterns("forbidden_words", |word| format!(r"\b{word}\b"))?),
@@ -195,7 +204,7 @@ fn rule(kind: InstructionKind, given: Arguments<'_>) -> Result<Rule, Unscorable>
         K::NumberHighlightedSections => Rule::Highlights(given.amount("num_highlights")?),
         K::MultipleSections => {
             let splitter = python::strip(given.text("section_spliter")?);
-            let splitter = given.pattern("section_spliter", &format!(r"\s?{splitter}\s?\d+\s?"), false)?;
+            let splitter = given.counted("section_spliter", &format!(r"\s?{splitter}\s?\d+\s?"), false)?;
             Rule::Sections(splitter, given.amount("num_sections")?)
         }
         K::JsonFormat => Rule::Json,

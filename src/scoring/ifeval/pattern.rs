@@ -17,6 +17,8 @@ use crate::scoring::budget::{self, NotCompiled, PatternBudget};
 pub(crate) const PATTERN_BYTES_MAX: usize = 4_096;
 /// Most memory of a compiled pattern, in bytes.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
+/// Most bytes that the searches for all matches in one text may look at.
+pub(crate) const COUNT_STEPS_MAX: usize = 1 << 30;
 /// Deepest nesting of groups and classes.
 const NESTING_MAX: u32 = 64;
 
@@ -38,6 +40,10 @@ pub(crate) struct Flags {
 pub(crate) struct Pattern {
     regex: Regex,
     has_boundary: bool,
+    /// `$` stands at its end, and there also means the place before a final line end.
+    ends: bool,
+    /// It repeats something without limit, so that one search may go through all of the text.
+    is_unbounded: bool,
 }
 
 impl Pattern {
@@ -54,24 +60,61 @@ impl Pattern {
         let mut builder = RegexBuilder::new(&rust);
         builder.case_insensitive(flags.ignore_case).multi_line(flags.multiline).nest_limit(NESTING_MAX);
         match budget.compile(&mut builder, COMPILED_BYTES_MAX) {
-            Ok(regex) => Ok(Pattern { regex, has_boundary: translator.has_boundary }),
+            Ok(regex) => Ok(Pattern {
+                regex,
+                has_boundary: translator.has_boundary,
+                ends: translator.ends,
+                is_unbounded: translator.is_unbounded,
+            }),
             Err(NotCompiled::TooLarge) => Err("it is too large once compiled".to_owned()),
             Err(NotCompiled::Spent) => Err(budget::spent()),
             Err(NotCompiled::Syntax(_)) => Err(BAD.to_owned()),
         }
     }
 
-    /// `re.search(..) is not None`.
-    pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(&self.prepared(text))
+    /// Compiles a pattern whose matches are to be counted.
+    ///
+    /// # Errors
+    /// As [`Self::compile`]; matches that cannot be counted as Python counts them: `$` that means two places, and empty
+    /// matches where the text would also give one that is not empty.
+    pub(in crate::scoring) fn compile_counted(
+        pattern: &str,
+        flags: Flags,
+        budget: &PatternBudget,
+    ) -> Result<Self, String> {
+        let compiled = Self::compile(pattern, flags, budget)?;
+        if compiled.ends {
+            return Err("`$` cannot be counted as Python counts it".to_owned());
+        }
+        let mut translator = Translator::new(pattern, flags);
+        let rust = translator.translate()?;
+        if translator.prefers_less && matches_empty(&rust, &translator.assertions) {
+            return Err("it prefers an empty match, which cannot be counted as Python counts it".to_owned());
+        }
+        Ok(compiled)
     }
 
-    /// `len(re.findall(..))`, empty matches as Python counts them.
-    pub(crate) fn count(&self, text: &str) -> usize {
+    /// `re.search(..) is not None`. Linear in the text.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
         let text = self.prepared(text);
-        let (mut count, mut at) = (0, 0);
+        let before_end = || text.strip_suffix('\n').filter(|_| self.ends);
+        self.regex.is_match(&text) || before_end().is_some_and(|text| self.regex.is_match(text))
+    }
+
+    /// `len(re.findall(..))`, empty matches as Python counts them; for patterns of [`Self::compile_counted`], and those of
+    /// the rules themselves.
+    ///
+    /// Each search is linear in the text, all of them together need not be (`a[^b]*b|a`): `None` when they may take more
+    /// than [`COUNT_STEPS_MAX`].
+    pub(crate) fn count(&self, text: &str) -> Option<usize> {
+        let text = self.prepared(text);
+        let (mut count, mut at, mut steps) = (0, 0, 0);
         while let Some(found) = self.regex.find_at(&text, at) {
             count += 1;
+            steps += if self.is_unbounded { text.len() - at } else { found.end() - at };
+            if steps > COUNT_STEPS_MAX {
+                return None;
+            }
             at = if found.is_empty() {
                 match text[found.end()..].chars().next() {
                     Some(c) => found.end() + c.len_utf8(),
@@ -81,7 +124,7 @@ impl Pattern {
                 found.end()
             };
         }
-        count
+        Some(count)
     }
 
     /// The matches in order; only for patterns that match no empty text and hold no word boundary.
@@ -106,6 +149,22 @@ impl Pattern {
         }
         Cow::Owned(text.chars().map(|c| stand_in(c).unwrap_or(c)).collect())
     }
+}
+
+/// Whether a translated pattern, its assertions taken out, matches the empty text.
+fn matches_empty(rust: &str, assertions: &[std::ops::Range<usize>]) -> bool {
+    let mut bare = String::with_capacity(rust.len() + 8);
+    let mut from = 0;
+    for range in assertions {
+        bare.push_str(&rust[from..range.start]);
+        from = range.end;
+    }
+    bare.push_str(&rust[from..]);
+    // What does not compile without them (a quantifier is then left alone) is taken for one that does match it.
+    RegexBuilder::new(&format!(r"\A(?:{bare})\z"))
+        .size_limit(COMPILED_BYTES_MAX)
+        .build()
+        .map_or(true, |r| r.is_match(""))
 }
 
 static RUST_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\w$").ok());
@@ -142,6 +201,14 @@ struct Translator {
     out: String,
     has_boundary: bool,
     depth: u32,
+    /// `$` stands at the end.
+    ends: bool,
+    /// Something is repeated without limit.
+    is_unbounded: bool,
+    /// Alternatives, or a quantifier that prefers less.
+    prefers_less: bool,
+    /// Where assertions stand in the translation.
+    assertions: Vec<std::ops::Range<usize>>,
 }
 
 /// What stands before a quantifier.
@@ -170,6 +237,10 @@ impl Translator {
             out: String::new(),
             has_boundary: [r"\b", r"\B"].iter().any(|b| pattern.contains(b)),
             depth: 0,
+            ends: false,
+            is_unbounded: false,
+            prefers_less: false,
+            assertions: Vec::new(),
         }
     }
 
@@ -197,20 +268,17 @@ impl Translator {
                     Before::Item
                 }
                 '|' => {
+                    self.prefers_less = true;
                     self.copy(1);
                     Before::Nothing
                 }
                 '[' => self.class()?,
                 '^' => {
-                    self.copy(1);
-                    Before::Nothing
-                }
-                '$' => {
                     self.at += 1;
-                    // Without the multiline flag Python's `$` also matches before a final newline.
-                    self.out.push_str(if self.flags.multiline { "$" } else { r"(?:\z|\n\z)" });
+                    self.assert_with("^");
                     Before::Nothing
                 }
+                '$' => self.dollar()?,
                 '.' => {
                     self.copy(1);
                     Before::Item
@@ -220,6 +288,35 @@ impl Translator {
             };
         }
         if self.depth > 0 { Err(BAD.to_owned()) } else { Ok(std::mem::take(&mut self.out)) }
+    }
+
+    /// Without the multiline flag Python's `$` also means the place before a final line end, which the text is then
+    /// searched without: so nothing but word boundaries may follow.
+    fn dollar(&mut self) -> Result<Before, String> {
+        self.at += 1;
+        if self.flags.multiline {
+            self.assert_with("$");
+            return Ok(Before::Nothing);
+        }
+        let mut rest = &self.chars[self.at..];
+        while let ['\\', 'b', after @ ..] | [')', after @ ..] = rest {
+            rest = after;
+        }
+        let is_last = rest.is_empty() || (self.depth == 0 && rest.first() == Some(&'|'));
+        let ends_otherwise = self.chars.windows(2).any(|pair| pair == ['\\', 'Z']);
+        if !is_last || ends_otherwise {
+            return Err("`$` before further text cannot be searched for".to_owned());
+        }
+        self.ends = true;
+        self.assert_with(r"\z");
+        Ok(Before::Nothing)
+    }
+
+    /// Writes an assertion.
+    fn assert_with(&mut self, text: &str) {
+        let start = self.out.len();
+        self.out.push_str(text);
+        self.assertions.push(start..self.out.len());
     }
 
     fn copy(&mut self, count: usize) {
@@ -258,6 +355,8 @@ impl Translator {
         if matches!(before, Before::Nothing | Before::Quantifier) {
             return Err(BAD.to_owned());
         }
+        let quantifier = &self.chars[self.at..self.at + length];
+        self.is_unbounded |= matches!(quantifier, ['*' | '+'] | ['{', .., ',', '}']);
         if self.looking_at("{,") {
             self.out.push_str("{0,");
             self.at += 2;
@@ -266,7 +365,10 @@ impl Translator {
             self.copy(length);
         }
         match self.peek() {
-            Some('?') => self.copy(1),
+            Some('?') => {
+                self.prefers_less = true;
+                self.copy(1);
+            }
             Some('+') => {
                 // Possessive. At the very end, after one literal, it takes just what a greedy one takes.
                 if before != Before::Literal || !self.rest_is_boundary(1) {
@@ -330,8 +432,7 @@ impl Translator {
     /// An escape that asserts a place; nothing that Python lets repeat.
     fn assertion(&mut self, c: char) -> Before {
         self.at += 2;
-        self.out.push('\\');
-        self.out.push(if c == 'Z' { 'z' } else { c });
+        self.assert_with(&format!("\\{}", if c == 'Z' { 'z' } else { c }));
         Before::Nothing
     }
 
@@ -473,6 +574,11 @@ mod tests {
             ("$100", "it is $100", false),
             ("end$", "the end\n", true),
             ("end$", "the end\n\n", false),
+            (r"\bUS$\b", "made in the US\n", true),
+            (r"\bUS$\b", "made in the US", true),
+            (r"\bUS$\b", "the US\nmade it", false),
+            ("(a|end$)", "the end\n", true),
+            ("b|end$", "the end\n", true),
             ("a{,2}b", "b", true),
             ("a{x}", "a{x}", true),
             ("c++", "c and cc", true),
@@ -542,10 +648,35 @@ mod tests {
         let count = |pattern: &str, text: &str| {
             Pattern::compile(pattern, ANY_CASE, &PatternBudget::default()).unwrap().count(text)
         };
-        assert_eq!(count("aa", "aaaaa"), 2);
-        assert_eq!(count("a*", "baac"), 4);
-        assert_eq!(count("", "añ"), 3);
+        assert_eq!(count("aa", "aaaaa"), Some(2));
+        assert_eq!(count("a*", "baac"), Some(4));
+        assert_eq!(count("", "añ"), Some(3));
         let lines = Pattern::compile(r"^\s*-.*$", LINES, &PatternBudget::default()).unwrap();
-        assert_eq!(lines.count("- a\n\n - b\r\n-c\rd"), 3);
+        assert_eq!(lines.count("- a\n\n - b\r\n-c\rd"), Some(3));
+    }
+
+    #[test]
+    fn what_python_counts_otherwise_is_refused() {
+        let counted = |pattern: &str| Pattern::compile_counted(pattern, ANY_CASE, &PatternBudget::default());
+        for pattern in ["|a", "a??", "a*?", "(a|b*)c?", "x*|y", r"\b|a", "a$", "(|a)(|b)"] {
+            assert!(counted(pattern).is_err(), "{pattern}");
+        }
+        for pattern in ["cat|dog", "a*", "(ab)?", r"\w+?x", r"\bcat\b", "^a|b", "x{2}"] {
+            assert!(counted(pattern).is_ok(), "{pattern}: {:?}", counted(pattern).err());
+        }
+        for pattern in ["a$b", "(a$)+", r"a$\n", r"a$|b\Z", "(a$|b)c"] {
+            assert!(Pattern::compile(pattern, ANY_CASE, &PatternBudget::default()).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn counting_ends_on_patterns_that_look_through_the_whole_text_for_every_match() {
+        let counted = |pattern: &str| Pattern::compile_counted(pattern, ANY_CASE, &PatternBudget::default()).unwrap();
+        let pattern = counted("a[^b]*b|a");
+        assert_eq!(pattern.count(&"a".repeat(1_000)), Some(1_000));
+        // Counted to the end this would be 5 * 10^13 steps.
+        assert_eq!(pattern.count(&"a".repeat(10_000_000)), None);
+        // What cannot look further than it is long is counted in a text of any length.
+        assert_eq!(counted("ab|a").count(&"a".repeat(10_000_000)), Some(10_000_000));
     }
 }

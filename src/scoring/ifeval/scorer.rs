@@ -66,9 +66,17 @@ impl IfEval {
     /// follow is named.
     pub(in crate::scoring) fn judge(&self, text: &str) -> (f64, Option<Finding>) {
         let response = Response::new(without_reasoning(text));
-        let follows = |i: &&Instruction| if self.loose { i.loose(&response) } else { i.strict(&response) };
-        let (followed, missed): (Vec<_>, Vec<_>) = self.instructions.iter().partition(follows);
-        let total = self.instructions.len();
+        let follows = |i: &Instruction| if self.loose { i.loose(&response) } else { i.strict(&response) };
+        let (mut followed, mut missed) = (Vec::new(), Vec::new());
+        for instruction in &self.instructions {
+            match follows(instruction) {
+                Ok(true) => followed.push(instruction),
+                Ok(false) => missed.push(instruction),
+                // No verdict for this answer: the others decide.
+                Err(_) => {}
+            }
+        }
+        let total = followed.len() + missed.len();
         let value = followed.len() as f64 / total.max(1) as f64;
         if missed.is_empty() {
             return (1.0, None);
