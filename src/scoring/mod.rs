@@ -92,4 +92,5 @@ pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
 pub use plain_schema::is_plain_schema;
 pub use schema::check_schema;
-pub use spec::{SpecProblem, check_case, check_spec};
+pub use spec::{LIST_MAX, SpecProblem, check_case, check_spec};
+pub use text::PATTERN_TEXT_BYTES_MAX;

@@ -34,7 +34,7 @@ use crate::domain::Fault;
 pub const PATTERN_TEXT_BYTES_MAX: usize = 4_096;
 
 /// Most bytes that the searches for all matches in one text may look at.
-const COUNT_STEPS_MAX: usize = 1 << 30;
+const COUNT_STEPS_MAX: usize = 1 << 28;
 
 /// Compiles a pattern under size limits; finding it is linear in the text.
 ///

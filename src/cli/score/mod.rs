@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::args::{OfflineScorer, ScoreArgs};
 use super::output::{self, CliError, Exit};
+use super::suite::seed_text;
 use crate::runner::Offline;
 use crate::suites;
 
@@ -48,7 +49,7 @@ pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
             let dir = needed(args.suite.as_ref(), "--suite DIR: a suite folder")?;
             let suite = Arc::new(suites::load_suite(dir)?);
             let offline = Offline::new(suite).map_err(CliError::failed)?;
-            suite::score(&offline.with_seed(args.draw.clone()), input, out)?
+            suite::score(&offline.with_seed(args.draw.as_deref().map(seed_text)), input, out)?
         }
     };
     told(&tally)

@@ -41,7 +41,10 @@ impl DataSet {
     /// Nothing readable is there, or none of the supported categories.
     pub fn open(path: &Path) -> Result<DataSet, ImportError> {
         let holds = |archive: &Archive| {
-            PLACES.into_iter().find(|place| Category::ALL.iter().any(|c| archive.has(&question_file(place, *c))))
+            let whole = |place: &str, c: Category| {
+                archive.has(&question_file(place, c)) && (!c.has_answers() || archive.has(&answer_file(place, c)))
+            };
+            PLACES.into_iter().find(|place| Category::ALL.iter().any(|c| whole(place, *c)))
         };
         let mut archive = Archive::open(path)?;
         let mut place = holds(&archive);
@@ -78,7 +81,7 @@ impl DataSet {
         let file = question_file(self.place, category);
         let questions = self.lines(&file)?;
         let mut answers = if category.has_answers() {
-            let file = format!("{}possible_answer/BFCL_v4_{category}.json", self.place);
+            let file = answer_file(self.place, category);
             let lines = self.lines(&file)?;
             if lines.len() != questions.len() {
                 let message = format!("{} answers for {} questions", lines.len(), questions.len());
@@ -151,6 +154,10 @@ fn only_wheel(dir: &Path) -> Option<PathBuf> {
 
 fn question_file(place: &str, category: Category) -> String {
     format!("{place}BFCL_v4_{category}.json")
+}
+
+fn answer_file(place: &str, category: Category) -> String {
+    format!("{place}possible_answer/BFCL_v4_{category}.json")
 }
 
 fn wrong_line(file: &str, line: usize, message: impl Into<String>) -> ImportError {
