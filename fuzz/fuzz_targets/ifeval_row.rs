@@ -6,7 +6,7 @@ use exactod::scoring::ifeval::Row;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {
-    let Ok(row) = serde_json::from_str::<Row>(line) else { return };
+    let Ok(row) = Row::parse(line) else { return };
     if let Ok(verdict) = row.judge() {
         assert_eq!(verdict.strict.len(), verdict.loose.len());
         // What holds strictly holds loosely: the answer as it is is one of the variants.

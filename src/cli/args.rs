@@ -389,6 +389,10 @@ pub struct ScoreArgs {
     /// (streams). Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scorer", "data", "strict_abstention"])]
     pub suite: Option<PathBuf>,
+    /// With --suite: rows of templates without "draw" answer the instance drawn from this seed, as suite show --draw SEED
+    /// prints it.
+    #[arg(long, value_name = "SEED", requires = "suite")]
+    pub draw: Option<String>,
     /// With bfcl: the bfcl-eval wheel, its unpacked folder or its data folder.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -35,6 +35,7 @@ pub fn run(args: &ImportArgs, as_json: bool) -> Result<Exit, CliError> {
         ImportKind::Requests => other(SourceKind::Requests),
     };
     let imported = imported.map_err(wrong_source)?;
+    source::prove(&imported).map_err(wrong_source)?;
     let dir = import::write(&imported, &args.into).map_err(wrong_source)?;
     for note in &imported.notes {
         output::note(note);

@@ -248,7 +248,7 @@ fn show_instances(suite: Arc<Suite>, cases: &[CaseId], seed: &str, as_json: bool
 }
 
 /// A seed as people type it: 32 hexadecimal digits are taken as they are, anything else is a number or a word.
-fn seed_text(seed: &str) -> String {
+pub(super) fn seed_text(seed: &str) -> String {
     let is_seed = seed.len() == 32 && seed.bytes().all(|b| b.is_ascii_hexdigit());
     if is_seed {
         return seed.to_ascii_lowercase();

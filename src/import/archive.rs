@@ -1,7 +1,7 @@
 //! Files of a folder or of a zip archive (a Python wheel is one), read within limits.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
@@ -13,7 +13,7 @@ pub const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
 /// Files in an archive.
 pub const ARCHIVE_ENTRIES_MAX: usize = 50_000;
 /// Size of one file, unpacked, in bytes: what a zip bomb may blow up to.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Where files come from.
 pub enum Archive {
@@ -37,7 +37,10 @@ impl Archive {
         if metadata.len() > ARCHIVE_BYTES_MAX {
             return Err(too_large(path.display().to_string(), ARCHIVE_BYTES_MAX, "bytes"));
         }
-        let file = File::open(path).map_err(failed)?;
+        let mut file = File::open(path).map_err(failed)?;
+        if entries(&mut file, metadata.len()).map_err(failed)? > ARCHIVE_ENTRIES_MAX as u64 {
+            return Err(too_large(path.display().to_string(), ARCHIVE_ENTRIES_MAX as u64, "entries"));
+        }
         let zip = ZipArchive::new(file).map_err(|e| ImportError::Source {
             path: path.to_owned(),
             message: format!("neither a folder nor a zip archive (a Python wheel is one): {e}"),
@@ -91,6 +94,22 @@ impl Archive {
     }
 }
 
+/// How many entries an archive says it has, before its directory is read: that of each record of its end, the largest.
+fn entries(file: &mut File, length: u64) -> io::Result<u64> {
+    // The record of the end, the comment behind it (at most 65,535 bytes), and the long form of the record before it.
+    const TAIL_BYTES: u64 = (64 << 10) + 256;
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    file.seek(SeekFrom::Start(0))?;
+    let number = |at: usize, bytes: usize| {
+        tail.get(at..at + bytes).map_or(0, |b| b.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte)))
+    };
+    let short = memchr::memmem::find_iter(&tail, b"PK\x05\x06").map(|at| number(at + 10, 2)).filter(|n| *n < 0xffff);
+    let long = memchr::memmem::find_iter(&tail, b"PK\x06\x06").map(|at| number(at + 32, 8));
+    Ok(short.chain(long).max().unwrap_or(0))
+}
+
 fn read_text(file: impl Read, path: &Path) -> Result<String, ImportError> {
     let mut bytes = Vec::new();
     // What an archive says of its files' sizes is not believed: only so much is read.
@@ -104,4 +123,25 @@ fn read_text(file: impl Read, path: &Path) -> Result<String, ImportError> {
 
 fn too_large(what: String, limit: u64, unit: &'static str) -> ImportError {
     ImportError::TooLarge { what, limit, unit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_of_too_many_entries_is_refused_before_they_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.whl");
+        // The long form of the record: 2^40 entries, and a directory that is not there.
+        let mut bytes = b"PK\x06\x06".to_vec();
+        bytes.extend([0; 28]);
+        bytes.extend((1_u64 << 40).to_le_bytes());
+        bytes.extend([0; 16]);
+        bytes.extend(b"PK\x05\x06\0\0\0\0");
+        bytes.extend([0xff; 4]);
+        bytes.extend([0; 10]);
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(Archive::open(&path), Err(ImportError::TooLarge { unit: "entries", .. })));
+    }
 }

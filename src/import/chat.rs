@@ -100,6 +100,10 @@ pub(super) fn read_message(message: &Value, dropped: &mut Vec<String>) -> Result
             (other, _) => dropped.push(format!("message key `{other}`")),
         }
     }
+    let says = kept.get("content").is_some_and(|content| !content.is_null()) || kept.contains_key("tool_calls");
+    if !says && message.get("function_call").is_some_and(|call| !call.is_null()) {
+        return Err("a message that is only a `function_call`, the older form of a call".to_owned());
+    }
     if !kept.contains_key("content") && !kept.contains_key("tool_calls") {
         return Err(format!("a message of the {role} has no `content`"));
     }

@@ -26,8 +26,6 @@ const HASH_DIGITS: usize = 12;
 const ID_PART_BYTES_MAX: usize = 120;
 /// Longest excerpt of a source in a message, in characters.
 const EXCERPT_CHARS_MAX: usize = 80;
-/// Largest JSON Schema, in bytes of JSON text: that of the scorers.
-const SCHEMA_BYTES_MAX: usize = 256 * 1024;
 
 /// Licence of cases whose source states one of its own, or none.
 pub(super) const LICENSE_AS_SOURCE: &str = "LicenseRef-as-source";
@@ -370,31 +368,9 @@ pub(super) fn any_placeholder(value: &Value) -> bool {
 
 /// Why a value is not a JSON Schema that a suite may hold; `None` when it is.
 pub(super) fn schema_problem(schema: &Value) -> Option<String> {
-    if !schema.is_object() {
-        return Some("a JSON Schema is an object".to_owned());
-    }
-    if schema.to_string().len() > SCHEMA_BYTES_MAX {
-        return Some(format!("the schema has more than {SCHEMA_BYTES_MAX} bytes"));
-    }
-    if let Some(target) = foreign_reference(schema) {
-        return Some(format!("the schema refers to {}: only references within it are followed", excerpt(target)));
-    }
-    // As the judge builds it: offline, patterns in linear time.
-    let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20);
-    let built = jsonschema::options().offline().with_pattern_options(patterns).build(schema);
-    built.err().map(|e| format!("the schema does not compile: {}", excerpt(&e.to_string())))
-}
-
-fn foreign_reference(schema: &Value) -> Option<&str> {
-    match schema {
-        Value::Object(map) => map.iter().find_map(|(key, value)| match value {
-            Value::String(target) if matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") => {
-                (!target.starts_with('#')).then_some(target.as_str())
-            }
-            other => foreign_reference(other),
-        }),
-        Value::Array(items) => items.iter().find_map(foreign_reference),
-        _ => None,
+    match schema.is_object() {
+        true => crate::scoring::check_schema(schema).err(),
+        false => Some("a JSON Schema is an object".to_owned()),
     }
 }
 

@@ -1,13 +1,9 @@
 //! How other tools compare an answer with its target, as scorers of ours.
 
+pub(super) use crate::scoring::{LIST_MAX, PATTERN_TEXT_BYTES_MAX as PATTERN_BYTES_MAX};
 use serde_json::{Value, json};
 
 use super::common::any_placeholder;
-
-/// Longest pattern that a suite may hold, in bytes: that of the scorers.
-pub(super) const PATTERN_BYTES_MAX: usize = 4_096;
-/// Most texts in one list of a scorer: that of the scorers.
-pub(super) const LIST_MAX: usize = 64;
 
 /// A grader of OpenAI evals or inspect. Data files do not say by which they are judged; the task around them does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! IFEval and IFBench: `input_data.jsonl`, rows of a prompt with its instructions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::bfcl::literal_text;
+use super::common::escape_text;
 use super::{ImportError, Imported, toml_string};
 use crate::domain::canonical::sha256_hex;
 use crate::domain::{CaseId, SuiteName};
@@ -15,8 +14,6 @@ use crate::scoring::ifeval::{Instruction, InstructionKind};
 
 /// Raised whenever the same source would give other cases.
 const IMPORTER_VERSION: u32 = 1;
-/// Largest source, in bytes.
-const SOURCE_BYTES_MAX: u64 = 256 << 20;
 /// Files looked for in a folder.
 const FILES: [&str; 4] = ["input_data.jsonl", "ifeval_input_data.jsonl", "IFBench_test.jsonl", "train.jsonl"];
 /// Digits of the content's hash in the revision label.
@@ -61,6 +58,7 @@ pub fn import(path: &Path, name: Option<&str>, source: Source) -> Result<Importe
     let file = find(path)?;
     let text = read(&file)?;
     let mut cases = Vec::new();
+    let mut keys: BTreeSet<String> = BTreeSet::new();
     let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut unscored: BTreeSet<String> = BTreeSet::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
@@ -74,6 +72,9 @@ pub fn import(path: &Path, name: Option<&str>, source: Source) -> Result<Importe
             other => other.to_string(),
         };
         CaseId::new(&id).map_err(|e| wrong(format!("key {id}: {e}")))?;
+        if !keys.insert(id.clone()) {
+            return Err(wrong(format!("the key {id} stands here for the second time")));
+        }
         match case(&id, &row, source, &mut unscored) {
             Made::Case(line) => cases.push(line),
             Made::LeftOut(why) => left_out.entry(why).or_default().push(id),
@@ -102,13 +103,10 @@ fn find(path: &Path) -> Result<PathBuf, ImportError> {
 }
 
 fn read(file: &Path) -> Result<String, ImportError> {
-    let failed = |e: std::io::Error| ImportError::file("read", file, &e);
-    let length = fs::metadata(file).map_err(failed)?.len();
-    if length > SOURCE_BYTES_MAX {
-        let what = file.display().to_string();
-        return Err(ImportError::TooLarge { what, limit: SOURCE_BYTES_MAX, unit: "bytes" });
-    }
-    fs::read_to_string(file).map_err(failed)
+    String::from_utf8(super::source::read(file)?).map_err(|e| ImportError::Source {
+        path: file.to_owned(),
+        message: format!("it is not UTF-8 from byte {} on", e.utf8_error().valid_up_to()),
+    })
 }
 
 fn left_out_note(why: &str, ids: &[String]) -> String {
@@ -159,7 +157,7 @@ fn case(id: &str, row: &Row, source: Source, unscored: &mut BTreeSet<String>) ->
     let mut line = json!({
         "id": id,
         "category": if exact { "exact" } else { "approximate" },
-        "input": literal_text(&row.prompt),
+        "input": escape_text(&row.prompt),
         "expected": {"instructions": instructions},
     });
     if !without.is_empty() {
@@ -172,7 +170,7 @@ fn case(id: &str, row: &Row, source: Source, unscored: &mut BTreeSet<String>) ->
 /// A value whose texts stand for themselves, whatever looks like a placeholder in them.
 fn literal(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(literal_text(text)),
+        Value::String(text) => Value::String(escape_text(text)),
         Value::Array(items) => items.iter().map(literal).collect(),
         Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), literal(v))).collect::<Map<_, _>>().into(),
         other => other.clone(),
@@ -217,7 +215,7 @@ mod tests {
     fn file(rows: &[Value]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("input_data.jsonl");
-        fs::write(&path, rows.iter().map(|r| format!("{r}\n")).collect::<String>()).unwrap();
+        std::fs::write(&path, rows.iter().map(|r| format!("{r}\n")).collect::<String>()).unwrap();
         (dir, path)
     }
 
@@ -288,7 +286,7 @@ mod tests {
         let (dir, path) = file(&[row(1, &[("count:conjunctions", json!({}))])]);
         let empty = import(&path, None, Source::IfBench).unwrap_err().to_string();
         assert!(empty.contains("no prompt can be judged") && empty.contains("count:conjunctions"), "{empty}");
-        fs::remove_file(path).unwrap();
+        std::fs::remove_file(path).unwrap();
         assert!(import(dir.path(), None, Source::IfBench).unwrap_err().to_string().contains("name the file"));
         assert!(import(Path::new("/nowhere/x.jsonl"), None, Source::IfBench).is_err());
     }

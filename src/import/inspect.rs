@@ -5,7 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::common::{Draft, Head, LICENSE_AS_SOURCE, Problem, check_size, content_id, each_json_line, escape, refused};
+use super::common::{
+    Draft, Head, LICENSE_AS_SOURCE, Notes, Problem, check_size, content_id, each_json_line, escape, refused,
+};
 use super::graders::{Grader, targets};
 use super::openai_evals::input;
 use super::{ImportError, Imported};
@@ -111,7 +113,7 @@ fn read(
     };
     escape(&mut scorer)?;
     case.insert("scorers".to_owned(), json!([scorer]));
-    let metadata = metadata(sample);
+    let metadata = metadata(sample, &mut draft.notes, place);
     if !metadata.is_empty() {
         case.insert("metadata".to_owned(), Value::Object(metadata));
     }
@@ -124,11 +126,18 @@ fn read(
 }
 
 /// `metadata`, and the columns that inspect would put there.
-fn metadata(sample: &Map<String, Value>) -> Map<String, Value> {
+fn metadata(sample: &Map<String, Value>, notes: &mut Notes, place: &str) -> Map<String, Value> {
     let mut all = match sample.get("metadata") {
         Some(Value::Object(map)) => map.clone(),
-        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
-        _ => Map::new(),
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| {
+            notes.add("not taken over: `metadata` that is no JSON object", place);
+            Map::new()
+        }),
+        None | Some(Value::Null) => Map::new(),
+        Some(_) => {
+            notes.add("not taken over: `metadata` that is no JSON object", place);
+            Map::new()
+        }
     };
     for (key, value) in
         sample.iter().filter(|(key, _)| !KEYS.contains(&key.as_str()) && !REFUSED.contains(&key.as_str()))

@@ -48,6 +48,8 @@ pub enum SourceKind {
 
 /// Reads a source and makes a suite of it.
 ///
+/// The caller proves that the suite loads ([`prove`]).
+///
 /// # Errors
 /// A file cannot be read, or the importer refuses what is in it.
 pub fn import(kind: SourceKind, path: &Path, wanted: &Wanted<'_>) -> Result<Imported, ImportError> {
@@ -69,7 +71,7 @@ pub fn import(kind: SourceKind, path: &Path, wanted: &Wanted<'_>) -> Result<Impo
     let grader = |read: fn(&str) -> Result<Grader, String>, usual: Grader| {
         wanted.grader.map_or(Ok(usual), |word| read(word).map_err(|why| refused("--grader", why)))
     };
-    let imported = match kind {
+    match kind {
         SourceKind::K2vv => {
             let results = wanted.results.map(read).transpose()?;
             k2vv::import(name, &file, &bytes, results.as_deref())
@@ -84,13 +86,14 @@ pub fn import(kind: SourceKind, path: &Path, wanted: &Wanted<'_>) -> Result<Impo
         }
         SourceKind::Jsonschemabench => jsonschemabench::import(name, &file, &bytes),
         SourceKind::Requests => requests::import(name, &file, &bytes),
-    }?;
-    prove(&imported)?;
-    Ok(imported)
+    }
 }
 
 /// A suite that does not load is never handed out.
-fn prove(imported: &Imported) -> Result<(), ImportError> {
+///
+/// # Errors
+/// What the suite's own check says.
+pub fn prove(imported: &Imported) -> Result<(), ImportError> {
     let cases = imported.cases.join("\n");
     match parse_suite(Path::new(&imported.name), imported.header.as_bytes(), cases.as_bytes()) {
         Ok(_) => Ok(()),
@@ -119,8 +122,8 @@ fn suite_name(path: &Path) -> String {
     }
 }
 
-/// A whole file, unless it is larger than a source may be.
-fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
+/// A whole file, unless it is larger than a source may be; also of a pipe no more than that is read.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let failed = |error: io::Error| ImportError::file("read", path, &error);
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;

@@ -313,6 +313,65 @@ fn everything_unsupported_is_listed_by_name_and_line() {
 }
 
 #[test]
+fn nothing_of_a_promptfoo_test_is_passed_over() {
+    let mut files = Memory::default();
+    files.0.insert(
+        "t.csv",
+        "q,__expected,__threshold,__odd\nx,equals:a,\"0,8\",\ny,equals:b,80%,\nz,equals:c,0.5,,more,cells\nok,equals:d,,\n",
+    );
+    files.0.insert("two.yaml", "- vars: {q: 1}\n---\n- vars: {q: 2}\n");
+    let config = "\
+prompts:
+  - {raw: 'say {{q}}', label: one, config: {temperature: 1}}
+  - {raw: 'do {{q}}', label: 'group:two', prefix: '! '}
+providers:
+  - {id: 'openai:x', transform: output.trim(), delay: 100}
+  - 'openai:y': {config: {}, prompts: [one]}
+tests:
+  - t.csv
+  - two.yaml
+  - {vars: {q: 1}, prompts: [none], assert: [{type: equals, value: a}]}
+  - {vars: {q: 1}, prompts: [group], assert: [{type: levenshtein, value: a, threshold: '3'}]}
+  - {vars: {q: 1}, prompts: ['on*'], assert: [{type: assert-set, threshold: high, assert: [{type: equals, value: a}]}]}
+  - {vars: {q: 1}, prompts: [one], assert: [{type: levenshtein, value: a}]}
+";
+    let error = told(&promptfoo::import("pf", "c.yaml", config.as_bytes(), &files, false).unwrap_err());
+    for what in [
+        "c.yaml:2: `config` of a prompt",
+        "c.yaml:3: `prefix` of a prompt",
+        "c.yaml:5: `transform` of a provider",
+        "c.yaml:6: `prompts` of a provider",
+        "two.yaml`, line 2: a second document",
+        "c.yaml:10: `prompts` names `none`",
+        "c.yaml:11: levenshtein with a `threshold` that is no number",
+        "c.yaml:12: assert-set with a `threshold` that is no number",
+        "t.csv:1: the column `__odd`",
+        "t.csv:2: `__threshold` is no number: \"0,8\"",
+        "t.csv:3: `__threshold` is no number: \"80%\"",
+        "t.csv:4: the row has 6 cells, the header 4",
+    ] {
+        assert!(error.contains(what), "{error}\nlacks {what}");
+    }
+    let imported = promptfoo::import("pf", "c.yaml", config.as_bytes(), &files, true).unwrap();
+    let notes = imported.notes.join("\n");
+    assert!(notes.contains("levenshtein without a threshold: at most 5 edits") && notes.contains("`delay`"), "{notes}");
+    // One row of the table for both prompts, and the tests by their prompts: the group's, the beginning's, the label's.
+    let prompts: Vec<bool> = load(&imported).cases.iter().map(|c| c.messages.text().contains("say")).collect();
+    assert_eq!(prompts, [true, false, false, true, true]);
+}
+
+#[test]
+fn combinations_of_large_values_share_them() {
+    // Copied into each of 10,000 combinations this would be 10 GB.
+    let large = "x".repeat(1 << 20);
+    let list: Vec<String> = (0..100).map(|n| format!("v{n}")).collect();
+    let config = json!({"prompts": ["{{a}} {{b}}"], "tests": [{"vars": {"a": list, "b": list, "unused": large}}]});
+    let imported = promptfoo::import("pf", "c.json", config.to_string().as_bytes(), &Memory::default(), false).unwrap();
+    assert_eq!(imported.cases.len(), 10_000);
+    assert!(imported.cases[1].contains("v0 v1"), "{}", imported.cases[1]);
+}
+
+#[test]
 fn promptfoo_tests_come_from_files_too() {
     let mut files = Memory::default();
     files.0.insert("tests.csv", "question,__expected,__expected2,__threshold,__description\n2+2?,contains:4,levenshtein(1): 4,,sum\nSay it,Say,,0.5,\n");

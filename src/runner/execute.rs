@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,8 @@ use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
 use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
-    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Exchange, Judgement, SuiteName, SweepPlan, Transcript,
-    UnscoredWhy, Usage,
+    Attempt, AttemptKey, CaseId, Completion, Endpoint, EndpointId, Exchange, Judgement, SuiteName, SweepPlan,
+    Transcript, UnscoredWhy, Usage,
 };
 use crate::metrics::Metrics;
 use crate::progress::SweepProgress;
@@ -32,6 +33,10 @@ use crate::suites::Drawer;
 pub const WORKERS_MAX: usize = 1024;
 /// Bytes per token, to estimate the cost of an answer that reports no usage.
 const BYTES_PER_TOKEN: u64 = 4;
+/// Answers up to this size are judged where they arrive; that takes well under a millisecond.
+const JUDGED_IN_PLACE_BYTES_MAX: usize = 64 << 10;
+/// Longer answers of a sweep judged at once.
+const LONG_ANSWERS_MAX: usize = 2;
 
 /// One endpoint and the way to it.
 #[derive(Clone)]
@@ -114,6 +119,8 @@ pub(super) struct Shared {
     prepared: PreparedCases,
     started: Instant,
     positions: u32,
+    /// Turns to judge a long answer.
+    long_answers: Semaphore,
 }
 
 /// Runs what the plan holds and the store does not. Returns true when the sweep is complete and stored, false when it was
@@ -132,7 +139,13 @@ pub async fn execute(run: Execution) -> Result<bool, RunError> {
     let positions = lists.values().flatten().map(|i| i.slot.1 + 1).max().unwrap_or(0);
     let prepared = PreparedCases::new(Arc::clone(&run.judge), run.plan.seed.clone(), uses);
     let writer = run.writer.clone();
-    let shared = Arc::new(Shared { run, prepared, started: Instant::now(), positions });
+    let shared = Arc::new(Shared {
+        run,
+        prepared,
+        started: Instant::now(),
+        positions,
+        long_answers: Semaphore::new(LONG_ANSWERS_MAX),
+    });
     let finished = run_workers(&shared, lists).await;
     // Also when a worker failed: what was paid for is stored. Where it cannot be, the writer goes on trying; whoever gives
     // up does not wait for it.
@@ -266,7 +279,10 @@ async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Option<Attempt> {
         .client
         .attempt(&lane.endpoint.upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort)
         .await;
-    (!reply.cancelled).then(|| judged(run, lane, item, &prepared, reply))
+    match reply.cancelled {
+        true => None,
+        false => Some(judged(shared, lane, item, &prepared, reply).await),
+    }
 }
 
 pub(super) fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
@@ -279,7 +295,19 @@ pub(super) fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
     }
 }
 
-fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply: Reply) -> Attempt {
+/// Judges an answer. A long one is judged away from the threads that carry the requests of all endpoints.
+async fn judgement(shared: &Shared, prepared: &Arc<Prepared>, completion: Completion, bytes: usize) -> Judgement {
+    if bytes <= JUDGED_IN_PLACE_BYTES_MAX {
+        return prepared.judge.judge(&completion);
+    }
+    let _turn = shared.long_answers.acquire().await;
+    let prepared = Arc::clone(prepared);
+    let judged = tokio::task::spawn_blocking(move || prepared.judge.judge(&completion)).await;
+    judged.unwrap_or_else(|e| Judgement::unscored(UnscoredWhy::Ours, format!("the scorer failed: {e}")))
+}
+
+async fn judged(shared: &Shared, lane: &Lane, item: &Item, prepared: &Arc<Prepared>, reply: Reply) -> Attempt {
+    let run = &shared.run;
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
     let (mut observed, mut sampled) = (None, None);
     let (judgement, usage, finish_reason) = match outcome {
@@ -287,7 +315,10 @@ fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply:
             (observed, sampled) = (observe(&item.suite, &completion), sample(&item.suite, &completion));
             (noticed(observed.is_some() || sampled.is_some()), completion.usage, completion.finish_reason)
         }
-        Ok(completion) => (prepared.judge.judge(&completion), completion.usage, completion.finish_reason),
+        Ok(completion) => {
+            let (usage, finish_reason) = (completion.usage, completion.finish_reason.clone());
+            (judgement(shared, prepared, completion, transcript.response.len()).await, usage, finish_reason)
+        }
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };
     Attempt {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::converse::judge_stored;
 use crate::domain::{CaseId, CaseInstance, Judgement, Suite, UnscoredWhy};
 use crate::provider::chat_completions::request_body;
-use crate::provider::read_answer;
+use crate::provider::{completion_from_message, read_answer};
 use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery};
 use crate::suites::{DrawError, Drawer};
 use crate::worlds::{World, WorldError};
@@ -33,6 +35,8 @@ pub enum OfflineError {
 pub struct Offline {
     drawer: Drawer,
     judge: Judge,
+    /// Draws templates whose drawn values are not told.
+    seed: Option<String>,
 }
 
 impl Offline {
@@ -41,7 +45,13 @@ impl Offline {
     /// # Errors
     /// As [`Drawer::new`].
     pub fn new(suite: Arc<Suite>) -> Result<Offline, DrawError> {
-        Ok(Offline { drawer: Drawer::new(suite)?, judge: Judge::new() })
+        Ok(Offline { drawer: Drawer::new(suite)?, judge: Judge::new(), seed: None })
+    }
+
+    /// Draws templates whose drawn values are not told from a seed, as of the first epoch (`suite show --draw SEED`).
+    #[must_use]
+    pub fn with_seed(self, seed: Option<String>) -> Offline {
+        Offline { seed, ..self }
     }
 
     /// The suite.
@@ -66,8 +76,8 @@ impl Offline {
             return Ok(self.drawer.instantiate(id, values)?);
         }
         // Without parameters, and for a fixed case, the seed does not enter.
-        let instance = self.drawer.draw(id, "", 0)?;
-        match instance.case.is_template() && !instance.case.fixed {
+        let instance = self.drawer.draw(id, self.seed.as_deref().unwrap_or_default(), 0)?;
+        match self.seed.is_none() && instance.case.is_template() && !instance.case.fixed {
             true => Err(OfflineError::NoDraw(id.clone())),
             false => Ok(instance),
         }
@@ -101,6 +111,15 @@ impl OfflineCase {
         }
     }
 
+    /// Judges an answer that a user kept: the body, or only the message in it.
+    #[must_use]
+    pub fn judge_answer(&self, answer: &[u8]) -> Judgement {
+        match bare_message(answer) {
+            Some(message) => self.prepared.judge(&completion_from_message(&message)),
+            None => self.judge(answer),
+        }
+    }
+
     /// Whether a request that was sent asked the very same: messages, tools, choice of tools and form of the answer.
     #[must_use]
     pub fn asks_the_same(&self, request: &[u8]) -> bool {
@@ -115,4 +134,21 @@ impl OfflineCase {
             _ => false,
         }
     }
+}
+
+/// An answer that is a message and not a body: it has a role, a content or calls, and nothing that a body has.
+fn bare_message(answer: &[u8]) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Head {
+        choices: Option<IgnoredAny>,
+        error: Option<IgnoredAny>,
+        object: Option<IgnoredAny>,
+        role: Option<IgnoredAny>,
+        content: Option<IgnoredAny>,
+        tool_calls: Option<IgnoredAny>,
+    }
+    let head: Head = serde_json::from_slice(answer).ok()?;
+    let is_body = head.choices.is_some() || head.error.is_some() || head.object.is_some();
+    let is_message = head.role.is_some() || head.content.is_some() || head.tool_calls.is_some();
+    if is_message && !is_body { serde_json::from_slice(answer).ok() } else { None }
 }

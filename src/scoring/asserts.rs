@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jsonschema::Validator;
 use serde_json::Value;
 
 use super::calls::Call;
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt};
 use super::options::Options;
-use super::schema::{Formats, Validators, breach};
+use super::schema::{Formats, Validator, Validators, breach};
 use crate::domain::Fault;
 
 /// Most places of a text at which a JSON value is looked for: bounds the work on a text of opening brackets.

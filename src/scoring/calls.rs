@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use jsonschema::Validator;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -14,7 +13,7 @@ use serde_json::{Map, Value};
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
 use super::plain_schema::PlainSchema;
-use super::schema::{Formats, Validators, breach};
+use super::schema::{Formats, Validator, Validators, breach};
 use crate::diagnostics::nearest;
 use crate::domain::{Completion, Fault, Json, ToolCall};
 

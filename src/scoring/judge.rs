@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::asserts::{ContainsJson, ToolNames, judge_trigger};
 use super::bfcl::BfclScorer;
+use super::budget::PatternBudget;
 use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
 use super::custom::Custom;
@@ -120,7 +121,8 @@ impl Judge {
             Some(Value::Object(map)) => map,
             _ => Map::new(),
         };
-        let compiling = Compiling { judge: self, instance, expected: &expected };
+        let patterns = PatternBudget::default();
+        let compiling = Compiling { judge: self, instance, expected: &expected, patterns: &patterns };
         let scorers = compiling.all(&instance.scorers, 1)?;
         let mut asked = ScriptSet::default();
         visit(&scorers, &mut |s| {
@@ -153,6 +155,8 @@ struct Compiling<'a> {
     judge: &'a Judge,
     instance: &'a CaseInstance,
     expected: &'a Map<String, Value>,
+    /// What is left for regular expressions.
+    patterns: &'a PatternBudget,
 }
 
 impl Compiling<'_> {
@@ -162,7 +166,7 @@ impl Compiling<'_> {
 
     fn one(&self, spec: &ScorerSpec, depth: usize) -> Result<Weighted, ScorerError> {
         let instance = self.instance;
-        let options = Options::new(spec, self.expected)?;
+        let options = Options::new(spec, self.expected, self.patterns)?;
         let weight = options.number("weight").unwrap_or(1.0);
         if weight < 0.0 {
             return Err(options.error("`weight` is a number from 0"));

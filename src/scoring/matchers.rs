@@ -15,6 +15,7 @@
 use regex::Regex;
 use serde_json::{Map, Number, Value};
 
+use super::budget::PatternBudget;
 use super::finding::{excerpt, json_excerpt};
 use super::spec;
 use super::text::compile_pattern;
@@ -47,15 +48,15 @@ pub(super) enum Matcher {
     List(Vec<Matcher>),
 }
 
-/// Compiles an expected value.
+/// Compiles an expected value; the patterns in it take from the budget of the case.
 ///
 /// # Errors
 /// What is wrong with a matcher.
-pub(super) fn compile(value: &Value) -> Result<Matcher, String> {
-    compile_at(value, 0)
+pub(super) fn compile(value: &Value, budget: &PatternBudget) -> Result<Matcher, String> {
+    compile_at(value, 0, budget)
 }
 
-fn compile_at(value: &Value, depth: usize) -> Result<Matcher, String> {
+fn compile_at(value: &Value, depth: usize, budget: &PatternBudget) -> Result<Matcher, String> {
     if depth > MATCHER_DEPTH_MAX {
         return Err(format!("an expected value may nest {MATCHER_DEPTH_MAX} deep"));
     }
@@ -64,12 +65,12 @@ fn compile_at(value: &Value, depth: usize) -> Result<Matcher, String> {
     }
     match value {
         Value::Array(items) => {
-            Ok(Matcher::List(items.iter().map(|i| compile_at(i, depth + 1)).collect::<Result<_, _>>()?))
+            Ok(Matcher::List(items.iter().map(|i| compile_at(i, depth + 1, budget)).collect::<Result<_, _>>()?))
         }
         Value::Object(map) => match map.keys().find(|k| k.starts_with('$')) {
-            Some(key) => compile_operator(key, map, depth),
+            Some(key) => compile_operator(key, map, depth, budget),
             None => {
-                let members = map.iter().map(|(k, v)| Ok((k.clone(), compile_at(v, depth + 1)?)));
+                let members = map.iter().map(|(k, v)| Ok((k.clone(), compile_at(v, depth + 1, budget)?)));
                 Ok(Matcher::Object(members.collect::<Result<_, String>>()?))
             }
         },
@@ -85,7 +86,12 @@ fn has_matcher(value: &Value) -> bool {
     }
 }
 
-fn compile_operator(key: &str, map: &Map<String, Value>, depth: usize) -> Result<Matcher, String> {
+fn compile_operator(
+    key: &str,
+    map: &Map<String, Value>,
+    depth: usize,
+    budget: &PatternBudget,
+) -> Result<Matcher, String> {
     if let Some(other) = map.keys().find(|k| *k != key && !(key == "$number" && *k == "tolerance")) {
         return Err(format!("a matcher `{key}` cannot stand beside `{other}` in one object"));
     }
@@ -93,13 +99,13 @@ fn compile_operator(key: &str, map: &Map<String, Value>, depth: usize) -> Result
     match key {
         "$any_of" => match value.as_array().filter(|a| !a.is_empty()) {
             Some(items) => {
-                Ok(Matcher::AnyOf(items.iter().map(|i| compile_at(i, depth + 1)).collect::<Result<_, _>>()?))
+                Ok(Matcher::AnyOf(items.iter().map(|i| compile_at(i, depth + 1, budget)).collect::<Result<_, _>>()?))
             }
             None => Err("`$any_of` takes a list with at least one entry".to_owned()),
         },
         "$regex" => {
             let pattern = value.as_str().ok_or("`$regex` takes a pattern in a string")?;
-            Ok(Matcher::Regex(compile_pattern(pattern)?))
+            Ok(Matcher::Regex(compile_pattern(pattern, budget)?))
         }
         "$number" => {
             let x = spec::number(value).ok_or("`$number` takes a number")?;
@@ -112,7 +118,7 @@ fn compile_operator(key: &str, map: &Map<String, Value>, depth: usize) -> Result
         "$icase" => Ok(Matcher::Icase(fold(&spec::text(value).ok_or("`$icase` takes a text")?))),
         "$ignore" if value == &Value::Bool(true) => Ok(Matcher::Ignore),
         "$ignore" => Err("`$ignore` takes `true`".to_owned()),
-        "$optional" => Ok(Matcher::Optional(Box::new(compile_at(value, depth + 1)?))),
+        "$optional" => Ok(Matcher::Optional(Box::new(compile_at(value, depth + 1, budget)?))),
         other => {
             Err(format!("there is no matcher `{other}`; they are $any_of, $regex, $number, $icase, $ignore, $optional"))
         }
@@ -229,7 +235,11 @@ mod tests {
     use super::*;
 
     fn check(expected: Value, sent: Value, accepted: bool) {
-        assert_eq!(compile(&expected).unwrap().accepts(&sent), accepted, "{expected} against {sent}");
+        assert_eq!(
+            compile(&expected, &PatternBudget::default()).unwrap().accepts(&sent),
+            accepted,
+            "{expected} against {sent}"
+        );
     }
 
     #[test]
@@ -275,7 +285,14 @@ mod tests {
             json!({"$ignore": false}),
             json!({"a": {"$icase": []}}),
         ] {
-            assert!(compile(&value).is_err(), "{value}");
+            assert!(compile(&value, &PatternBudget::default()).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn thousands_of_patterns_are_refused() {
+        let patterns: Vec<Value> = (0..100_000).map(|n| json!({"$regex": format!("^a{n}$")})).collect();
+        let error = compile(&json!({"$any_of": patterns}), &PatternBudget::default()).unwrap_err();
+        assert!(error.contains("at most 256"), "{error}");
     }
 }

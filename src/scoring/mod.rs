@@ -44,7 +44,7 @@
 //! | `answer:` | `empty`, `reasoning_only` |
 //! | `text:` | `replacement_character`, `foreign_script`, `loop`, `forbidden` (a negated scorer) |
 //! | `json:` | `not_json`, `schema`, `wrong_value` |
-//! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
+//! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `count:not_counted`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
 //! | `ifeval:` | `not_followed` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
 //! | `starlark:` | `failed`, or the name that the scorer gives |
@@ -53,6 +53,7 @@
 
 mod asserts;
 pub mod bfcl;
+mod budget;
 mod calls;
 mod context;
 mod corrupt;
@@ -60,6 +61,7 @@ mod custom;
 mod degenerate;
 mod delivery;
 mod error;
+mod extent;
 mod finding;
 pub mod ifeval;
 mod implicit;
@@ -93,4 +95,6 @@ pub use error::ScorerError;
 pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
 pub use plain_schema::is_plain_schema;
-pub use spec::{SpecProblem, check_case, check_spec};
+pub use schema::check_schema;
+pub use spec::{LIST_MAX, SpecProblem, check_case, check_spec};
+pub use text::PATTERN_TEXT_BYTES_MAX;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::PatternBudget;
 use super::error::ScorerError;
 use super::kinds::{self, Kind, Needs};
 use super::spec;
@@ -13,6 +14,8 @@ pub(super) struct Options<'a> {
     pub kind: &'static Kind,
     /// `not-` stands before it.
     pub negated: bool,
+    /// What is left for the regular expressions of the case.
+    pub patterns: &'a PatternBudget,
     own: &'a Map<String, Value>,
     expected: &'a Map<String, Value>,
 }
@@ -22,17 +25,23 @@ impl<'a> Options<'a> {
     ///
     /// # Errors
     /// The first problem.
-    pub fn new(scorer: &'a ScorerSpec, expected: &'a Map<String, Value>) -> Result<Self, ScorerError> {
+    pub fn new(
+        scorer: &'a ScorerSpec,
+        expected: &'a Map<String, Value>,
+        patterns: &'a PatternBudget,
+    ) -> Result<Self, ScorerError> {
         let (kind, negated) = kinds::find(&scorer.kind).ok_or_else(|| {
             ScorerError::scorer(&scorer.kind, "there is no such scorer; the suite's check names the known ones")
         })?;
-        let options = Options { kind, negated, own: &scorer.options, expected };
+        let options = Options { kind, negated, patterns, own: &scorer.options, expected };
         if let Some(key) = scorer.options.keys().find(|k| kind.form(k).is_none()) {
             return Err(options.error(format!("it has no option `{key}`")));
         }
+        // What is only checked here is compiled, and counted, by the scorer.
+        let checked = PatternBudget::default();
         for key in kind.key_names() {
             if let (Some(value), Some(form)) = (options.get(key), kind.form(key)) {
-                spec::check_form(form, value).map_err(|e| options.error(format!("`{key}`: {e}")))?;
+                spec::check_form(form, value, &checked).map_err(|e| options.error(format!("`{key}`: {e}")))?;
             }
         }
         spec::needs_met(kind, &scorer.options, expected).map_err(|e| options.error(e))?;

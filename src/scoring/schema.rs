@@ -1,14 +1,16 @@
 //! Compiled JSON Schema validators and their bounded cache.
 //!
 //! The draft is that of `$schema`, else 2020-12. Remote references are refused, patterns run on a linear-time
-//! engine, so that a suite can neither reach the network nor stall a sweep.
+//! engine, references that multiply are refused ([`extent`]), so that a suite can neither reach the network nor stall a
+//! sweep.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::PatternOptions;
 use serde_json::Value;
 
+use super::extent::{self, Extent};
 use super::finding::{EXCERPT_CHARS_MAX, shorten};
 use crate::domain::canonical::sha256_parts;
 
@@ -18,6 +20,17 @@ pub const VALIDATORS_MAX: usize = 512;
 pub const SCHEMA_BYTES_MAX: usize = 256 * 1024;
 /// Size limit of one compiled pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Memory of all compiled patterns of one schema, in bytes.
+pub const SCHEMA_PATTERNS_BYTES_MAX: usize = 16 << 20;
+/// What a pattern of a schema usually fits into, in bytes.
+const SMALL_PATTERN_BYTES: usize = SCHEMA_PATTERNS_BYTES_MAX / extent::SCHEMA_PATTERNS_MAX;
+/// Memory of the compiled patterns of all schemas kept, in bytes.
+const KEPT_PATTERNS_BYTES_MAX: usize = 128 << 20;
+/// Most steps to find out where a value breaks a schema that refers to itself.
+const EXPLAINED_STEPS_MAX: u64 = 1_000_000;
+/// Levels of schema times levels of value, at most, for a schema that refers to itself. Beyond it the value is refused,
+/// since each of them takes a part of the stack.
+const NESTED_LEVELS_MAX: usize = 2_048;
 
 /// Whether `format` is asserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +39,47 @@ pub(super) enum Formats {
     Annotated,
     /// Checked: answers that were asked to follow a schema.
     Asserted,
+}
+
+/// A compiled schema.
+#[derive(Debug)]
+pub(super) struct Validator {
+    compiled: jsonschema::Validator,
+    extent: Extent,
+    /// Memory of its patterns, at most, in bytes.
+    bytes: usize,
+}
+
+impl Validator {
+    /// Whether a value is valid.
+    pub fn is_valid(&self, value: &Value) -> bool {
+        self.fits_stack(value) && self.compiled.is_valid(value)
+    }
+
+    /// Whether a value is not nested too deeply for a schema that refers to itself.
+    fn fits_stack(&self, value: &Value) -> bool {
+        self.extent.loops == 0 || self.extent.levels.saturating_mul(depth(value)) <= NESTED_LEVELS_MAX
+    }
+
+    /// Whether it can be said in bounded time where a value breaks the schema. Whether it does is known in any case: the
+    /// compiled schema remembers what it found about a part of the value, but not while it looks for the place.
+    fn explains(&self, value: &Value) -> bool {
+        let Extent { looks, returns, loops, .. } = self.extent;
+        if loops == 0 || returns <= 1 {
+            return true;
+        }
+        let levels = u32::try_from(depth(value)).unwrap_or(u32::MAX).saturating_add(1);
+        looks.saturating_mul(returns.saturating_pow(levels.saturating_mul(loops))) <= EXPLAINED_STEPS_MAX
+    }
+}
+
+/// How deep a value nests; 1 for a scalar.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 1,
+    }
 }
 
 /// Compiled schemas by the hash of their text; the oldest leaves when it is full.
@@ -38,6 +92,8 @@ pub(super) struct Validators {
 struct Inner {
     by_hash: HashMap<[u8; 32], Arc<Validator>>,
     oldest_first: VecDeque<[u8; 32]>,
+    /// Memory of all their patterns, at most, in bytes.
+    bytes: usize,
 }
 
 impl Validators {
@@ -64,22 +120,23 @@ impl Validators {
         schema: impl FnOnce() -> Value,
     ) -> Result<Arc<Validator>, String> {
         if text.len() > SCHEMA_BYTES_MAX {
-            return Err(format!("the schema has {} bytes, at most {SCHEMA_BYTES_MAX} are accepted", text.len()));
+            return Err(too_long(text.len()));
         }
         let hash = sha256_parts(&[&[u8::from(formats == Formats::Asserted)], text.as_bytes()]);
         if let Some(found) = self.lock().by_hash.get(&hash) {
             return Ok(Arc::clone(found));
         }
         // Compiled outside the lock: two threads may do it twice, none waits for another's compilation.
-        let compiled = Arc::new(compile(&schema(), formats)?);
+        let compiled = Arc::new(compile(&schema(), formats, "the JSON Schema does not compile")?);
         let mut inner = self.lock();
         if inner.by_hash.insert(hash, Arc::clone(&compiled)).is_none() {
             inner.oldest_first.push_back(hash);
+            inner.bytes += compiled.bytes;
         }
-        if inner.oldest_first.len() > VALIDATORS_MAX
-            && let Some(oldest) = inner.oldest_first.pop_front()
-        {
-            inner.by_hash.remove(&oldest);
+        while inner.oldest_first.len() > VALIDATORS_MAX || inner.bytes > KEPT_PATTERNS_BYTES_MAX {
+            let Some(oldest) = inner.oldest_first.pop_front() else { break };
+            let freed = inner.by_hash.remove(&oldest).map_or(0, |v| v.bytes);
+            inner.bytes = inner.bytes.saturating_sub(freed);
         }
         Ok(compiled)
     }
@@ -94,13 +151,62 @@ impl Validators {
     }
 }
 
-/// Compiles a schema without any resolver.
-fn compile(schema: &Value, formats: Formats) -> Result<Validator, String> {
+/// Whether a schema can be judged by.
+///
+/// # Errors
+/// A sentence that says why it cannot.
+pub fn check_schema(schema: &Value) -> Result<(), String> {
+    if let Some(target) = foreign_reference(schema) {
+        let target = shorten(target, EXCERPT_CHARS_MAX);
+        return Err(format!("the schema refers to `{target}`: only references within it (#/...) are followed"));
+    }
+    match schema.to_string().len() {
+        bytes if bytes > SCHEMA_BYTES_MAX => Err(too_long(bytes)),
+        _ => compile(schema, Formats::Annotated, "not a JSON Schema").map(|_| ()),
+    }
+}
+
+/// A reference that leads out of a schema.
+fn foreign_reference(schema: &Value) -> Option<&str> {
+    match schema {
+        Value::Object(map) => map.iter().find_map(|(key, value)| match value {
+            Value::String(target) if matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") => {
+                (!target.starts_with('#')).then_some(target.as_str())
+            }
+            other => foreign_reference(other),
+        }),
+        Value::Array(items) => items.iter().find_map(foreign_reference),
+        _ => None,
+    }
+}
+
+fn too_long(bytes: usize) -> String {
+    format!("the schema has {bytes} bytes, at most {SCHEMA_BYTES_MAX} are accepted")
+}
+
+/// Compiles a schema without any resolver; `failed` begins the sentence that says why it does not compile.
+fn compile(schema: &Value, formats: Formats, failed: &str) -> Result<Validator, String> {
     if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
         return Err("a JSON Schema is an object (or true or false)".to_owned());
     }
+    let extent = extent::measure(schema)?;
+    // Few patterns may be large, many may not: together they stay within the schema's memory.
+    let largest = (SCHEMA_PATTERNS_BYTES_MAX / extent.patterns.max(1)).min(PATTERN_BYTES_MAX);
+    let built = build(schema, formats, SMALL_PATTERN_BYTES).map(|compiled| (compiled, SMALL_PATTERN_BYTES));
+    let built = match built {
+        Err(_) if extent.patterns > 0 && largest > SMALL_PATTERN_BYTES => {
+            build(schema, formats, largest).map(|compiled| (compiled, largest))
+        }
+        other => other,
+    };
+    let (compiled, bytes) = built.map_err(|why| format!("{failed}{why}"))?;
+    Ok(Validator { compiled, extent, bytes: bytes * extent.patterns })
+}
+
+/// The error is the end of a sentence.
+fn build(schema: &Value, formats: Formats, pattern_bytes: usize) -> Result<jsonschema::Validator, String> {
     let mut options =
-        jsonschema::options().offline().with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX));
+        jsonschema::options().offline().with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes));
     if formats == Formats::Asserted {
         options = options.should_validate_formats(true);
     }
@@ -108,7 +214,7 @@ fn compile(schema: &Value, formats: Formats) -> Result<Validator, String> {
         let at = e.instance_path().to_string();
         let place = if at.is_empty() { String::new() } else { format!(" at {at}") };
         format!(
-            "the JSON Schema does not compile{place}: {} (remote references and look-around are refused)",
+            "{place}: {} (remote references and look-around are refused)",
             shorten(&e.to_string(), EXCERPT_CHARS_MAX)
         )
     })
@@ -116,10 +222,16 @@ fn compile(schema: &Value, formats: Formats) -> Result<Validator, String> {
 
 /// The first breach of a schema, as a phrase; `None` when the value is valid.
 pub(super) fn breach(validator: &Validator, value: &Value) -> Option<String> {
-    if validator.is_valid(value) {
+    if !validator.fits_stack(value) {
+        return Some("it is nested too deeply".to_owned());
+    }
+    if validator.compiled.is_valid(value) {
         return None;
     }
-    let error = validator.iter_errors(value).next()?;
+    if !validator.explains(value) {
+        return Some("it does not fit the schema, in a part that is nested too deeply to be told".to_owned());
+    }
+    let error = validator.compiled.validate(value).err()?;
     let path = error.instance_path().to_string();
     let place = if path.is_empty() { String::new() } else { format!(" at {path}") };
     Some(format!("{}{place}", shorten(&error.to_string(), EXCERPT_CHARS_MAX)))
@@ -180,5 +292,64 @@ mod tests {
         let v = cache.get(&tree, Formats::Annotated).unwrap();
         assert_eq!(breach(&v, &json!({"next": {"next": {}}})), None);
         assert!(breach(&v, &json!({"next": {"nxt": {}}})).is_some());
+    }
+    #[test]
+    fn references_that_multiply_and_thousands_of_patterns_are_refused() {
+        let cache = Validators::default();
+        let mut defs = serde_json::Map::new();
+        defs.insert("a0".to_owned(), json!({"type": "object"}));
+        for n in 1..64 {
+            let to = json!({"$ref": format!("#/$defs/a{}", n - 1)});
+            defs.insert(format!("a{n}"), json!({"allOf": [to, to]}));
+        }
+        let doubling = json!({"$defs": defs, "$ref": "#/$defs/a63"});
+        assert!(cache.get(&doubling, Formats::Annotated).err().unwrap().contains("multiply"));
+        let patterns: serde_json::Map<String, Value> = (0..3_000).map(|n| (format!("^p{n}"), json!({}))).collect();
+        let error = cache.get(&json!({"patternProperties": patterns}), Formats::Annotated).err().unwrap();
+        assert!(error.contains("3000 patterns"), "{error}");
+    }
+
+    #[test]
+    fn many_patterns_share_the_memory_that_few_may_have() {
+        let cache = Validators::default();
+        let large = |n: usize| json!({"pattern": format!(r"^\p{{L}}{{20}}a{n}$")});
+        assert!(cache.get(&large(0), Formats::Annotated).is_ok());
+        let many: Vec<Value> = (0..200).map(large).collect();
+        assert!(cache.get(&json!({"allOf": many}), Formats::Annotated).err().unwrap().contains("compile"));
+    }
+
+    #[test]
+    fn a_million_breaches_are_not_collected() {
+        let cache = Validators::default();
+        let v = cache.get(&json!({"items": {"type": "string"}}), Formats::Annotated).unwrap();
+        let wrong = Value::Array(vec![json!(1); 1_000_000]);
+        assert_eq!(breach(&v, &wrong).unwrap(), "1 is not of type \"string\" at /0");
+    }
+
+    #[test]
+    fn a_schema_that_branches_into_itself_is_judged_at_any_depth() {
+        let cache = Validators::default();
+        let inner = json!({"properties": {"x": {"$ref": "#"}}});
+        let schema = json!({"type": "object", "anyOf": [inner, inner]});
+        let v = cache.get(&schema, Formats::Annotated).unwrap();
+        let deep = |last: Value, levels| (0..levels).fold(last, |value, _| json!({"x": value}));
+        // Each level looked at twice would be 2^100 steps, to judge as well as to explain.
+        assert_eq!(breach(&v, &deep(json!({}), 100)), None);
+        assert!(breach(&v, &deep(json!(1), 100)).unwrap().contains("too deeply to be told"));
+        assert!(breach(&v, &deep(json!(1), 2)).unwrap().contains("not valid under any"));
+    }
+
+    #[test]
+    fn a_deep_value_and_a_deep_schema_do_not_exhaust_the_stack() {
+        let cache = Validators::default();
+        let nested = (0..50).fold(json!({"properties": {"x": {"$ref": "#"}}}), |inner, _| json!({"allOf": [inner]}));
+        let v = cache.get(&nested, Formats::Annotated).unwrap();
+        let deep = |levels| (0..levels).fold(json!(1), |value, _| json!({"x": value}));
+        for levels in [1, 20, 37, 38, 60, 120] {
+            let judged = std::thread::Builder::new().stack_size(2 << 20);
+            let (v, value) = (Arc::clone(&v), deep(levels));
+            let valid = judged.spawn(move || breach(&v, &value).is_none()).unwrap().join().unwrap();
+            assert_eq!(valid, levels <= 37, "{levels}");
+        }
     }
 }

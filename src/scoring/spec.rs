@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::PatternBudget;
 use super::ifeval;
 use super::kinds::{self, Form, KINDS, Kind, Needs};
 use super::matchers;
@@ -49,14 +50,15 @@ impl SpecProblem {
 /// Whether required options are there is seen only together with `expected`: [`check_case`].
 #[must_use]
 pub fn check_spec(spec: &ScorerSpec) -> Vec<SpecProblem> {
-    check_at_depth(spec, 1)
+    check_at_depth(spec, 1, &PatternBudget::default())
 }
 
 /// Checks a case's scorers together with its `expected`: everything of [`check_spec`], options that are required and
 /// given nowhere, and keys of `expected` that no scorer reads.
 #[must_use]
 pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecProblem> {
-    let mut problems: Vec<SpecProblem> = scorers.iter().flat_map(check_spec).collect();
+    let budget = PatternBudget::default();
+    let mut problems: Vec<SpecProblem> = scorers.iter().flat_map(|spec| check_at_depth(spec, 1, &budget)).collect();
     let empty = Map::new();
     let shared = expected.and_then(Value::as_object).unwrap_or(&empty);
     let flat = flatten(scorers);
@@ -83,7 +85,7 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
         }
         for form in forms {
             if !has_placeholder(value)
-                && let Err(message) = check_form(form, value)
+                && let Err(message) = check_form(form, value, &budget)
             {
                 problems.push(SpecProblem::at(key, message));
                 break;
@@ -112,7 +114,7 @@ fn flatten(scorers: &[ScorerSpec]) -> Vec<ScorerSpec> {
     flat
 }
 
-fn check_at_depth(spec: &ScorerSpec, depth: usize) -> Vec<SpecProblem> {
+fn check_at_depth(spec: &ScorerSpec, depth: usize, budget: &PatternBudget) -> Vec<SpecProblem> {
     let Some((kind, _)) = kinds::find(&spec.kind) else {
         return vec![unknown_kind(&spec.kind)];
     };
@@ -125,10 +127,10 @@ fn check_at_depth(spec: &ScorerSpec, depth: usize) -> Vec<SpecProblem> {
                 let hint = hint.or_else(|| Some(format!("its options are: {}", known.join(", "))));
                 problems.push(SpecProblem::at(key, format!("scorer `{}` has no option `{key}`", spec.kind)).hint(hint));
             }
-            Some(Form::Scorers) => problems.extend(check_children(value, depth)),
+            Some(Form::Scorers) => problems.extend(check_children(value, depth, budget)),
             Some(_) if has_placeholder(value) => {}
             Some(form) => {
-                if let Err(message) = check_form(form, value) {
+                if let Err(message) = check_form(form, value, budget) {
                     problems.push(SpecProblem::at(key, message));
                 } else if key == "weight" && number(value).is_none_or(|w| w < 0.0) {
                     problems.push(SpecProblem::at(key, "`weight` is a number from 0"));
@@ -153,7 +155,7 @@ fn unknown_kind(name: &str) -> SpecProblem {
     SpecProblem::at("type", format!("there is no scorer `{name}`")).hint(Some(hint))
 }
 
-fn check_children(value: &Value, depth: usize) -> Vec<SpecProblem> {
+fn check_children(value: &Value, depth: usize, budget: &PatternBudget) -> Vec<SpecProblem> {
     let Some(children) = value.as_array().filter(|c| !c.is_empty() && c.len() <= LIST_MAX) else {
         return vec![SpecProblem::at("scorers", format!("`scorers` is a list of 1 to {LIST_MAX} scorers"))];
     };
@@ -163,7 +165,7 @@ fn check_children(value: &Value, depth: usize) -> Vec<SpecProblem> {
     children
         .iter()
         .flat_map(|child| match child_spec(child) {
-            Ok(spec) => check_at_depth(&spec, depth + 1),
+            Ok(spec) => check_at_depth(&spec, depth + 1, budget),
             Err(message) => vec![SpecProblem::at("scorers", message)],
         })
         .collect()
@@ -210,7 +212,7 @@ fn has_placeholder(value: &Value) -> bool {
 }
 
 /// Checks a value without placeholders against a form.
-pub(super) fn check_form(form: Form, value: &Value) -> Result<(), String> {
+pub(super) fn check_form(form: Form, value: &Value, budget: &PatternBudget) -> Result<(), String> {
     let wanted = |what: &str| Err(format!("expected {what}, found {}", super::finding::json_excerpt(value)));
     match form {
         Form::Text if text(value).is_none() => wanted("a text"),
@@ -223,15 +225,15 @@ pub(super) fn check_form(form: Form, value: &Value) -> Result<(), String> {
             _ => wanted(&format!("a list of 1 to {LIST_MAX} texts")),
         },
         Form::Pattern => match value.as_str() {
-            Some(pattern) => compile_pattern(pattern).map(|_| ()),
+            Some(pattern) => compile_pattern(pattern, budget).map(|_| ()),
             None => wanted("a regular expression"),
         },
         Form::Word(words) if !value.as_str().is_some_and(|w| words.contains(&w)) => {
             wanted(&format!("one of {}", words.join(", ")))
         }
-        Form::Instructions => ifeval::compile(value).map(|_| ()),
-        Form::Calls => super::tool_calls::compile_calls(value).map(|_| ()),
-        Form::Json => matchers::compile(value).map(|_| ()),
+        Form::Instructions => ifeval::compile(value, budget).map(|_| ()),
+        Form::Calls => super::tool_calls::compile_calls(value, budget).map(|_| ()),
+        Form::Json => matchers::compile(value, budget).map(|_| ()),
         Form::Schema if !value.is_object() => wanted("a JSON Schema object"),
         Form::Scorers if !value.is_array() => wanted("a list of scorers"),
         Form::Foreign if !value.is_array() => wanted("a list of objects"),

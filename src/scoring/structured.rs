@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use jsonschema::Validator;
 use serde_json::Value;
 
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, json_excerpt};
 use super::matchers::{self, Difference, Matcher};
 use super::options::Options;
-use super::schema::{Formats, Validators, breach};
+use super::schema::{Formats, Validator, Validators, breach};
 use crate::domain::Fault;
 
 /// The compiled scorer.
@@ -41,7 +40,11 @@ impl JsonScorer {
         } else {
             None
         };
-        let value = options.get("json").map(matchers::compile).transpose().map_err(|e| options.error(e))?;
+        let value = options
+            .get("json")
+            .map(|value| matchers::compile(value, options.patterns))
+            .transpose()
+            .map_err(|e| options.error(e))?;
         let strip_fences = options.text("strip_fences").as_deref() != Some("none");
         Ok(JsonScorer { strip_fences, negated: options.negated, schema, value })
     }

@@ -18,8 +18,10 @@
 use regex::{Regex, RegexBuilder};
 
 use super::asserts::{fuzzy_match, fuzzy_normal, is_refusal};
+use super::budget::{self, NotCompiled, PatternBudget};
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
+use super::ifeval::is_word;
 use super::letter::chosen_letter;
 use super::matchers::near;
 use super::numbers::last_number;
@@ -31,17 +33,21 @@ use crate::domain::Fault;
 /// Longest pattern, in bytes.
 pub const PATTERN_TEXT_BYTES_MAX: usize = 4_096;
 
-/// Compiles a pattern under size limits; matching is linear in the text.
+/// Most bytes that the searches for all matches in one text may look at.
+const COUNT_STEPS_MAX: usize = 1 << 28;
+
+/// Compiles a pattern under size limits; finding it is linear in the text.
 ///
 /// # Errors
 /// Why it does not compile.
-pub(super) fn compile_pattern(pattern: &str) -> Result<Regex, String> {
+pub(super) fn compile_pattern(pattern: &str, budget: &PatternBudget) -> Result<Regex, String> {
     if pattern.len() > PATTERN_TEXT_BYTES_MAX {
         return Err(format!("the regular expression has more than {PATTERN_TEXT_BYTES_MAX} bytes"));
     }
-    RegexBuilder::new(pattern).size_limit(super::schema::PATTERN_BYTES_MAX).build().map_err(|e| match e {
-        regex::Error::CompiledTooBig(_) => "the regular expression is too large when compiled".to_owned(),
-        other => {
+    budget.compile(&mut RegexBuilder::new(pattern), super::schema::PATTERN_BYTES_MAX).map_err(|e| match e {
+        NotCompiled::TooLarge => "the regular expression is too large when compiled".to_owned(),
+        NotCompiled::Spent => budget::spent(),
+        NotCompiled::Syntax(other) => {
             // The last line of a syntax error says what is wrong; the others draw where.
             let text = other.to_string();
             let why = text.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
@@ -129,7 +135,8 @@ impl TextScorer {
 
 impl Test {
     fn new(options: &Options<'_>) -> Result<Self, ScorerError> {
-        let pattern = |key: &str| compile_pattern(&options.required_text(key)?).map_err(|e| options.error(e));
+        let pattern =
+            |key: &str| compile_pattern(&options.required_text(key)?, options.patterns).map_err(|e| options.error(e));
         Ok(match options.kind.name {
             "equals" => Test::Equals {
                 value: options.required_text("value")?,
@@ -210,9 +217,19 @@ impl Test {
             },
             Test::Length(limits) => limits.iter().find_map(|l| l.judge(text)),
             Test::Count { pattern, min, max } => {
-                let count = pattern.find_iter(text).count() as u64;
-                let what =
-                    || format!("{} is found {count} times, expected {}", excerpt(pattern.as_str()), range(*min, *max));
+                let Some(count) = count_within(pattern, text, *min, *max) else {
+                    let what = format!("{} cannot be counted in so long a text", excerpt(pattern.as_str()));
+                    return fail("count:not_counted", what);
+                };
+                let what = || {
+                    let often = if max.is_some_and(|m| count > m) { "more than" } else { "only" };
+                    let count = max.filter(|m| count > *m).unwrap_or(count);
+                    format!(
+                        "{} is found {often} {count} times, expected {}",
+                        excerpt(pattern.as_str()),
+                        range(*min, *max)
+                    )
+                };
                 if min.is_some_and(|m| count < m) {
                     fail("count:too_few", what())
                 } else if max.is_some_and(|m| count > m) {
@@ -258,6 +275,26 @@ impl Test {
             Test::Refusal => "declines".to_owned(),
         }
     }
+}
+
+/// How often a pattern is found, counted no further than the limits ask. Every search is linear in the text, all of them
+/// together need not be (`a[^b]*b|a`): `None` when they may look at more than [`COUNT_STEPS_MAX`] bytes.
+fn count_within(pattern: &Regex, text: &str, min: Option<u64>, max: Option<u64>) -> Option<u64> {
+    let enough = max.map_or(min.unwrap_or(0), |max| max.saturating_add(1));
+    // A pattern of a limited length looks no further than that.
+    let looks_on = pattern.as_str().contains(['*', '+', ',']);
+    let (mut count, mut steps) = (0, 0);
+    for found in pattern.find_iter(text) {
+        count += 1;
+        if count >= enough {
+            break;
+        }
+        steps += if looks_on { text.len() - found.start() } else { found.len() };
+        if steps > COUNT_STEPS_MAX {
+            return None;
+        }
+    }
+    Some(count)
 }
 
 fn non_negative(options: &Options<'_>, key: &str) -> Result<f64, ScorerError> {
@@ -390,17 +427,16 @@ impl Answers {
 }
 
 fn normalise(text: &str) -> String {
-    text.chars()
-        .filter(|c| !matches!(c, ',' | '.' | '/' | '-' | '_' | '*' | '^' | '(' | ')'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    // Lower-cased as a whole: a sigma at the end of a word has a form of its own.
+    let kept = |c: &char| !matches!(c, ',' | '.' | '/' | '-' | '_' | '*' | '^' | '(' | ')');
+    text.chars().filter(kept).collect::<String>().to_lowercase()
 }
 
 /// Whether an answer stands in a text with a word boundary on each side, as `\b` of Python's `re` has it: between a
 /// letter or number and anything else.
 fn occurs(answer: &str, text: &str) -> bool {
     let answer = answer.trim();
-    let word = |c: Option<char>| c.is_some_and(is_word_char);
+    let word = |c: Option<char>| c.is_some_and(is_word);
     let (Some(first), Some(last)) = (answer.chars().next(), answer.chars().next_back()) else {
         return false;
     };
@@ -415,21 +451,4 @@ fn occurs(answer: &str, text: &str) -> bool {
         from = at + first.len_utf8();
     }
     false
-}
-
-/// `[\p{L}\p{N}]`: letters and numbers without combining marks, which `char::is_alphanumeric` would include.
-fn is_word_char(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_alphanumeric();
-    }
-    c.is_alphanumeric() && !is_mark(c)
-}
-
-/// Combining marks that count as alphabetic, in the blocks where answers meet them.
-fn is_mark(c: char) -> bool {
-    matches!(c,
-        '\u{345}' | '\u{5b0}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}'
-        | '\u{900}'..='\u{903}' | '\u{93a}'..='\u{93b}' | '\u{93e}'..='\u{94f}' | '\u{955}'..='\u{957}'
-        | '\u{962}'..='\u{963}' | '\u{981}'..='\u{983}' | '\u{9be}'..='\u{9cd}' | '\u{e31}' | '\u{e34}'..='\u{e3a}'
-        | '\u{e47}'..='\u{e4e}')
 }

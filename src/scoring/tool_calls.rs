@@ -12,6 +12,7 @@
 
 use serde_json::Value;
 
+use super::budget::PatternBudget;
 use super::calls::Call;
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, json_excerpt};
@@ -53,13 +54,13 @@ pub(super) struct ToolCalls {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn compile_calls(value: &Value) -> Result<Vec<ExpectedCall>, String> {
+pub(super) fn compile_calls(value: &Value, budget: &PatternBudget) -> Result<Vec<ExpectedCall>, String> {
     let items = value.as_array().filter(|a| a.len() <= LIST_MAX);
     let items = items.ok_or_else(|| format!("expected a list of at most {LIST_MAX} calls"))?;
-    items.iter().map(compile_call).collect()
+    items.iter().map(|item| compile_call(item, budget)).collect()
 }
 
-fn compile_call(value: &Value) -> Result<ExpectedCall, String> {
+fn compile_call(value: &Value, budget: &PatternBudget) -> Result<ExpectedCall, String> {
     const KEYS: [&str; 3] = ["name", "arguments", "extra"];
     let map = value.as_object().ok_or("an expected call is a table with `name` and `arguments`")?;
     if let Some(key) = map.keys().find(|k| !KEYS.contains(&k.as_str())) {
@@ -71,7 +72,10 @@ fn compile_call(value: &Value) -> Result<ExpectedCall, String> {
         None => Vec::new(),
         Some(Value::Object(members)) => members
             .iter()
-            .map(|(k, v)| matchers::compile(v).map(|m| (k.clone(), m)).map_err(|e| format!("argument `{k}`: {e}")))
+            .map(|(k, v)| {
+                let matcher = matchers::compile(v, budget).map_err(|e| format!("argument `{k}`: {e}"))?;
+                Ok::<_, String>((k.clone(), matcher))
+            })
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(format!("the `arguments` of {name} are a table of values and matchers")),
     };
@@ -142,7 +146,7 @@ impl ToolCalls {
     /// The calls or the mode are malformed.
     pub fn new(options: &Options<'_>) -> Result<Self, ScorerError> {
         let calls = options.get("calls").ok_or_else(|| options.error("`calls` is missing"))?;
-        let calls = compile_calls(calls).map_err(|e| options.error(e))?;
+        let calls = compile_calls(calls, options.patterns).map_err(|e| options.error(e))?;
         let mode = match options.text("mode").as_deref() {
             Some("exact") => Mode::Exact,
             Some("ordered") => Mode::Ordered,
@@ -266,7 +270,7 @@ mod tests {
     use crate::domain::ToolCall;
 
     fn scorer(calls: Value, mode: Mode) -> ToolCalls {
-        ToolCalls { calls: compile_calls(&calls).unwrap(), mode }
+        ToolCalls { calls: compile_calls(&calls, &PatternBudget::default()).unwrap(), mode }
     }
 
     fn sent(calls: &[(&str, Value)]) -> crate::domain::Completion {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use crate::domain::{CaseInstance, Json, ScorerSpec};
-use crate::scoring::{Judge, is_plain_schema};
+use crate::scoring::{Judge, check_schema, is_plain_schema};
 use crate::worlds::{World, WorldError};
 
 use super::header::{has_placeholder, one_of};
@@ -195,7 +195,7 @@ impl Checker {
             Some(known) => known.clone(),
             None => {
                 // Most schemas are common ones, and compiling them is most of what loading a suite takes.
-                let problem = if is_plain_schema(&text) { None } else { schema_problem(schema) };
+                let problem = if is_plain_schema(&text) { None } else { check_schema(schema).err() };
                 self.schemas.insert(text, problem.clone());
                 problem
             }
@@ -210,39 +210,6 @@ impl Checker {
 fn is_custom(spec: &ScorerSpec) -> bool {
     spec.kind == "starlark"
         || (spec.kind == "group" && Value::from(spec.options.clone()).to_string().contains("\"starlark\""))
-}
-
-/// Why a value is not a JSON Schema that stands alone.
-fn schema_problem(schema: &Value) -> Option<String> {
-    if let Some(target) = foreign_reference(schema) {
-        return Some(format!(
-            "the schema refers to `{}`: only references within it (#/...) are followed",
-            clip(target)
-        ));
-    }
-    // As the judge builds it: patterns in linear time.
-    let patterns = jsonschema::PatternOptions::regex();
-    match jsonschema::options().offline().with_pattern_options(patterns).build(schema) {
-        Ok(_) => None,
-        Err(error) => {
-            let place = error.instance_path().to_string();
-            let place = if place.is_empty() { String::new() } else { format!(" at {place}") };
-            Some(format!("not a JSON Schema{place}: {}", clip(&error.to_string())))
-        }
-    }
-}
-
-fn foreign_reference(schema: &Value) -> Option<&str> {
-    match schema {
-        Value::Object(map) => map.iter().find_map(|(key, value)| match value {
-            Value::String(target) if matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") => {
-                (!target.starts_with('#')).then_some(target.as_str())
-            }
-            other => foreign_reference(other),
-        }),
-        Value::Array(items) => items.iter().find_map(foreign_reference),
-        _ => None,
-    }
 }
 
 fn messages(messages: &[Value], path: &Path<'_>, f: &mut Findings<'_>) {

@@ -87,6 +87,22 @@ fn huge_server(asked: &Asked) -> Vec<u8> {
     }
 }
 
+/// A whole answer of a megabyte, wrong for every case, and one word without an end.
+fn long_server(asked: &Asked) -> Vec<u8> {
+    let message = json!({"role": "assistant", "content": "wrong'".repeat(1 << 18)});
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 5});
+    let plain = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage});
+    match asked.body.contains("\"stream\":true") {
+        true => http_until_close("text/event-stream", b"data: [DONE]\n\n"),
+        false => http("200 OK", "application/json", plain.to_string().as_bytes()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_gets_a_verdict() {
+    every_attempt_gets_a_verdict(serve(long_server).await, 6).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn noise_gets_a_verdict() {
     every_attempt_gets_a_verdict(serve(noise_server).await, CASES).await;

@@ -1,7 +1,7 @@
 //! `score`, `suite tools` and `suite import` through the binary, on data of our own in the form of `bfcl-eval`.
 
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{BufRead, BufReader, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -197,18 +197,110 @@ fn wrong_data_is_refused_before_any_row() {
     assert!(score(&dir.path().join("nowhere")).contains("nowhere"));
     assert!(score(&data.join("possible_answer")).contains("no BFCL data found"));
     assert!(score(&data.join(QUESTIONS)).contains("neither a folder nor a zip archive"));
-    fs::write(data.join(ANSWERS), "{}").unwrap();
-    assert!(score(&data).contains("1 answers for 2 questions"));
-    fs::write(data.join(ANSWERS), "{}\n{\"ground_truth\": [{}]}").unwrap();
-    assert!(score(&data).contains("line 1: `ground_truth` is missing"));
-    fs::remove_file(data.join(ANSWERS)).unwrap();
-    assert!(score(&data).contains("missing from the data"));
     let no_data = run(&["score", "--scorer", "bfcl"], b"");
     assert_eq!(no_data.status.code(), Some(2));
     // A file that unpacks to more than it may: an archive of 64 kB.
-    let bomb = wheel(dir.path(), &[(QUESTIONS, vec![b' '; (64 << 20) + 1]), (ANSWERS, vec![])]);
+    let bomb = wheel(dir.path(), &[(QUESTIONS, vec![b' '; (16 << 20) + 1]), (ANSWERS, vec![])]);
     assert!(fs::metadata(&bomb).unwrap().len() < 1 << 20);
-    assert!(score(&bomb).contains("larger than the limit of 67108864 bytes"));
+    let told = judged_from(&bomb);
+    assert!(told[0]["error"].as_str().unwrap().contains("larger than the limit of 16777216 bytes"), "{}", told[0]);
+}
+
+/// One row of each category of the small data set.
+fn judged_from(data: &Path) -> Vec<Value> {
+    let rows: Vec<String> = some_rows().into_iter().map(|(row, _)| row).collect();
+    let input = format!("{}\n{}\n", rows[0], rows[7]);
+    lines(&run(&["score", "--scorer", "bfcl", "--data", data.to_str().unwrap()], input.as_bytes()))
+}
+
+#[test]
+fn a_damaged_category_leaves_the_others_alone() {
+    let dir = folder();
+    let data = dir.path().join("bfcl_eval/data");
+    let spoil = |text: Option<&str>, word: &str| {
+        match text {
+            Some(text) => fs::write(data.join(ANSWERS), text).unwrap(),
+            None => fs::remove_file(data.join(ANSWERS)).unwrap(),
+        }
+        let told = judged_from(&data);
+        assert!(told[0]["error"].as_str().unwrap().contains(word), "{} lacks {word}", told[0]);
+        assert_eq!(told[1]["valid"], true);
+    };
+    spoil(Some("{}"), "1 answers for 2 questions");
+    spoil(Some("{}\n{\"ground_truth\": [{}]}"), "line 1: `ground_truth` is missing");
+    spoil(None, "missing from the data");
+}
+
+#[test]
+fn a_folder_with_the_wheel_in_it_and_an_id_of_two_categories() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files: Vec<(&str, Vec<u8>)> = files().into_iter().map(|(n, t)| (n, t.into_bytes())).collect();
+    files.push(("BFCL_v4_live_irrelevance.json", question("irrelevance_0", "How old is the sun?").into_bytes()));
+    wheel(dir.path(), &files);
+    let plain = json!({"id": "irrelevance_0", "tool_calls": null, "content": "Old."});
+    let named =
+        json!({"id": "irrelevance_0", "category": "irrelevance", "tool_calls": null, "content": [{"type": "text"}]});
+    let parts = json!({"id": "simple_0", "tool_calls": null, "content": [{"type": "text", "text": "x"}]});
+    let input = format!("\u{feff}{plain}\n{named}\n{parts}\n");
+    let told = lines(&run(&["score", "--scorer", "bfcl", "--data", dir.path().to_str().unwrap()], input.as_bytes()));
+    assert!(told[0]["error"].as_str().unwrap().contains("several categories have a case"), "{}", told[0]);
+    assert_eq!(told[1]["valid"], true);
+    assert_eq!(told[2]["error_type"], "ast_decoder:decoder_failed");
+}
+
+#[test]
+fn a_row_is_answered_before_the_next_one_is_there() {
+    let dir = folder();
+    let data = dir.path().to_str().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exactod"));
+    command.args(["score", "--scorer", "bfcl", "--data", data]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The input stays open: without an answer to each row this would wait for ever.
+    for (row, expected) in some_rows() {
+        writeln!(stdin, "{row}").unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        assert_eq!(answer, expected);
+    }
+    drop(stdin);
+    assert!(answers.next().is_none() && child.wait().unwrap().success());
+}
+
+#[test]
+fn options_of_another_scorer_are_refused() {
+    for args in [
+        &["score", "--scorer", "ifeval", "--strict-abstention"][..],
+        &["score", "--scorer", "ifeval", "--data", "."],
+        &["score", "--scorer", "ifeval", "--draw", "7"],
+    ] {
+        assert_eq!(run(args, b"").status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn answers_of_a_suite_are_read_in_every_form_and_templates_by_their_seed() {
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/eval_suites/output-quality");
+    let shown = run(&["suite", "show", suite, "--draw", "7", "--case", "arith-sum-three", "--json"], b"");
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let shown = shown.pointer("/cases/0").or_else(|| shown.get(0)).unwrap_or(&shown).clone();
+    let draw = &shown["draw"];
+    let sum: i64 = ["a", "b", "c"].iter().map(|name| draw[*name].as_i64().unwrap()).sum();
+    let message = json!({"role": "assistant", "content": sum.to_string()});
+    let body = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}});
+    let row = |response: &Value| json!({"case_id": "arith-sum-three", "model": "m", "run": 3, "response": response});
+    let mut told = row(&message);
+    told["draw"] = draw.clone();
+    let input = format!("{}\n{}\n{told}\n", row(&message), row(&body));
+    let judged = lines(&run(&["score", "--suite", suite, "--draw", "7"], input.as_bytes()));
+    assert!(judged.len() == 3 && judged.iter().all(|line| line["verdict"] == "Pass"), "{judged:?}");
+    let other = lines(&run(&["score", "--suite", suite, "--draw", "8"], input.as_bytes()));
+    assert_ne!(other[0]["verdict"], "Pass");
+    assert_eq!(other[2]["verdict"], "Pass", "a row's own draw comes first");
+    let untold = lines(&run(&["score", "--suite", suite], input.as_bytes()));
+    assert!(untold[0]["error"].as_str().unwrap().contains("template"), "{}", untold[0]);
 }
 
 #[test]

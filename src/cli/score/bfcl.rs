@@ -1,117 +1,116 @@
 //! `score --scorer bfcl`: rows of answers against the data set.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::Tally;
-use super::lines::{Line, Lines};
+use super::rows::{self, Judged};
 use crate::import::ImportError;
 use crate::import::bfcl::DataSet;
-use crate::scoring::bfcl::{BadRow, BfclCase, BfclRow, Category};
+use crate::scoring::bfcl::{BadRow, BfclCase, BfclRow, Category, ErrorType};
 
 /// Compiled cases by category and id.
 pub struct Cases {
-    by_category: HashMap<Category, HashMap<String, BfclCase>>,
+    data: DataSet,
+    /// Categories that a row asked for: what is wrong with the files of one does not keep others from being judged.
+    by_category: HashMap<Category, Result<HashMap<String, BfclCase>, String>>,
 }
 
 impl Cases {
-    /// Reads and compiles all categories of a data set.
+    /// Opens a data set. Categories are read and compiled when a row first asks for one.
     ///
     /// # Errors
-    /// There is no data, or it breaks its format.
-    pub fn load(path: &Path) -> Result<Cases, ImportError> {
-        let mut data = DataSet::open(path)?;
-        let mut by_category = HashMap::new();
-        for category in data.categories() {
-            by_category.insert(category, data.compiled(category)?);
-        }
-        Ok(Cases { by_category })
+    /// There is no data.
+    pub fn open(path: &Path) -> Result<Cases, ImportError> {
+        Ok(Cases { data: DataSet::open(path)?, by_category: HashMap::new() })
     }
 
-    fn find(&self, row: &BfclRow) -> Result<&BfclCase, String> {
+    fn load(&mut self, category: Category) {
+        let Cases { data, by_category } = self;
+        by_category.entry(category).or_insert_with(|| match data.categories().contains(&category) {
+            true => data.compiled(category).map_err(|e| e.to_string()),
+            false => Err(format!("the data holds no category {:?}", category.name())),
+        });
+    }
+
+    fn find(&mut self, row: &BfclRow) -> Result<&BfclCase, String> {
         let id = &row.id;
         match &row.category {
             Some(name) => {
                 let category: Category = name.parse().map_err(|e| format!("{e}"))?;
-                let cases = self.by_category.get(&category);
-                let cases = cases.ok_or_else(|| format!("the data holds no category {name:?}"))?;
+                self.load(category);
+                let cases = self.by_category.get(&category).ok_or("no such category")?;
+                let cases = cases.as_ref().map_err(Clone::clone)?;
                 cases.get(id).ok_or_else(|| format!("category {name:?} has no case {id:?}"))
             }
             None => {
-                let found = self.by_category.values().find_map(|cases| cases.get(id));
-                found.ok_or_else(|| format!("no category has a case {id:?}"))
+                self.data.categories().into_iter().for_each(|category| self.load(category));
+                let has = |cases: &&Result<HashMap<String, BfclCase>, String>| {
+                    cases.as_ref().is_ok_and(|cases| cases.contains_key(id))
+                };
+                let mut found = self.by_category.values().filter(has);
+                match (found.next(), found.next()) {
+                    (Some(Ok(cases)), None) => cases.get(id).ok_or_else(|| format!("no category has a case {id:?}")),
+                    (Some(_), Some(_)) => Err(format!("several categories have a case {id:?}: name its `category`")),
+                    _ => Err(format!("no category has a case {id:?}")),
+                }
             }
         }
     }
 }
+
+type Verdict = Result<(), ErrorType>;
 
 /// Judges every row and writes a verdict line for each, in order.
 ///
 /// # Errors
 /// Input or output fails. A row that cannot be read or found is answered by a line with `error`, and counted.
-pub fn score(cases: &Cases, strict: bool, input: impl BufRead, mut out: impl Write) -> io::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut lines = Lines::new(input);
-    let mut text = String::new();
-    while let Some(line) = lines.next_line()? {
-        let row = match line {
-            Line::Text(line) if line.trim().is_empty() => continue,
-            Line::Text(line) => BfclRow::parse(line),
-            Line::Bad(message) => Err(BadRow { id: None, message }),
+pub fn score(cases: &mut Cases, strict: bool, input: BufReader<impl Read>, out: impl Write) -> io::Result<Tally> {
+    let judge = |line: &str| {
+        let row = match BfclRow::parse(line) {
+            Ok(row) => row,
+            Err(BadRow { id, message }) => return Judged { id, verdict: Err(message) },
         };
-        let judged = row.and_then(|row| match cases.find(&row) {
-            Ok(case) => {
-                let verdict = if strict { case.judge_strictly(&row.answer) } else { case.judge(&row.answer) };
-                Ok((row.id, verdict))
-            }
-            Err(message) => Err(BadRow { id: Some(row.id), message }),
-        });
-        text.clear();
-        tally.rows += 1;
-        match judged {
-            Ok((id, verdict)) => {
-                tally.valid += u64::from(verdict.is_ok());
-                text.push_str("{\"id\":");
-                push_json(&mut text, &id);
-                match verdict {
-                    Ok(()) => text.push_str(",\"valid\":true,\"error_type\":null}\n"),
-                    Err(error) => {
-                        text.push_str(",\"valid\":false,\"error_type\":\"");
-                        text.push_str(error.name());
-                        text.push_str("\"}\n");
-                    }
-                }
-            }
-            Err(bad) => {
-                tally.bad += 1;
-                let message = format!("line {}: {}", lines.number, bad.message);
-                tally.first_bad.get_or_insert_with(|| message.clone());
-                text.push_str("{\"id\":");
-                match &bad.id {
-                    Some(id) => push_json(&mut text, id),
-                    None => text.push_str("null"),
-                }
-                text.push_str(",\"valid\":null,\"error_type\":null,\"error\":");
-                push_json(&mut text, &message);
-                text.push_str("}\n");
-            }
-        }
-        out.write_all(text.as_bytes())?;
+        let verdict = cases.find(&row);
+        let verdict =
+            verdict.map(|case| if strict { case.judge_strictly(&row.answer) } else { case.judge(&row.answer) });
+        Judged { id: Some(row.id), verdict }
+    };
+    rows::each(input, out, judge, write)
+}
+
+fn write(out: &mut Vec<u8>, judged: Judged<Verdict>) -> io::Result<bool> {
+    out.extend_from_slice(b"{\"id\":");
+    match &judged.id {
+        Some(id) => push_json(out, id),
+        None => out.extend_from_slice(b"null"),
     }
-    out.flush()?;
-    Ok(tally)
+    match &judged.verdict {
+        Ok(Ok(())) => out.extend_from_slice(b",\"valid\":true,\"error_type\":null}"),
+        Ok(Err(error)) => {
+            out.extend_from_slice(b",\"valid\":false,\"error_type\":\"");
+            out.extend_from_slice(error.name().as_bytes());
+            out.extend_from_slice(b"\"}");
+        }
+        Err(message) => {
+            out.extend_from_slice(b",\"valid\":null,\"error_type\":null,\"error\":");
+            push_json(out, message);
+            out.push(b'}');
+        }
+    }
+    Ok(matches!(judged.verdict, Ok(Ok(()))))
 }
 
 /// A JSON string; the usual id needs no escapes.
-fn push_json(out: &mut String, text: &str) {
+fn push_json(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
     } else {
-        out.push_str(&Value::from(text).to_string());
+        out.extend_from_slice(Value::from(text).to_string().as_bytes());
     }
 }

@@ -1,48 +1,36 @@
 //! `score --scorer ifeval`: rows of answers with their instructions.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use serde_json::json;
 
 use super::Tally;
-use super::lines::{Line, Lines};
+use super::rows::{self, Judged};
 use crate::scoring::ifeval::{Row, RowVerdict};
 
 fn judge(line: &str) -> Result<RowVerdict, String> {
-    let row: Row = serde_json::from_str(line).map_err(|e| format!("not a row of the ifeval scorer: {e}"))?;
-    row.judge()
+    Row::parse(line).map_err(|e| format!("not a row of the ifeval scorer: {e}"))?.judge()
 }
 
 /// Judges every row and writes a verdict line for each, in order.
 ///
 /// # Errors
 /// Input or output fails. A row that cannot be read is answered by a line with `error`, and counted.
-pub fn score(input: impl BufRead, mut out: impl Write) -> io::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut lines = Lines::new(input);
-    while let Some(line) = lines.next_line()? {
-        let judged = match line {
-            Line::Text(line) if line.trim().is_empty() => continue,
-            Line::Text(line) => judge(line),
-            Line::Bad(message) => Err(message),
-        };
-        tally.rows += 1;
-        match judged {
-            Ok(verdict) => {
-                tally.valid += u64::from(verdict.strict.iter().all(|v| *v == Some(true)));
-                serde_json::to_writer(&mut out, &verdict)?;
-            }
-            Err(why) => {
-                tally.bad += 1;
-                let message = format!("line {}: {why}", lines.number);
-                tally.first_bad.get_or_insert_with(|| message.clone());
-                serde_json::to_writer(&mut out, &json!({"strict": null, "loose": null, "error": message}))?;
-            }
+pub fn score(input: BufReader<impl Read>, out: impl Write) -> io::Result<Tally> {
+    rows::each(input, out, |line| Judged { id: None, verdict: judge(line) }, write)
+}
+
+fn write(out: &mut Vec<u8>, judged: Judged<RowVerdict>) -> io::Result<bool> {
+    match judged.verdict {
+        Ok(verdict) => {
+            serde_json::to_writer(out, &verdict)?;
+            Ok(verdict.strict.iter().all(|v| *v == Some(true)))
         }
-        out.write_all(b"\n")?;
+        Err(message) => {
+            serde_json::to_writer(out, &json!({"strict": null, "loose": null, "error": message}))?;
+            Ok(false)
+        }
     }
-    out.flush()?;
-    Ok(tally)
 }
 
 #[cfg(test)]
@@ -56,7 +44,7 @@ mod tests {
             json!({"prompt": "p", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [], "response": ""});
         let input = format!("{good}\n\n{short}\r\nnot json\n{good}");
         let mut out = Vec::new();
-        let tally = score(input.as_bytes(), &mut out).unwrap();
+        let tally = score(BufReader::new(input.as_bytes()), &mut out).unwrap();
         let lines: Vec<serde_json::Value> =
             std::str::from_utf8(&out).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         let verdict = json!({"strict": [false], "loose": [true]});

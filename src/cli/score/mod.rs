@@ -3,6 +3,7 @@
 mod bfcl;
 mod ifeval;
 mod lines;
+mod rows;
 mod suite;
 
 use std::io::{self, BufReader, BufWriter};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use super::args::{OfflineScorer, ScoreArgs};
 use super::output::{self, CliError, Exit};
+use super::suite::seed_text;
 use crate::runner::Offline;
 use crate::suites;
 
@@ -33,22 +35,36 @@ pub struct Tally {
 /// Runs `score`. Exit code 0 when every row was judged, whatever the verdicts; 1 when a row could not be; 2 for wrong
 /// arguments or data.
 pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
+    check_options(args)?;
     let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
     let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     let tally = match args.scorer {
         Some(OfflineScorer::Bfcl) => {
             let data = needed(args.data.as_ref(), "--data DIR: the bfcl-eval wheel or its data folder")?;
-            let cases = bfcl::Cases::load(data).map_err(|e| CliError::Usage(e.to_string()))?;
-            bfcl::score(&cases, args.strict_abstention, input, out)?
+            let mut cases = bfcl::Cases::open(data).map_err(|e| CliError::Usage(e.to_string()))?;
+            bfcl::score(&mut cases, args.strict_abstention, input, out)?
         }
         Some(OfflineScorer::Ifeval) => ifeval::score(input, out)?,
         None => {
             let dir = needed(args.suite.as_ref(), "--suite DIR: a suite folder")?;
             let suite = Arc::new(suites::load_suite(dir)?);
-            suite::score(&Offline::new(suite).map_err(CliError::failed)?, input, out)?
+            let offline = Offline::new(suite).map_err(CliError::failed)?;
+            suite::score(&offline.with_seed(args.draw.as_deref().map(seed_text)), input, out)?
         }
     };
     told(&tally)
+}
+
+/// An option that the scorer does not read would be ignored in silence.
+fn check_options(args: &ScoreArgs) -> Result<(), CliError> {
+    let of_bfcl = args.data.is_some() || args.strict_abstention;
+    match args.scorer {
+        Some(OfflineScorer::Ifeval) if of_bfcl => {
+            Err(CliError::Usage("--data and --strict-abstention go with --scorer bfcl".to_owned()))
+        }
+        Some(_) if args.draw.is_some() => Err(CliError::Usage("--draw goes with --suite".to_owned())),
+        _ => Ok(()),
+    }
 }
 
 fn needed<'a>(path: Option<&'a PathBuf>, what: &str) -> Result<&'a PathBuf, CliError> {

@@ -1,20 +1,24 @@
 //! `score --suite`: answers to the cases of a suite, judged as a sweep would have.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Write};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io::{self, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Tally;
-use super::lines::{Line, Lines};
+use super::rows::{self, Judged};
 use crate::domain::{CaseId, Fault, Judgement, Verdict};
-use crate::runner::Offline;
+use crate::runner::{Offline, OfflineCase};
 
-/// An answer to a case.
+/// Compiled cases that are kept for the rows to come.
+const CASES_KEPT_MAX: usize = 512;
+
+/// An answer to a case. Other keys are passed over.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Row<'a> {
     case_id: String,
     /// The values that were drawn for it.
@@ -27,7 +31,7 @@ struct Row<'a> {
 
 /// A verdict line.
 #[derive(Serialize)]
-struct Judged<'a> {
+struct VerdictLine<'a> {
     case_id: Option<&'a str>,
     verdict: Option<String>,
     score: Option<f64>,
@@ -39,54 +43,62 @@ struct Judged<'a> {
     error: Option<String>,
 }
 
+/// Compiled cases, by id and drawn values; when there are too many, all are forgotten.
+struct Known<'a> {
+    suite: &'a Offline,
+    cases: HashMap<(CaseId, Option<String>), OfflineCase>,
+}
+
+impl Known<'_> {
+    fn get(&mut self, id: CaseId, draw: Option<&Map<String, Value>>) -> Result<&OfflineCase, String> {
+        if self.cases.len() >= CASES_KEPT_MAX {
+            self.cases.clear();
+        }
+        let drawn = draw.map(|values| Value::Object(values.clone()).to_string());
+        match self.cases.entry((id, drawn)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(free) => {
+                let case = self.suite.case(&free.key().0, draw).map_err(|error| error.to_string())?;
+                Ok(free.insert(case))
+            }
+        }
+    }
+}
+
 /// Judges every row and writes a verdict line for each, in order.
 ///
 /// # Errors
 /// Input or output fails. A row that cannot be read or judged is answered by a line with `error`, and counted.
-pub fn score(suite: &Offline, input: impl BufRead, mut out: impl Write) -> io::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut lines = Lines::new(input);
-    let mut text = Vec::new();
-    while let Some(line) = lines.next_line()? {
-        let (case, judged) = match line {
-            Line::Text(line) if line.trim().is_empty() => continue,
-            Line::Text(line) => judge(suite, line),
-            Line::Bad(message) => (None, Err(message)),
-        };
-        tally.rows += 1;
-        let line = match judged {
-            Ok(judgement) => {
-                tally.valid += u64::from(judgement.verdict == Verdict::Pass);
-                judged_line(case.as_deref(), judgement)
-            }
-            Err(message) => {
-                tally.bad += 1;
-                let message = format!("line {}: {message}", lines.number);
-                tally.first_bad.get_or_insert_with(|| message.clone());
-                bad_line(case.as_deref(), message)
-            }
-        };
-        text.clear();
-        serde_json::to_writer(&mut text, &line)?;
-        text.push(b'\n');
-        out.write_all(&text)?;
-    }
-    out.flush()?;
-    Ok(tally)
+pub fn score(suite: &Offline, input: BufReader<impl Read>, out: impl Write) -> io::Result<Tally> {
+    let mut known = Known { suite, cases: HashMap::new() };
+    rows::each(input, out, |line| judge(&mut known, line), write)
+}
+
+fn write(out: &mut Vec<u8>, judged: Judged<Judgement>) -> io::Result<bool> {
+    let case = judged.id.as_deref();
+    let passed = judged.verdict.as_ref().is_ok_and(|judgement| judgement.verdict == Verdict::Pass);
+    let line = match judged.verdict {
+        Ok(judgement) => judged_line(case, judgement),
+        Err(message) => bad_line(case, message),
+    };
+    serde_json::to_writer(out, &line)?;
+    Ok(passed)
 }
 
 /// The case that a line names, and the judgement of its answer or why there is none.
-fn judge(suite: &Offline, line: &str) -> (Option<String>, Result<Judgement, String>) {
+fn judge(known: &mut Known<'_>, line: &str) -> Judged<Judgement> {
     let row: Row<'_> = match serde_json::from_str(line) {
         Ok(row) => row,
-        Err(error) => return (None, Err(format!("a row is {{\"case_id\", \"draw\", \"response\"}}: {error}"))),
+        Err(error) => {
+            let message = format!("a row is {{\"case_id\", \"draw\", \"response\"}}: {error}");
+            return Judged { id: None, verdict: Err(message) };
+        }
     };
-    let judged = CaseId::new(&row.case_id).map_err(|error| format!("`case_id`: {error}")).and_then(|case| {
+    let verdict = CaseId::new(&row.case_id).map_err(|error| format!("`case_id`: {error}")).and_then(|case| {
         let body = body(row.response).map_err(|error| format!("`response`: {error}"))?;
-        let case = suite.case(&case, row.draw.as_ref()).map_err(|error| error.to_string())?;
-        Ok(case.judge(body.as_bytes()))
+        Ok(known.get(case, row.draw.as_ref())?.judge_answer(body.as_bytes()))
     });
-    (Some(row.case_id), judged)
+    Judged { id: Some(row.case_id), verdict }
 }
 
 fn body(response: &RawValue) -> serde_json::Result<Cow<'_, str>> {
@@ -97,14 +109,14 @@ fn body(response: &RawValue) -> serde_json::Result<Cow<'_, str>> {
     }
 }
 
-fn judged_line(case: Option<&str>, judgement: Judgement) -> Judged<'_> {
+fn judged_line(case: Option<&str>, judgement: Judgement) -> VerdictLine<'_> {
     let Judgement { verdict, score, fault, secondary, error_type, explanation } = judgement;
     let verdict = Some(verdict.to_string());
-    Judged { case_id: case, verdict, score, fault, secondary, error_type, explanation, error: None }
+    VerdictLine { case_id: case, verdict, score, fault, secondary, error_type, explanation, error: None }
 }
 
-fn bad_line(case: Option<&str>, message: String) -> Judged<'_> {
-    Judged {
+fn bad_line(case: Option<&str>, message: String) -> VerdictLine<'_> {
+    VerdictLine {
         case_id: case,
         verdict: None,
         score: None,

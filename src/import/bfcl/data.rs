@@ -1,7 +1,7 @@
 //! The data set of `bfcl-eval`: where its files are and what a line of them holds.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::ImportError;
 use super::super::archive::Archive;
@@ -42,13 +42,24 @@ impl DataSet {
     /// # Errors
     /// Nothing readable is there, or none of the supported categories.
     pub fn open(path: &Path) -> Result<DataSet, ImportError> {
-        let archive = Archive::open(path)?;
+        let holds = |archive: &Archive| {
+            let whole = |place: &str, c: Category| {
+                archive.has(&question_file(place, c)) && (!c.has_answers() || archive.has(&answer_file(place, c)))
+            };
+            PLACES.into_iter().find(|place| Category::ALL.iter().any(|c| whole(place, *c)))
+        };
+        let mut archive = Archive::open(path)?;
         if path.file_name().is_some_and(|name| name == ANSWERS_FOLDER) {
             let message = "no BFCL data found: this is the folder of the answers; give the folder that holds it";
             return Err(ImportError::Source { path: path.to_owned(), message: message.to_owned() });
         }
-        let holds_any = |place: &&str| Category::ALL.iter().any(|c| archive.has(&question_file(place, *c)));
-        let Some(place) = PLACES.into_iter().find(|p| holds_any(p)) else {
+        let mut place = holds(&archive);
+        // What `pip download -d DIR` leaves: a folder with the wheel in it.
+        if let (None, Some(wheel)) = (place, only_wheel(path)) {
+            archive = Archive::open(&wheel)?;
+            place = holds(&archive);
+        }
+        let Some(place) = place else {
             let message = "no BFCL data found; give the bfcl-eval wheel, its unpacked folder or its data folder, which \
                            holds files such as BFCL_v4_simple_python.json";
             return Err(ImportError::Source { path: path.to_owned(), message: message.to_owned() });
@@ -76,7 +87,7 @@ impl DataSet {
         let file = question_file(self.place, category);
         let questions = self.lines(&file)?;
         let mut answers = if category.has_answers() {
-            let file = format!("{}{ANSWERS_FOLDER}/BFCL_v4_{category}.json", self.place);
+            let file = answer_file(self.place, category);
             let lines = self.lines(&file)?;
             if lines.len() != questions.len() {
                 let message = format!("{} answers for {} questions", lines.len(), questions.len());
@@ -140,8 +151,19 @@ impl DataSet {
     }
 }
 
+/// The wheel in a folder that holds just one.
+fn only_wheel(dir: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut wheels = files.filter(|path| path.extension().is_some_and(|end| end == "whl"));
+    wheels.next().filter(|_| wheels.next().is_none())
+}
+
 fn question_file(place: &str, category: Category) -> String {
     format!("{place}BFCL_v4_{category}.json")
+}
+
+fn answer_file(place: &str, category: Category) -> String {
+    format!("{place}{ANSWERS_FOLDER}/BFCL_v4_{category}.json")
 }
 
 fn wrong_line(file: &str, line: usize, message: impl Into<String>) -> ImportError {
@@ -149,14 +171,17 @@ fn wrong_line(file: &str, line: usize, message: impl Into<String>) -> ImportErro
 }
 
 fn data_case(map: PyDict) -> Result<DataCase, &'static str> {
-    let id = map.get_text("id").and_then(PyValue::as_str).and_then(PyStr::as_text).map(str::to_owned);
-    let (Some(question), Some(functions)) = (map.get_text("question"), map.get_text("function")) else {
+    let (mut id, mut question, mut functions) = (None, None, None);
+    for (key, value) in map {
+        match (key.as_text(), value) {
+            (Some("id"), PyValue::Str(PyStr::Text(text))) => id = Some(text),
+            (Some("question"), value) => question = Some(value),
+            (Some("function"), value) => functions = Some(value),
+            _ => {}
+        }
+    }
+    let (Some(question), Some(functions)) = (question, functions) else {
         return Err("a case needs `question` and `function`");
     };
-    Ok(DataCase {
-        id: id.ok_or("a case needs a text `id`")?,
-        question: question.clone(),
-        functions: functions.clone(),
-        answers: None,
-    })
+    Ok(DataCase { id: id.ok_or("a case needs a text `id`")?, question, functions, answers: None })
 }

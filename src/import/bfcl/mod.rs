@@ -5,4 +5,3 @@ mod suite;
 
 pub use data::{CASES_MAX, DataCase, DataSet, LINE_BYTES_MAX};
 pub use suite::import;
-pub(in crate::import) use suite::literal_text;

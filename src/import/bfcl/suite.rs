@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use super::super::archive::ARCHIVE_BYTES_MAX;
+use super::super::common::escape_text;
 use super::super::{ImportError, Imported, toml_string};
 use super::data::{DataCase, DataSet};
 use crate::domain::canonical::sha256_hex;
 use crate::domain::{CaseId, SuiteName};
 use crate::scoring::bfcl::{BfclCase, Category, UNSATISFIABLE, convert_tools};
 use crate::scoring::python_json::{PyDict, PyInt, PyStr, PyValue};
-use crate::suites::template::{Segment, segments};
 
 /// The suite's name without another.
 const DEFAULT_NAME: &str = "bfcl-python-single";
@@ -162,7 +162,7 @@ fn literal(value: &PyValue) -> Result<PyValue, String> {
             Err("an integer has more than 64 bits".to_owned())
         }
         PyValue::Str(PyStr::Surrogates(_)) => Err("a text holds a lone surrogate".to_owned()),
-        PyValue::Str(PyStr::Text(text)) => Ok(PyValue::Str(literal_text(text).as_str().into())),
+        PyValue::Str(PyStr::Text(text)) => Ok(PyValue::Str(escape_text(text).as_str().into())),
         PyValue::List(items) => items.iter().map(literal).collect::<Result<_, _>>().map(PyValue::List),
         PyValue::Dict(map) => {
             let mut made = PyDict::default();
@@ -170,7 +170,7 @@ fn literal(value: &PyValue) -> Result<PyValue, String> {
                 let Some(name) = key.as_text() else {
                     return Err("a key holds a lone surrogate".to_owned());
                 };
-                if literal_text(name) != name {
+                if escape_text(name) != name {
                     return Err(format!("the key {name:?} looks like a placeholder"));
                 }
                 made.insert(key.clone(), literal(value)?);
@@ -179,27 +179,4 @@ fn literal(value: &PyValue) -> Result<PyValue, String> {
         }
         other => Ok(other.clone()),
     }
-}
-
-/// A text that stands for itself: what looks like a placeholder in it is marked.
-pub(in crate::import) fn literal_text(text: &str) -> String {
-    if !text.contains("{{") {
-        return text.to_owned();
-    }
-    let mut made = String::with_capacity(text.len() + 8);
-    for segment in segments(text) {
-        match segment {
-            Segment::Text(piece) => made.push_str(piece),
-            Segment::Name(_, piece) => {
-                made.push('\\');
-                made.push_str(piece);
-            }
-            // The backslash that stood there, and one that marks the rest.
-            Segment::Escaped(piece) => {
-                made.push_str("\\\\");
-                made.push_str(piece);
-            }
-        }
-    }
-    made
 }

@@ -6,12 +6,12 @@
 //! * `threshold` of an assert is read by few types (`levenshtein`: most edits, `tool-call-f1`: the score); others ignore
 //!   it, and so does the import.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::super::common::{Notes, any_placeholder, escape, schema_problem};
+use super::super::common::{Notes, any_placeholder, escape, excerpt, schema_problem};
 use super::super::graders::{LIST_MAX, PATTERN_BYTES_MAX, has_matcher};
 use super::regex::translate;
-use super::template::fill;
+use super::template::{Vars, fill};
 use super::yaml::{Kind, Node};
 use crate::scoring::check_spec;
 
@@ -37,7 +37,7 @@ pub(super) struct Unsupported {
 /// Converts a list of asserts; what cannot be converted is listed.
 pub(super) fn convert_all(
     asserts: &[&Node],
-    vars: &Map<String, Value>,
+    vars: &Vars,
     notes: &mut Notes,
     depth: usize,
 ) -> (Vec<Value>, Vec<Unsupported>) {
@@ -64,7 +64,7 @@ pub(super) fn with_threshold(scorers: Vec<Value>, threshold: Option<f64>) -> Vec
 
 fn convert(
     assert: &Node,
-    vars: &Map<String, Value>,
+    vars: &Vars,
     notes: &mut Notes,
     depth: usize,
     unsupported: &mut Vec<Unsupported>,
@@ -88,6 +88,9 @@ fn convert(
         },
         _ => single(name, assert, vars)?,
     };
+    if name.ends_with("levenshtein") && assert.get("threshold").is_none() {
+        notes.add(format!("{name} without a threshold: at most {EDITS_DEFAULT} edits, promptfoo's default"), "");
+    }
     if let (Some(weight), Some(map)) = (weight, scorer.as_object_mut()) {
         map.insert("weight".to_owned(), json!(weight));
         if weight == 0.0 {
@@ -112,7 +115,7 @@ fn check(scorer: &Value) -> Result<(), String> {
 
 fn set(
     assert: &Node,
-    vars: &Map<String, Value>,
+    vars: &Vars,
     notes: &mut Notes,
     depth: usize,
     unsupported: &mut Vec<Unsupported>,
@@ -130,10 +133,21 @@ fn set(
         return Ok(None);
     }
     let mut group = json!({"type": "group", "scorers": scorers});
-    if let (Some(threshold), Some(map)) = (assert.get("threshold").and_then(Node::number), group.as_object_mut()) {
+    if let (Some(threshold), Some(map)) = (threshold_of("assert-set", assert)?, group.as_object_mut()) {
         map.insert("threshold".to_owned(), json!(threshold.clamp(0.0, 1.0)));
     }
     Ok(Some(group))
+}
+
+/// The threshold of an assert; what is no number is none that promptfoo would read as meant.
+fn threshold_of(name: &str, assert: &Node) -> Result<Option<f64>, String> {
+    match assert.get("threshold").filter(|node| !node.is_null()) {
+        None => Ok(None),
+        Some(node) => match node.number().filter(|x| x.is_finite()) {
+            Some(threshold) => Ok(Some(threshold)),
+            None => Err(format!("{name} with a `threshold` that is no number: {}", excerpt(&node.json().to_string()))),
+        },
+    }
 }
 
 /// What is asserted, filled.
@@ -144,7 +158,7 @@ struct Asserted<'a> {
     threshold: Option<f64>,
 }
 
-fn single(name: &str, assert: &Node, vars: &Map<String, Value>) -> Result<Value, String> {
+fn single(name: &str, assert: &Node, vars: &Vars) -> Result<Value, String> {
     let (not, base) = match name.strip_prefix("not-") {
         Some(base) => ("not-", base),
         None => ("", name),
@@ -164,7 +178,7 @@ fn single(name: &str, assert: &Node, vars: &Map<String, Value>) -> Result<Value,
         }
         other => other,
     };
-    let threshold = assert.get("threshold").and_then(Node::number);
+    let threshold = threshold_of(name, assert)?;
     by_type(base, &Asserted { name, not, value, threshold })
 }
 

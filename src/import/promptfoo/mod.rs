@@ -10,10 +10,12 @@ mod template;
 mod tests_of;
 mod yaml;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use self::asserts::{Unsupported, convert_all, with_threshold};
-use self::template::{fill, fill_value, settle};
+use self::template::{Budget, Vars, fill, fill_value, trimmed};
 use self::tests_of::Test;
 use self::yaml::{Kind, Node};
 use super::common::{Draft, Files, Head, LICENSE_AS_SOURCE, Notes, Problem, check_size, content_id, refused};
@@ -59,6 +61,11 @@ const REQUEST_KEYS: &[&str] = &[
     "reasoning_effort",
 ];
 
+/// Keys of a prompt that say which it is.
+const PROMPT_KEYS: &[&str] = &["id", "label", "raw", "description", "display"];
+/// Keys of a provider that say which it is, or change nothing about what is asked or judged.
+const PROVIDER_KEYS: &[&str] = &["id", "label", "config", "env", "delay", "description"];
+
 /// A prompt.
 struct Prompt {
     /// Its label, else its number.
@@ -87,16 +94,17 @@ pub fn import(
     allow_unsupported: bool,
 ) -> Result<Imported, ImportError> {
     check_size(file, bytes)?;
-    let root = yaml::parse(bytes).map_err(|(line, why)| refused(format!("{file}:{line}"), why))?;
+    let root = yaml::parse_file(file, bytes).map_err(|(line, why)| refused(format!("{file}:{line}"), why))?;
     let mut draft = Draft::default();
     let mut problems = Vec::new();
     let config = read_config(&root, file, files, &mut problems, &mut draft.notes);
     let mut with_tools = false;
+    let budget = Budget::default();
     for test in &config.tests {
         if problems.len() > PROBLEMS_COLLECTED_MAX {
             return Err(ImportError::Problems(problems));
         }
-        with_tools |= cases_of(&config, test, &mut draft, &mut problems)?;
+        with_tools |= cases_of(&config, test, &budget, &mut draft, &mut problems)?;
     }
     problems.sort_by(|a, b| (&a.place, &a.what).cmp(&(&b.place, &b.what)));
     problems.dedup();
@@ -150,6 +158,9 @@ fn read_prompts(node: &Node, file: &str, files: &dyn Files, problems: &mut Vec<P
         let place = format!("{file}:{}", item.line);
         let raw = item.text().or_else(|| item.get("raw").or_else(|| item.get("id")).and_then(Node::text));
         let label = item.get("label").or_else(|| item.get("id")).and_then(Node::text);
+        for (key, value) in item.members().iter().filter(|(k, v)| !PROMPT_KEYS.contains(&k.as_str()) && !v.is_null()) {
+            problems.push(Problem { place: format!("{file}:{}", value.line), what: format!("`{key}` of a prompt") });
+        }
         match raw.ok_or_else(|| "a prompt without text".to_owned()).and_then(|raw| prompt_texts(raw, files)) {
             Ok(texts) => {
                 for text in texts {
@@ -204,7 +215,19 @@ fn read_providers(
     let mut found: Option<Map<String, Value>> = None;
     for item in items {
         // `{id, config}`, or `{"openai:gpt": {config}}`.
-        let inner = item.get("config").or_else(|| item.members().first().and_then(|(_, inner)| inner.get("config")));
+        let provider = match item.members() {
+            [(name, inner)] if name.contains(':') => inner,
+            _ => item,
+        };
+        for (key, value) in provider.members().iter().filter(|(_, v)| !v.is_null()) {
+            let place = format!("{file}:{}", value.line);
+            match key.as_str() {
+                "delay" => notes.add("not taken over: `delay` of a provider", &place),
+                key if PROVIDER_KEYS.contains(&key) => {}
+                key => problems.push(Problem { place, what: format!("`{key}` of a provider") }),
+            }
+        }
+        let inner = provider.get("config");
         let mut request = Map::new();
         for (key, value) in inner.map(Node::members).unwrap_or_default() {
             if !REQUEST_KEYS.contains(&key.as_str()) {
@@ -238,7 +261,7 @@ fn resolved(node: &Node, files: &dyn Files) -> Result<Value, String> {
         None => Ok(node.json()),
         Some(path) => {
             let bytes = files.read(path).map_err(|why| format!("from `{path}`: {why}"))?;
-            yaml::parse(&bytes)
+            yaml::parse_file(path, &bytes)
                 .map(|node| node.json())
                 .map_err(|(line, why)| format!("from `{path}`, line {line}: {why}"))
         }
@@ -246,7 +269,13 @@ fn resolved(node: &Node, files: &dyn Files) -> Result<Value, String> {
 }
 
 /// Adds the cases of a test; whether one of them offers tools.
-fn cases_of(config: &Config, test: &Test, draft: &mut Draft, problems: &mut Vec<Problem>) -> Result<bool, ImportError> {
+fn cases_of(
+    config: &Config,
+    test: &Test,
+    budget: &Budget,
+    draft: &mut Draft,
+    problems: &mut Vec<Problem>,
+) -> Result<bool, ImportError> {
     let place = format!("{}:{}", test.file, test.line);
     let mut vars = config.default.vars.clone();
     vars.extend(test.vars.clone());
@@ -256,7 +285,14 @@ fn cases_of(config: &Config, test: &Test, draft: &mut Draft, problems: &mut Vec<
             options.read(node, &source.file, problems, &mut draft.notes);
         }
     }
-    let combinations = match combinations(&vars, options.expand) {
+    let prompts = match prompts_of(config, test) {
+        Ok(prompts) => prompts,
+        Err(what) => {
+            problems.push(Problem { place, what });
+            return Ok(false);
+        }
+    };
+    let combinations = match Combinations::new(vars, options.expand, budget) {
         Ok(all) => all,
         Err(what) => {
             problems.push(Problem { place, what });
@@ -264,13 +300,16 @@ fn cases_of(config: &Config, test: &Test, draft: &mut Draft, problems: &mut Vec<
         }
     };
     let mut with_tools = false;
-    for prompt in config.prompts.iter().filter(|p| test.prompts.is_empty() || test.prompts.contains(&p.label)) {
-        for vars in &combinations {
+    for prompt in prompts {
+        for number in 0..combinations.count {
             if problems.len() > PROBLEMS_COLLECTED_MAX {
                 return Ok(with_tools);
             }
-            let mut vars = vars.clone();
-            settle(&mut vars);
+            let mut vars = combinations.get(number);
+            if let Err(what) = vars.settle() {
+                problems.push(Problem { place, what });
+                return Ok(with_tools);
+            }
             let asked = Asked { config, test, prompt, vars: &vars, options: &options };
             match case_of(&asked, draft, problems) {
                 Ok(case) => {
@@ -293,28 +332,67 @@ struct Asked<'a> {
     config: &'a Config,
     test: &'a Test,
     prompt: &'a Prompt,
-    vars: &'a Map<String, Value>,
+    vars: &'a Vars,
     options: &'a Options,
 }
 
-/// Every combination of the listed variables: a list of texts stands for each of them.
-fn combinations(vars: &Map<String, Value>, expand: bool) -> Result<Vec<Map<String, Value>>, String> {
-    let mut all = vec![vars.clone()];
-    for (name, value) in vars {
-        let Some(items) = value.as_array().filter(|items| expand && items.first().is_some_and(Value::is_string)) else {
-            continue;
-        };
-        if all.len().saturating_mul(items.len()) > COMBINATIONS_MAX {
-            return Err(format!("more than {COMBINATIONS_MAX} combinations of variables"));
-        }
-        let with = |combination: &Map<String, Value>, item: &Value| {
-            let mut one = combination.clone();
-            one.insert(name.clone(), item.clone());
-            one
-        };
-        all = all.iter().flat_map(|combination| items.iter().map(move |item| with(combination, item))).collect();
+/// The prompts that a test is for.
+fn prompts_of<'c>(config: &'c Config, test: &Test) -> Result<Vec<&'c Prompt>, String> {
+    let wanted = if test.prompts.is_empty() { &config.default.prompts } else { &test.prompts };
+    if let Some(unknown) = wanted.iter().find(|name| !config.prompts.iter().any(|p| p.is_named(name))) {
+        return Err(format!("`prompts` names `{unknown}`, and no prompt has that label"));
     }
-    Ok(all)
+    Ok(config.prompts.iter().filter(|p| wanted.is_empty() || wanted.iter().any(|name| p.is_named(name))).collect())
+}
+
+impl Prompt {
+    /// Whether a test's `prompts` mean this one: by its label, by a group before a colon, or by a beginning and `*`.
+    fn is_named(&self, name: &str) -> bool {
+        let begins =
+            |start: &str, sign: &str| self.label.strip_prefix(start).is_some_and(|rest| rest.starts_with(sign));
+        self.label == name
+            || self.text == name
+            || begins(name, ":")
+            || name.strip_suffix('*').is_some_and(|s| begins(s, ""))
+    }
+}
+
+/// Every combination of the listed variables: a list of texts stands for each of them. Made one by one.
+struct Combinations {
+    base: Vars,
+    listed: Vec<(String, Vec<Arc<Value>>)>,
+    count: usize,
+}
+
+impl Combinations {
+    fn new(vars: Map<String, Value>, expand: bool, budget: &Budget) -> Result<Combinations, String> {
+        let (mut fixed, mut listed, mut count) = (Map::new(), Vec::new(), 1_usize);
+        for (name, value) in vars {
+            match value {
+                Value::Array(items) if expand && items.first().is_some_and(Value::is_string) => {
+                    count = count.saturating_mul(items.len());
+                    listed.push((name, items.into_iter().map(|item| Arc::new(trimmed(item))).collect()));
+                }
+                value => drop(fixed.insert(name, value)),
+            }
+        }
+        match count > COMBINATIONS_MAX {
+            true => Err(format!("more than {COMBINATIONS_MAX} combinations of variables")),
+            false => Ok(Combinations { base: Vars::new(fixed, budget), listed, count }),
+        }
+    }
+
+    /// A combination by its number; the last variable changes first.
+    fn get(&self, number: usize) -> Vars {
+        let mut rest = number;
+        let choose = |(name, items): &(String, Vec<Arc<Value>>)| {
+            let item = items.get(rest % items.len().max(1)).map(Arc::clone).unwrap_or_default();
+            rest /= items.len().max(1);
+            (name.clone(), item)
+        };
+        let chosen: Vec<(String, Arc<Value>)> = self.listed.iter().rev().map(choose).collect();
+        self.base.with(chosen)
+    }
 }
 
 /// `options` of a test, over those of `defaultTest`.

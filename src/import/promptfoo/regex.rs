@@ -22,7 +22,10 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
                 Some('W') => out.push_str("[^0-9A-Za-z_]"),
                 Some('b') if in_class => out.push_str(r"\x08"),
                 Some('b') => out.push_str(r"(?-u:\b)"),
-                Some('B') => out.push_str(r"\B"),
+                // The engine's is that of Unicode, and has none of ASCII that texts could be searched with.
+                Some('B') => {
+                    return Err("`\\B`, which the linear-time engine has not as JavaScript means it".to_owned());
+                }
                 Some('0') => out.push_str(r"\x00"),
                 Some('p' | 'P') => return Err("a class `\\p`, which means nothing without a flag".to_owned()),
                 Some(escaped) => out.extend(['\\', escaped]),
@@ -59,7 +62,7 @@ mod tests {
         assert!(matches(r"^[\d.&&[-]+$", "1.&[-"));
         assert!(matches("^a.c$", "abc") && !matches("^a.c$", "a\rc"));
         assert!(matches(r"^[^\]]+$", "ab") && matches(r"\/x\-", "/x-"));
-        for pattern in ["(?=a)", r"(a)\1", "(", r"a\", r"\p{L}"] {
+        for pattern in ["(?=a)", r"(a)\1", "(", r"a\", r"\p{L}", r"\Ba"] {
             assert!(translate(pattern).is_err(), "{pattern}");
         }
     }

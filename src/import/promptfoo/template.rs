@@ -1,19 +1,122 @@
 //! Plain substitution of `{{ name }}`. Filters, logic and other expressions are refused by name.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 /// Rounds in which variables are put into variables.
 const ROUNDS_MAX: usize = 5;
-/// Longest text that substitution may make, in bytes.
-const TEXT_BYTES_MAX: usize = 8 << 20;
+/// Text that substitution may make for one case, in bytes.
+const CASE_BYTES_MAX: usize = 8 << 20;
+/// Text that substitution may make in one import, in bytes.
+const IMPORT_BYTES_MAX: usize = 4 << 30;
+
+/// What substitution may still write in one import.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Rc<Cell<usize>>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget(Rc::new(Cell::new(IMPORT_BYTES_MAX)))
+    }
+}
+
+/// The variables of one case. Values are shared with the other cases of the test.
+#[derive(Debug, Clone)]
+pub(super) struct Vars {
+    values: BTreeMap<String, Arc<Value>>,
+    /// For this case.
+    left: Cell<usize>,
+    /// For all cases.
+    budget: Budget,
+}
+
+impl Vars {
+    /// The variables of a test; one line end at the end of a text is dropped, as promptfoo does.
+    pub(super) fn new(values: Map<String, Value>, budget: &Budget) -> Vars {
+        let values = values.into_iter().map(|(name, value)| (name, Arc::new(trimmed(value)))).collect();
+        Vars { values, left: Cell::new(CASE_BYTES_MAX), budget: budget.clone() }
+    }
+
+    /// The same variables for another case, some of them with other values.
+    pub(super) fn with(&self, others: impl IntoIterator<Item = (String, Arc<Value>)>) -> Vars {
+        let mut one = self.clone();
+        one.left.set(CASE_BYTES_MAX);
+        one.values.extend(others);
+        one
+    }
+
+    /// Takes what substitution writes from what it may.
+    fn take(&self, bytes: usize) -> Result<(), String> {
+        let (here, all) = (self.left.get(), self.budget.0.get());
+        self.left.set(here.saturating_sub(bytes));
+        self.budget.0.set(all.saturating_sub(bytes));
+        if bytes > here {
+            return Err(format!("variables that make more than {CASE_BYTES_MAX} bytes of text"));
+        }
+        match bytes > all {
+            true => {
+                Err(format!("variables that make more than {IMPORT_BYTES_MAX} bytes of text in all cases together"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.left.get() == 0 || self.budget.0.get() == 0
+    }
+
+    /// Puts variables into variables.
+    ///
+    /// # Errors
+    /// They make too much text.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        let is_open = |value: &Value| value.as_str().is_some_and(|text| text.contains("{{"));
+        let mut open: Vec<String> =
+            self.values.iter().filter(|(_, value)| is_open(value)).map(|(name, _)| name.clone()).collect();
+        for _ in 0..ROUNDS_MAX {
+            let mut changes = Vec::new();
+            for name in &open {
+                let Some(text) = self.values.get(name).and_then(|v| v.as_str()) else { continue };
+                match fill(text, self) {
+                    Ok(filled) if filled != text => changes.push((name.clone(), Arc::new(Value::String(filled)))),
+                    Err(why) if self.is_spent() => return Err(why),
+                    // What cannot be filled stays as it is: only plain names of known variables are replaced here.
+                    _ => {}
+                }
+            }
+            if changes.is_empty() {
+                break;
+            }
+            open = changes.iter().filter(|(_, value)| is_open(value)).map(|(name, _)| name.clone()).collect();
+            self.values.extend(changes);
+        }
+        Ok(())
+    }
+}
+
+/// A value without the one line end at its end that promptfoo drops.
+pub(super) fn trimmed(mut value: Value) -> Value {
+    if let Value::String(text) = &mut value
+        && text.ends_with('\n')
+    {
+        text.pop();
+    }
+    value
+}
 
 /// Fills a text.
 ///
 /// # Errors
-/// What is not a plain variable, or names none.
-pub(super) fn fill(text: &str, vars: &Map<String, Value>) -> Result<String, String> {
+/// What is not a plain variable, or names none; it makes too much text.
+pub(super) fn fill(text: &str, vars: &Vars) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    vars.take(text.len())?;
     while let Some(at) = rest.find('{') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
@@ -23,16 +126,15 @@ pub(super) fn fill(text: &str, vars: &Map<String, Value>) -> Result<String, Stri
             Some(b'{') => {
                 let end = rest.find("}}").ok_or("`{{` that is not closed")?;
                 let inner = rest[2..end].trim_start_matches('-').trim_end_matches('-').trim();
-                out.push_str(&text_of(lookup(inner, vars)?, inner)?);
+                let value = text_of(lookup(inner, vars)?, inner)?;
+                vars.take(value.len())?;
+                out.push_str(&value);
                 rest = &rest[end + 2..];
             }
             _ => {
                 out.push('{');
                 rest = &rest[1..];
             }
-        }
-        if out.len() > TEXT_BYTES_MAX {
-            return Err(format!("more than {TEXT_BYTES_MAX} bytes of text"));
         }
     }
     out.push_str(rest);
@@ -43,7 +145,7 @@ pub(super) fn fill(text: &str, vars: &Map<String, Value>) -> Result<String, Stri
 ///
 /// # Errors
 /// As [`fill`].
-pub(super) fn fill_value(value: &Value, vars: &Map<String, Value>) -> Result<Value, String> {
+pub(super) fn fill_value(value: &Value, vars: &Vars) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => Value::String(fill(text, vars)?),
         Value::Array(items) => Value::Array(items.iter().map(|v| fill_value(v, vars)).collect::<Result<_, _>>()?),
@@ -55,41 +157,12 @@ pub(super) fn fill_value(value: &Value, vars: &Map<String, Value>) -> Result<Val
     })
 }
 
-/// The variables with variables put into them; one line end at the end is dropped, as promptfoo does.
-pub(super) fn settle(vars: &mut Map<String, Value>) {
-    for value in vars.values_mut() {
-        if let Value::String(text) = value
-            && text.ends_with('\n')
-        {
-            text.pop();
-        }
-    }
-    for _ in 0..ROUNDS_MAX {
-        let known = vars.clone();
-        let mut changed = false;
-        for value in vars.values_mut() {
-            let Value::String(text) = value else { continue };
-            // What cannot be filled stays as it is: only plain names of known variables are replaced here.
-            if text.contains("{{")
-                && let Ok(filled) = fill(text, &known)
-                && filled != *text
-            {
-                *text = filled;
-                changed = true;
-            }
-        }
-        if !changed {
-            break;
-        }
-    }
-}
-
 fn head(text: &str, end: &str) -> String {
     let end = text.find(end).map_or(text.len(), |at| at + end.len());
     text[..end].chars().take(60).collect()
 }
 
-fn lookup<'v>(expression: &str, vars: &'v Map<String, Value>) -> Result<&'v Value, String> {
+fn lookup<'v>(expression: &str, vars: &'v Vars) -> Result<&'v Value, String> {
     if let Some((_, filter)) = expression.split_once('|') {
         return Err(format!("the filter `{}`", head(filter.trim(), "\n")));
     }
@@ -106,7 +179,7 @@ fn lookup<'v>(expression: &str, vars: &'v Map<String, Value>) -> Result<&'v Valu
         return Err(format!("the environment's `{}`", head(expression, "\n")));
     }
     let unknown = || format!("`{{{{{}}}}}`, which names no variable", head(expression, "\n"));
-    let mut value = vars.get(first).ok_or_else(unknown)?;
+    let mut value = vars.values.get(first).ok_or_else(unknown)?.as_ref();
     for name in names {
         let inner = match value {
             Value::Object(map) => map.get(name),
@@ -119,15 +192,15 @@ fn lookup<'v>(expression: &str, vars: &'v Map<String, Value>) -> Result<&'v Valu
 }
 
 /// A value as it stands in a text.
-fn text_of(value: &Value, name: &str) -> Result<String, String> {
+fn text_of<'v>(value: &'v Value, name: &str) -> Result<Cow<'v, str>, String> {
     match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Null => Ok(String::new()),
-        Value::Bool(word) => Ok(word.to_string()),
+        Value::String(text) => Ok(Cow::Borrowed(text)),
+        Value::Null => Ok(Cow::Borrowed("")),
+        Value::Bool(word) => Ok(word.to_string().into()),
         // As JavaScript writes it: 1.0 is 1.
         Value::Number(number) => Ok(match number.as_f64() {
-            Some(x) if number.is_f64() && x.fract() == 0.0 && x.abs() < 1e15 => format!("{x:.0}"),
-            _ => number.to_string(),
+            Some(x) if number.is_f64() && x.fract() == 0.0 && x.abs() < 1e15 => format!("{x:.0}").into(),
+            _ => number.to_string().into(),
         }),
         _ => Err(format!("`{{{{{name}}}}}`, a list or table in a text")),
     }
@@ -139,9 +212,13 @@ mod tests {
 
     use super::*;
 
+    fn vars_of(values: Value) -> Vars {
+        Vars::new(values.as_object().unwrap().clone(), &Budget::default())
+    }
+
     fn filled(text: &str) -> Result<String, String> {
         let vars = json!({"name": "Bo", "n": 3.0, "deep": {"list": ["x"]}, "flag": true, "none": null});
-        fill(text, vars.as_object().unwrap())
+        fill(text, &vars_of(vars))
     }
 
     #[test]
@@ -167,8 +244,30 @@ mod tests {
 
     #[test]
     fn variables_stand_in_variables_and_cycles_end() {
-        let mut vars = json!({"a": "x {{b}}\n", "b": "y", "c": "{{d}}", "d": "{{c}}", "e": "{{ b | upper }}"});
-        settle(vars.as_object_mut().unwrap());
-        assert_eq!((&vars["a"], &vars["e"]), (&json!("x y"), &json!("{{ b | upper }}")));
+        let mut vars = vars_of(json!({"a": "x {{b}}\n", "b": "y", "c": "{{d}}", "d": "{{c}}", "e": "{{ b | upper }}"}));
+        vars.settle().unwrap();
+        assert_eq!((&*vars.values["a"], &*vars.values["e"]), (&json!("x y"), &json!("{{ b | upper }}")));
+    }
+
+    #[test]
+    fn variables_that_multiply_are_refused() {
+        let many = |name: &str| json!(format!("{{{{{name}}}}}").repeat(1_000));
+        let mut vars = vars_of(json!({"a": many("b"), "b": many("c"), "c": many("d"), "d": "x".repeat(1_000)}));
+        assert!(vars.settle().unwrap_err().contains("bytes of text"));
+        // Each small enough, all of them together not.
+        let wide = (0..1_000)
+            .map(|n| (format!("v{n}"), json!("{{text}}")))
+            .chain([("text".to_owned(), json!("x".repeat(1 << 20)))]);
+        let mut vars = vars_of(Value::Object(wide.collect()));
+        assert!(vars.settle().unwrap_err().contains("bytes of text"));
+    }
+
+    #[test]
+    fn all_cases_together_are_bounded() {
+        let budget = Budget(Rc::new(Cell::new(10_000)));
+        let values = json!({"a": "{{b}}", "b": "x".repeat(100)});
+        let base = Vars::new(values.as_object().unwrap().clone(), &budget);
+        let settled = (0..).take_while(|_| base.with([]).settle().is_ok()).count();
+        assert!((40..100).contains(&settled), "{settled}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::common::{Files, Notes, Problem};
+use super::super::common::{Files, Notes, Problem, excerpt};
 use super::asserts::comma_separated;
 use super::yaml::{self, Kind, Node};
 
@@ -78,13 +78,14 @@ fn from_file(
     let lower = path.to_ascii_lowercase();
     let read = || files.read(path).map_err(|why| format!("tests from `{path}`: {why}"));
     if lower.ends_with(".csv") {
-        return from_csv(path, &read()?);
+        return from_csv(path, &read()?, problems, notes);
     }
     if lower.ends_with(".jsonl") {
         return from_lines(path, &read()?, files, problems, notes);
     }
     if lower.ends_with(".yaml") || lower.ends_with(".yml") || lower.ends_with(".json") {
-        let node = yaml::parse(&read()?).map_err(|(line, why)| format!("tests from `{path}`, line {line}: {why}"))?;
+        let node = yaml::parse_file(path, &read()?)
+            .map_err(|(line, why)| format!("tests from `{path}`, line {line}: {why}"))?;
         let Kind::List(items) = &node.kind else { return Err(format!("tests from `{path}`: it is not a list")) };
         let mut tests = Vec::new();
         for item in items {
@@ -108,7 +109,7 @@ fn from_lines(
     let mut tests = Vec::new();
     for (at, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()) {
         let place = format!("{path}:{}", at + 1);
-        let node = yaml::parse(line).map_err(|(_, why)| why).map(|node| relined(node, at + 1));
+        let node = yaml::parse_json(line).map_err(|(_, why)| why).map(|node| relined(node, at + 1));
         match node.and_then(|node| test(&node, path, files, notes, problems)) {
             Ok(test) => tests.push(test),
             Err(what) => problems.push(Problem { place, what }),
@@ -128,7 +129,7 @@ fn relined(node: Node, line: usize) -> Node {
 }
 
 /// Keys of a test that change nothing about what is asked or judged.
-const ANNOTATIONS: [&str; 3] = ["description", "metadata", "tags"];
+const ANNOTATIONS: [&str; 1] = ["tags"];
 
 /// Reads one test, or `defaultTest`.
 ///
@@ -227,21 +228,43 @@ const WITH_THRESHOLD: [&str; 13] = [
 /// The threshold of those without one.
 const CSV_THRESHOLD: f64 = 0.75;
 
-fn from_csv(path: &str, bytes: &[u8]) -> Result<Vec<Test>, String> {
+fn from_csv(path: &str, bytes: &[u8], problems: &mut Vec<Problem>, notes: &mut Notes) -> Result<Vec<Test>, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let bad = |e: csv::Error| format!("tests from `{path}`: not CSV: {e}");
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let header = reader.headers().map_err(bad)?.clone();
+    for column in header.iter().map(str::trim) {
+        let place = format!("{path}:1");
+        if column == "__metric" {
+            notes.add("not taken over: named metrics", &place);
+        } else if column.starts_with("__") && !is_known_column(column) {
+            problems.push(Problem { place, what: format!("the column `{column}`") });
+        }
+    }
     let mut tests = Vec::new();
     for row in reader.records() {
         let row = row.map_err(bad)?;
         let line = row.position().and_then(|p| usize::try_from(p.line()).ok()).unwrap_or(0);
-        tests.push(csv_test(path, line, header.iter().map(str::trim).zip(row.iter()))?);
-        if tests.len() > TESTS_MAX {
-            return Err(format!("tests from `{path}`: more than {TESTS_MAX}"));
+        let test = match row.len() > header.len() {
+            true => Err(format!("the row has {} cells, the header {}", row.len(), header.len())),
+            false => csv_test(path, line, header.iter().map(str::trim).zip(row.iter())),
+        };
+        match test {
+            Ok(test) => tests.push(test),
+            Err(what) => problems.push(Problem { place: format!("{path}:{line}"), what }),
+        }
+        if tests.len() > TESTS_MAX || problems.len() > super::PROBLEMS_COLLECTED_MAX {
+            return Err(format!("tests from `{path}`: more than {TESTS_MAX}, or too many that cannot be read"));
         }
     }
     Ok(tests)
+}
+
+/// Columns with a meaning of their own.
+fn is_known_column(column: &str) -> bool {
+    let numbered = column.strip_prefix("__expected").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    let plain = ["__prefix", "__suffix", "__description", "__threshold", "__metric", "__providerOutput"];
+    numbered || plain.contains(&column) || ["__metadata:", "__config:"].iter().any(|head| column.starts_with(head))
 }
 
 fn csv_test<'r>(path: &str, line: usize, cells: impl Iterator<Item = (&'r str, &'r str)>) -> Result<Test, String> {
@@ -256,24 +279,25 @@ fn csv_test<'r>(path: &str, line: usize, cells: impl Iterator<Item = (&'r str, &
             _ if key.starts_with("__expected") => test.asserts.push(csv_assert(cell.trim(), line)),
             "__prefix" | "__suffix" if !blank => options.push((key[2..].to_owned(), scalar(cell))),
             "__description" if !blank => test.description = Some(cell.to_owned()),
-            "__threshold" => test.threshold = cell.trim().parse::<f64>().ok().filter(|x| x.is_finite()),
+            "__threshold" if !blank => {
+                let threshold = cell.trim().parse::<f64>().ok().filter(|x| x.is_finite());
+                let wrong = || format!("`__threshold` is no number: {}", excerpt(cell));
+                test.threshold = Some(threshold.ok_or_else(wrong)?);
+            }
             _ if key.starts_with("__metadata:") && !blank => {
                 drop(test.metadata.insert(key["__metadata:".len()..].to_owned(), json!(cell)));
             }
             _ if key.starts_with("__config:") && !blank => thresholds.push((key["__config:".len()..].to_owned(), cell)),
             "__providerOutput" if !blank => {
-                return Err(format!(
-                    "tests from `{path}`, line {line}: `__providerOutput`, an answer in place of a request"
-                ));
+                return Err("`__providerOutput`, an answer in place of a request".to_owned());
             }
-            // The name of a score: it changes no verdict.
-            "__metric" => {}
+            // Told by the header.
             _ if key.starts_with("__") => {}
             _ => drop(test.vars.insert(key.to_owned(), json!(cell))),
         }
     }
     for (key, cell) in thresholds {
-        configure(&mut test.asserts, &key, cell).map_err(|why| format!("tests from `{path}`, line {line}: {why}"))?;
+        configure(&mut test.asserts, &key, cell)?;
     }
     if !options.is_empty() {
         test.options = Some(Node { line, kind: Kind::Table(options) });

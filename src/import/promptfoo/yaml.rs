@@ -1,5 +1,7 @@
 //! YAML with line numbers, from events: bounded in size, depth and in what aliases may expand to.
 
+use std::collections::{HashMap, HashSet};
+
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
@@ -9,6 +11,8 @@ pub(super) const YAML_BYTES_MAX: usize = 32 << 20;
 const DEPTH_MAX: usize = 60;
 /// Values in a document, those that aliases repeat included.
 const NODES_MAX: usize = 500_000;
+/// Text in a document, what aliases repeat included, in bytes.
+const TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// Keys of one table.
 const KEYS_MAX: usize = 2_000;
@@ -79,22 +83,97 @@ impl Node {
         }
     }
 
-    fn size(&self) -> usize {
-        1 + match &self.kind {
-            Kind::Scalar(_) => 0,
-            Kind::List(items) => items.iter().map(Node::size).sum(),
-            Kind::Table(members) => members.iter().map(|(_, node)| node.size()).sum(),
+    /// Values and bytes of text, those inside included.
+    fn size(&self) -> Size {
+        let own = Size { values: 1, bytes: 0 };
+        match &self.kind {
+            Kind::Scalar(value) => Size { bytes: value.as_str().map_or(0, str::len), ..own },
+            Kind::List(items) => items.iter().map(Node::size).fold(own, Size::and),
+            Kind::Table(members) => {
+                let member = |(key, node): &(String, Node)| node.size().and(Size { values: 0, bytes: key.len() });
+                members.iter().map(member).fold(own, Size::and)
+            }
         }
+    }
+
+    /// A JSON value as a node; every part stands on one line.
+    fn of_json(value: Value, line: usize) -> Node {
+        let kind = match value {
+            Value::Array(items) => Kind::List(items.into_iter().map(|v| Node::of_json(v, line)).collect()),
+            Value::Object(map) => Kind::Table(map.into_iter().map(|(k, v)| (k, Node::of_json(v, line))).collect()),
+            scalar => Kind::Scalar(scalar),
+        };
+        Node { line, kind }
+    }
+}
+
+/// What counts against the limits of a document.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn and(self, other: Size) -> Size {
+        Size { values: self.values + other.values, bytes: self.bytes + other.bytes }
+    }
+
+    fn text(text: &str) -> Size {
+        Size { values: 1, bytes: text.len() }
     }
 }
 
 /// A line and what is wrong there.
 pub(super) type YamlError = (usize, String);
 
-/// Reads the first document. JSON is YAML too.
+/// Reads a file: JSON where its name says so, else YAML.
 ///
 /// # Errors
-/// Where the text is not YAML, or goes beyond a limit.
+/// As [`parse`].
+pub(super) fn parse_file(path: &str, bytes: &[u8]) -> Result<Node, YamlError> {
+    let lower = path.to_ascii_lowercase();
+    if lower.ends_with(".json") || lower.ends_with(".jsonl") { parse_json(bytes) } else { parse(bytes) }
+}
+
+/// Reads JSON. It is read as YAML where that means the same, which tells the lines; YAML knows no pairs of escapes for
+/// one character, and no tabs before a value.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_json(bytes: &[u8]) -> Result<Node, YamlError> {
+    let plain = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let value = match plain.len() <= YAML_BYTES_MAX {
+        true => serde_json::from_slice::<Value>(plain).ok(),
+        false => None,
+    };
+    match (parse(bytes), value) {
+        (Ok(node), Some(value)) if alike(&node.json(), &value) => Ok(node),
+        (_, Some(value)) => {
+            let node = Node::of_json(value, 1);
+            Builder::default().count(node.size()).map_err(|why| (1, why))?;
+            Ok(node)
+        }
+        (read, None) => read,
+    }
+}
+
+/// Equal, numbers by their value.
+fn alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| alike(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+/// Reads a file of one document. JSON is mostly YAML too.
+///
+/// # Errors
+/// Where the text is not YAML, holds a second document, or goes beyond a limit.
 pub(super) fn parse(bytes: &[u8]) -> Result<Node, YamlError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.len() > YAML_BYTES_MAX {
@@ -108,9 +187,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, YamlError> {
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|e| (e.marker().line(), format!("not YAML: {}", e.info())))?;
         let line = span.start.line();
-        if builder.event(event, line).map_err(|why| (line, why))? {
-            break;
+        if matches!(event, Event::DocumentStart(..)) && builder.root.is_some() {
+            return Err((line, "a second document begins here: only files of one document are read".to_owned()));
         }
+        builder.event(event, line).map_err(|why| (line, why))?;
     }
     builder.root.ok_or((1, "the file is empty".to_owned()))
 }
@@ -126,17 +206,17 @@ struct Open {
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    anchors: std::collections::HashMap<usize, Node>,
-    nodes: usize,
+    anchors: HashMap<usize, Node>,
+    size: Size,
     root: Option<Node>,
 }
 
 impl Builder {
-    /// Takes an event; true when the first document is whole.
-    fn event(&mut self, event: Event<'_>, line: usize) -> Result<bool, String> {
+    /// Takes an event.
+    fn event(&mut self, event: Event<'_>, line: usize) -> Result<(), String> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.count(1)?;
+                self.count(Size::text(&text))?;
                 let text_tag = tag.is_some_and(|tag| tag.suffix == "str");
                 let value = match style {
                     ScalarStyle::Plain if !text_tag => plain(&text),
@@ -148,33 +228,38 @@ impl Builder {
             Event::MappingStart(anchor, _) => self.start(Node { line, kind: Kind::Table(Vec::new()) }, anchor)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
-                    self.close(merged(open.node), open.anchor)?;
+                    let node = self.merged(open.node)?;
+                    self.close(node, open.anchor)?;
                 }
             }
             Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned().ok_or("an alias of a value that is not complete")?;
-                self.count(node.size())?;
-                self.close(node, 0)?;
+                let size = self.anchors.get(&anchor).ok_or("an alias of a value that is not complete")?.size();
+                self.count(size)?;
+                if let Some(node) = self.anchors.get(&anchor).cloned() {
+                    self.close(node, 0)?;
+                }
             }
-            Event::DocumentEnd => return Ok(true),
             _ => {}
         }
-        Ok(false)
+        Ok(())
     }
 
     fn start(&mut self, node: Node, anchor: usize) -> Result<(), String> {
         if self.open.len() == DEPTH_MAX {
             return Err(format!("nested more than {DEPTH_MAX} deep"));
         }
-        self.count(1)?;
+        self.count(Size::text(""))?;
         self.open.push(Open { node, anchor, key: None });
         Ok(())
     }
 
-    fn count(&mut self, values: usize) -> Result<(), String> {
-        self.nodes += values;
-        match self.nodes > NODES_MAX {
-            true => Err(format!("more than {NODES_MAX} values (aliases count as often as they are used)")),
+    fn count(&mut self, more: Size) -> Result<(), String> {
+        self.size = self.size.and(more);
+        if self.size.values > NODES_MAX {
+            return Err(format!("more than {NODES_MAX} values (aliases count as often as they are used)"));
+        }
+        match self.size.bytes > TEXT_BYTES_MAX {
+            true => Err(format!("more than {TEXT_BYTES_MAX} bytes of text (aliases count as often as they are used)")),
             false => Ok(()),
         }
     }
@@ -193,7 +278,7 @@ impl Builder {
         match (&mut open.node.kind, open.key.take()) {
             (Kind::List(items), _) => items.push(node),
             (Kind::Table(members), Some(_)) if members.len() == KEYS_MAX => {
-                return Err(format!("a table of more than {KEYS_MAX} keys"));
+                return Err(too_wide());
             }
             (Kind::Table(members), Some(key)) => {
                 if key != MERGE && members.iter().any(|(k, _)| *k == key) {
@@ -212,25 +297,40 @@ impl Builder {
     }
 }
 
-/// The key that merges other tables into its own.
-const MERGE: &str = "<<";
-
-/// A table with what its merge keys bring; its own keys come first.
-fn merged(node: Node) -> Node {
-    let Kind::Table(members) = node.kind else { return node };
-    let (merges, mut own): (Vec<_>, Vec<_>) = members.into_iter().partition(|(key, _)| key == MERGE);
-    for (_, source) in merges {
-        let tables = match source.kind {
-            Kind::List(items) => items,
-            kind => vec![Node { line: source.line, kind }],
+impl Builder {
+    /// A table with what its merge keys bring; its own keys come first.
+    fn merged(&mut self, node: Node) -> Result<Node, String> {
+        let members = match node.kind {
+            Kind::Table(members) if members.iter().any(|(key, _)| key == MERGE) => members,
+            kind => return Ok(Node { line: node.line, kind }),
         };
-        for (key, value) in tables.iter().flat_map(|table| table.members()) {
-            if !own.iter().any(|(k, _)| k == key) {
+        let (merges, mut own): (Vec<_>, Vec<_>) = members.into_iter().partition(|(key, _)| key == MERGE);
+        let mut known: HashSet<String> = own.iter().map(|(key, _)| key.clone()).collect();
+        for (_, source) in merges {
+            let tables = match source.kind {
+                Kind::List(items) => items,
+                kind => vec![Node { line: source.line, kind }],
+            };
+            for (key, value) in tables.iter().flat_map(|table| table.members()) {
+                if !known.insert(key.clone()) {
+                    continue;
+                }
+                if own.len() == KEYS_MAX {
+                    return Err(too_wide());
+                }
+                self.count(value.size())?;
                 own.push((key.clone(), value.clone()));
             }
         }
+        Ok(Node { line: node.line, kind: Kind::Table(own) })
     }
-    Node { line: node.line, kind: Kind::Table(own) }
+}
+
+/// The key that merges other tables into its own.
+const MERGE: &str = "<<";
+
+fn too_wide() -> String {
+    format!("a table of more than {KEYS_MAX} keys")
 }
 
 /// A plain scalar by the core schema; what JSON has no number for stays text.
@@ -292,7 +392,35 @@ mod tests {
         assert!(parse(wide.as_bytes()).unwrap_err().1.contains("keys"));
         assert!(parse(b"a: &a [*a]").is_err());
         assert!(parse(b"a: 1\na: 2").unwrap_err().1.contains("twice"));
+        // A megabyte of text, repeated: few values, much memory.
+        let text = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 400_000].join(", "));
+        assert!(parse(text.as_bytes()).unwrap_err().1.contains("bytes of text"));
+        let merges: String = (0..1_900).map(|n| format!("  k{n}: {}\n", "x".repeat(10_000))).collect();
+        let merged: String = (0..1_900).map(|n| format!("m{n}: {{<<: *b}}\n")).collect();
+        assert!(parse(format!("b: &b\n{merges}{merged}").as_bytes()).unwrap_err().1.contains("bytes of text"));
+        let tables: String = (0..=KEYS_MAX).map(|n| format!("{{k{n}: 1}}, ")).collect();
+        assert!(parse(format!("a: {{<<: [{tables}]}}").as_bytes()).unwrap_err().1.contains("keys"));
         assert!(parse(b"\xff").is_err());
         assert!(parse(b"").is_err());
+    }
+
+    #[test]
+    fn json_is_read_as_json() {
+        let text = b"{\"a\": \"\\ud83d\\ude00 \\/\",\n\t\"b\": [1,\t2.5, \"x\"]}";
+        let node = parse_json(text).unwrap();
+        assert_eq!(node.json(), json!({"a": "\u{1f600} /", "b": [1, 2.5, "x"]}));
+        let lines = parse_json(b"[{\"a\": 1},\n{\"a\": 2}]").unwrap();
+        let Kind::List(items) = &lines.kind else { panic!() };
+        assert_eq!(items[1].line, 2);
+        // What is not JSON is read as YAML, whatever the file is called.
+        assert_eq!(parse_json(b"{a: 1}").unwrap().json(), json!({"a": 1}));
+        assert!(parse_json(format!("[{}]", "0,".repeat(NODES_MAX) + "0").as_bytes()).unwrap_err().1.contains("values"));
+    }
+
+    #[test]
+    fn a_second_document_is_not_passed_over() {
+        assert_eq!(parse(b"---\na: 1\n...\n").unwrap().json(), json!({"a": 1}));
+        let (line, why) = parse(b"a: 1\n---\nb: 2\n").unwrap_err();
+        assert!(line >= 2 && why.contains("second document"), "{line} {why}");
     }
 }

@@ -1,13 +1,15 @@
 //! Secrets and personal data out of texts, by shape.
 //!
-//! Found: keys of known shapes, PEM blocks, JSON web tokens, bearer tokens, credentials in URLs, what follows words such
-//! as "password" or "api_key", e-mail addresses, phone numbers, IBANs, card numbers, IP addresses. Each becomes a
-//! placeholder of its class, such as `[EMAIL_1]`: the same value gets the same placeholder within a case, so that a
-//! conversation keeps its meaning. Redacting twice changes nothing more.
+//! Found: keys of known shapes, PEM blocks, JSON web tokens, bearer tokens, cookies, signatures and credentials in URLs,
+//! what follows words such as "password" or "api_key" in prose as in JSON, long base64 and `data:` URLs, e-mail
+//! addresses, phone numbers, social security numbers, IBANs, card numbers, IP addresses; also where they are encoded
+//! with `%40`, `\u0040` or `&#64;`. Each becomes a placeholder of its class, such as `[EMAIL_1]`: the same value gets the
+//! same placeholder within a case, so that a conversation keeps its meaning. Redacting twice changes nothing more.
 //!
 //! Not found: names, postal addresses, dates of birth, and whatever has no shape of its own. Read a suite before you
 //! share it.
 
+mod encoded;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,8 @@ use std::collections::HashMap;
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
-use shapes::{CARD_DIGITS, SHAPES, Test, is_assigned, is_card};
+use encoded::Encoded;
+use shapes::{CARD_DIGITS, KEYS, SHAPES, Test, is_announcing, is_assigned, is_card, spelled};
 
 /// Rounds until nothing more is found: a replacement can free the edge of what stands beside it.
 const ROUNDS_MAX: usize = 8;
@@ -39,14 +42,27 @@ pub enum Class {
     Card,
     /// A phone number.
     Phone,
+    /// A social security number.
+    Ssn,
+    /// A file or other bytes in base64.
+    Data,
     /// An IPv4 or IPv6 address that is not the machine's own.
     Ip,
 }
 
 impl Class {
     /// All classes, in the order in which counts are told.
-    pub const ALL: [Class; 7] =
-        [Class::Secret, Class::Credentials, Class::Email, Class::Iban, Class::Card, Class::Phone, Class::Ip];
+    pub const ALL: [Class; 9] = [
+        Class::Secret,
+        Class::Credentials,
+        Class::Email,
+        Class::Iban,
+        Class::Card,
+        Class::Phone,
+        Class::Ssn,
+        Class::Data,
+        Class::Ip,
+    ];
 
     /// The word in its placeholders.
     #[must_use]
@@ -58,6 +74,8 @@ impl Class {
             Class::Iban => "IBAN",
             Class::Card => "CARD",
             Class::Phone => "PHONE",
+            Class::Ssn => "SSN",
+            Class::Data => "DATA",
             Class::Ip => "IP",
         }
     }
@@ -67,7 +85,11 @@ impl Class {
 pub struct Redactor {
     shapes: Vec<(Class, Regex, Test)>,
     placeholder: Option<Regex>,
+    /// A whole name that announces a secret.
     announces: Option<Regex>,
+    /// Keys that announce another class.
+    keys: Vec<(Class, Regex, Test)>,
+    encoded: Encoded,
 }
 
 impl Default for Redactor {
@@ -81,10 +103,23 @@ impl Redactor {
     #[must_use]
     pub fn new() -> Self {
         // The patterns are constants; a test compiles every one.
-        let shapes = SHAPES.iter().filter_map(|(c, p, test)| Some((*c, Regex::new(p).ok()?, *test))).collect();
-        let placeholder = Regex::new(r"\[(SECRET|CREDENTIALS|EMAIL|IBAN|CARD|PHONE|IP)_(\d{1,9})\]").ok();
-        let announces = Regex::new(r"(?i)(?:password|passwd|passphrase|passcode|secret|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|credential)s?$").ok();
-        Redactor { shapes, placeholder, announces }
+        let compiled = |list: &[(Class, &str, Test)]| {
+            list.iter().filter_map(|(c, p, test)| Some((*c, Regex::new(&spelled(p)).ok()?, *test))).collect()
+        };
+        let placeholder = Regex::new(r"\[(SECRET|CREDENTIALS|EMAIL|IBAN|CARD|PHONE|SSN|DATA|IP)_(\d{1,9})\]").ok();
+        let announces = Regex::new(&spelled("(?i)^(?:NAME)$")).ok();
+        Redactor { shapes: compiled(SHAPES), placeholder, announces, keys: compiled(KEYS), encoded: Encoded::new() }
+    }
+
+    /// Whether a key, or a text that names one, announces a secret.
+    fn announces(&self, name: &str) -> bool {
+        self.announces.as_ref().is_some_and(|p| p.is_match(name)) && is_announcing(name)
+    }
+
+    /// Whether a text is nothing but a placeholder.
+    fn is_placeholder(&self, text: &str) -> bool {
+        let whole = |p: &Regex| p.find(text).is_some_and(|m| m.range() == (0..text.len()));
+        self.placeholder.as_ref().is_some_and(whole)
     }
 
     /// Redaction of one case: equal values get equal placeholders.
@@ -176,45 +211,98 @@ impl Redaction<'_> {
     }
 
     fn members(&mut self, old: Map<String, Value>, depth: usize) -> Map<String, Value> {
-        let announces = |key: &str| self.shapes.announces.as_ref().is_some_and(|p| p.is_match(key));
+        // `{"name": "password", "value": "hunter22"}`: here another member announces it.
+        let named = NAMING.iter().filter_map(|key| old.get(*key)?.as_str()).any(|name| self.shapes.announces(name));
         let mut new = Map::with_capacity(old.len());
         for (key, mut value) in old {
-            // `{"password": "correct horse"}`: here the key announces the secret.
-            let plain = match &value {
-                Value::String(text) => Some(text.clone()),
-                Value::Number(number) => Some(number.to_string()),
-                _ => None,
-            };
-            match plain.filter(|text| announces(&key) && is_assigned(text) && !self.is_placeholder(text)) {
-                Some(secret) => value = Value::String(self.placeholder(Class::Secret, &secret)),
-                None => self.walk(&mut value, depth),
+            if self.shapes.announces(&key) || (named && NAMED.contains(&key.as_str())) {
+                self.announced(&mut value, depth);
+            } else if let Some(class) = self.class_by_key(&key, &value) {
+                value = Value::String(self.placeholder(class, &plain(&value).unwrap_or_default()));
+            } else {
+                self.walk(&mut value, depth);
             }
             new.insert(self.redact(&key), value);
         }
         new
     }
 
-    fn is_placeholder(&self, text: &str) -> bool {
-        let whole = |p: &Regex| p.find(text).is_some_and(|m| m.range() == (0..text.len()));
-        self.shapes.placeholder.as_ref().is_some_and(whole)
+    /// What an announcing key stands before: every text and number in it is the secret, or a part. A schema that
+    /// describes such a value is none.
+    fn announced(&mut self, value: &mut Value, depth: usize) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.announced(item, depth)),
+            Value::Object(map) if !is_schema(map) => {
+                for (_, inner) in map.iter_mut() {
+                    self.announced(inner, depth);
+                }
+                let old = std::mem::take(map);
+                *map = old.into_iter().map(|(key, value)| (self.redact(&key), value)).collect();
+            }
+            other => match plain(other).filter(|text| is_assigned(text) && !self.shapes.is_placeholder(text)) {
+                Some(secret) => *other = Value::String(self.placeholder(Class::Secret, secret_of(&secret))),
+                None => self.walk(other, depth),
+            },
+        }
+    }
+
+    /// The class of what only a key tells: `{"phone": 5551234567}`.
+    fn class_by_key(&self, key: &str, value: &Value) -> Option<Class> {
+        let text = plain(value)?;
+        let keys = self.shapes.keys.iter();
+        let found = keys.filter(|(_, pattern, test)| pattern.is_match(key) && test(&text)).map(|(class, ..)| *class);
+        let mut found = found.filter(|_| !self.holds_placeholder(&text));
+        found.next()
+    }
+
+    fn holds_placeholder(&self, text: &str) -> bool {
+        self.shapes.placeholder.as_ref().is_some_and(|p| p.is_match(text))
     }
 
     fn redact(&mut self, text: &str) -> String {
         let mut text = text.to_owned();
         for _ in 0..ROUNDS_MAX {
-            let before = text.len();
             let mut changed = false;
-            for (class, pattern, test) in &self.shapes.shapes {
-                if let Some(new) = self.replace(*class, pattern, *test, &text) {
-                    text = new;
-                    changed = true;
-                }
+            if let Some(new) = self.decoded(&text) {
+                text = new;
+                changed = true;
             }
-            if !changed || before == 0 {
+            if let Some(new) = self.by_shapes(&text) {
+                text = new;
+                changed = true;
+            }
+            if !changed {
                 break;
             }
         }
         text
+    }
+
+    /// Every shape once; `None` when none is found.
+    fn by_shapes(&mut self, text: &str) -> Option<String> {
+        let shapes = self.shapes;
+        let mut changed: Option<String> = None;
+        for (class, pattern, test) in &shapes.shapes {
+            if let Some(new) = self.replace(*class, pattern, *test, changed.as_deref().unwrap_or(text)) {
+                changed = Some(new);
+            }
+        }
+        changed
+    }
+
+    /// Pieces that are encoded and hold something once decoded: they stay decoded. Others stay as they are.
+    fn decoded(&mut self, text: &str) -> Option<String> {
+        let shapes = self.shapes;
+        let mut out = String::new();
+        let mut from = 0;
+        for (range, decoded) in shapes.encoded.pieces(text) {
+            if let Some(redacted) = self.by_shapes(&decoded) {
+                out.push_str(&text[from..range.start]);
+                out.push_str(&redacted);
+                from = range.end;
+            }
+        }
+        (from > 0).then(|| out + &text[from..])
     }
 
     /// The text with every match replaced; `None` when there is none.
@@ -224,7 +312,13 @@ impl Redaction<'_> {
         let mut at = 0;
         while let Some(found) = pattern.captures_at(text, at) {
             let (Some(whole), Some(inner)) = (found.get(0), target(&found)) else { break };
-            at = match accepted(class, text, inner.range(), test) {
+            if let Some(name) = found.name("name").filter(|name| !is_announcing(name.as_str())) {
+                at = name.end();
+                continue;
+            }
+            let range = trimmed(text, inner.range(), found.name("name").is_some());
+            let placed = !self.shapes.is_placeholder(&text[range.clone()]);
+            at = match accepted(class, text, range, test).filter(|_| placed) {
                 Some(range) => {
                     out.push_str(&text[from..range.start]);
                     out.push_str(&self.placeholder(class, &text[range.clone()]));
@@ -263,9 +357,76 @@ impl Redaction<'_> {
     }
 }
 
-/// What is replaced: the first group that took part, or all.
+/// What is replaced: the first group that took part, apart from `name`, or all.
 fn target<'t>(found: &Captures<'t>) -> Option<regex::Match<'t>> {
-    found.get(1).or_else(|| found.get(0))
+    let first = if found.name("name").is_some() { 2 } else { 1 };
+    (first..found.len()).find_map(|at| found.get(at)).or_else(|| found.get(0))
+}
+
+/// What is assigned without quotes, without the signs of the sentence around it.
+fn trimmed(text: &str, range: std::ops::Range<usize>, announced: bool) -> std::ops::Range<usize> {
+    let quoted = text[..range.start].ends_with(['"', '\'', '`']);
+    if !announced || quoted {
+        return range;
+    }
+    let kept = text[range.clone()].trim_end_matches([',', ';', '.', ')', ']', '}', '>']);
+    range.start..range.start + kept.len()
+}
+
+/// Members that name what another member holds.
+const NAMING: [&str; 5] = ["name", "key", "field", "header", "title"];
+/// Members that hold what another member names.
+const NAMED: [&str; 4] = ["value", "val", "data", "default"];
+
+/// A text, or the text of a number.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The same secret in a header and elsewhere: without the scheme before it.
+fn secret_of(text: &str) -> &str {
+    let (scheme, rest) = text.split_once(' ').unwrap_or(("", text));
+    let is_scheme = ["bearer", "basic"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if is_scheme { rest.trim_start() } else { text }
+}
+
+/// Whether an object is a JSON Schema: it has a keyword that makes it one, and no other keys than a schema has.
+fn is_schema(map: &Map<String, Value>) -> bool {
+    const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "object", "array", "null"];
+    const MAKE: [&str; 7] = ["$ref", "anyOf", "oneOf", "allOf", "enum", "properties", "items"];
+    const ALSO: [&str; 20] = [
+        "type",
+        "description",
+        "title",
+        "format",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "required",
+        "additionalProperties",
+        "nullable",
+        "default",
+        "examples",
+        "const",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "minItems",
+        "maxItems",
+    ];
+    let known_type = match map.get("type") {
+        Some(Value::String(name)) => TYPES.contains(&name.as_str()),
+        Some(Value::Array(names)) => names.iter().all(|n| n.as_str().is_some_and(|n| TYPES.contains(&n))),
+        _ => false,
+    };
+    (known_type || MAKE.iter().any(|key| map.contains_key(*key)))
+        && map.keys().all(|key| MAKE.contains(&key.as_str()) || ALSO.contains(&key.as_str()))
 }
 
 fn next_char(text: &str, at: usize) -> usize {

@@ -18,7 +18,8 @@ fn redacted(text: &str) -> String {
 fn every_shape_compiles() {
     let redactor = Redactor::new();
     assert_eq!(redactor.shapes.len(), SHAPES.len());
-    assert!(redactor.placeholder.is_some() && redactor.announces.is_some());
+    assert_eq!(redactor.keys.len(), KEYS.len());
+    assert!(redactor.placeholder.is_some() && redactor.announces.is_some() && redactor.encoded.compiles());
 }
 
 #[test]
@@ -51,6 +52,126 @@ fn each_class_is_found_and_nothing_around_it() {
     ] {
         assert_eq!(redacted(text), expected, "{text}");
     }
+}
+
+#[test]
+fn keys_of_json_announce_what_stands_below_them() {
+    for key in [
+        "token",
+        "pwd",
+        "session_token",
+        "id_token",
+        "bot_token",
+        "secret_key",
+        "authorization",
+        "account_key",
+        "password_hash",
+        "db_password_prod",
+        "sessionToken",
+        "passwordHash",
+        "Ocp-Apim-Subscription-Key",
+        "OPENAI_KEY",
+        "api key",
+        "client-secret",
+    ] {
+        let (flat, list) =
+            (json!({key: "tea for two"}), json!({key: ["tea for two", {"of": "four more", "n": 12345}]}));
+        assert_eq!(redacted(&flat.to_string()), json!({key: "[SECRET_1]"}).to_string(), "{key}");
+        let expected = json!({key: ["[SECRET_1]", {"of": "[SECRET_2]", "n": "[SECRET_3]"}]});
+        assert_eq!(redacted(&list.to_string()), expected.to_string(), "{key}");
+    }
+    let pairs =
+        json!({"headers": [{"name": "X-Api-Key", "value": "tea for two"}, {"name": "Accept", "value": "text/html"}]});
+    let expected =
+        json!({"headers": [{"name": "X-Api-Key", "value": "[SECRET_1]"}, {"name": "Accept", "value": "text/html"}]});
+    assert_eq!(redacted(&pairs.to_string()), expected.to_string());
+    for kept in [
+        json!({"max_tokens": 4096, "token_count": 12345, "prompt_tokens": 99999}),
+        json!({"password": {"type": "string", "description": "The password of the account", "minLength": 12345}}),
+        json!({"secret": true, "token": null, "password": "required"}),
+    ] {
+        assert_eq!(redacted(&kept.to_string()), kept.to_string());
+    }
+}
+
+#[test]
+fn other_classes_are_told_by_their_keys() {
+    let value = json!({"phone": "5551234567", "home_phone": 5551234567_u64, "email": "bo@localhost", "ssn": "123456789", "Cookie": "sid=1; a=b"});
+    let expected = json!({"phone": "[PHONE_1]", "home_phone": "[PHONE_1]", "email": "[EMAIL_1]", "ssn": "[SSN_1]", "Cookie": "[SECRET_1]"});
+    assert_eq!(redacted(&value.to_string()), expected.to_string());
+}
+
+#[test]
+fn announced_values_go_whole() {
+    for (text, expected) in [
+        (r#"so "password": "correct horse battery staple", ok"#, r#"so "password": "[SECRET_1]", ok"#),
+        (r#"see {"password":"x;9kQ!zzTop"} there"#, r#"see {"password":"[SECRET_1]"} there"#),
+        (r#"PASSWORD="two words here" run"#, r#"PASSWORD="[SECRET_1]" run"#),
+        ("password=p@s<s>word1 and", "password=[SECRET_1] and"),
+        ("Authorization: Token 9944b09199c62bcf", "Authorization: Token [SECRET_1]"),
+        ("Authorization: ApiKey abc def", "Authorization: ApiKey [SECRET_1]"),
+        (
+            "Authorization: Digest username=\"bo\", response=\"6629\"\nHost: x",
+            "Authorization: Digest [SECRET_1]\nHost: x",
+        ),
+        ("see \"password\":\n  \"hunter22\" there", "see \"password\":\n  \"[SECRET_1]\" there"),
+        ("password:\n  hunter22\nuser: bo", "password:\n  [SECRET_1]\nuser: bo"),
+        ("run --password hunter22 now", "run --password [SECRET_1] now"),
+        ("a <password>hunter22</password> b", "a <password>[SECRET_1]</password> b"),
+        (r#"with "name":"password","value":"hunter22" in"#, r#"with "name":"password","value":"[SECRET_1]" in"#),
+        ("SERVICE_KEY=tea-for-two", "SERVICE_KEY=[SECRET_1]"),
+        (r#"the "api key": "tea for two""#, r#"the "api key": "[SECRET_1]""#),
+        ("Cookie: sid=31d4; theme=dark\nAccept: x", "Cookie: [SECRET_1]\nAccept: x"),
+        ("?X-Amz-Signature=fe5f80f77d5fa3&x=1", "?X-Amz-Signature=[SECRET_1]&x=1"),
+        ("https://a.blob.example/x?sv=1&sig=abcd%2Fefgh%3D&se=2", "https://a.blob.example/x?sv=1&sig=[SECRET_1]&se=2"),
+    ] {
+        assert_eq!(redacted(text), expected, "{text}");
+        assert_eq!(redacted(expected), expected, "{expected}");
+    }
+}
+
+#[test]
+fn what_is_encoded_is_found_too() {
+    for (text, expected) in [
+        ("mail user%40example.com now", "mail [EMAIL_1] now"),
+        (r"mail jane\u0040example.org now", "mail [EMAIL_1] now"),
+        ("mail bo&#64;example.org or bo&#x40;example.org", "mail [EMAIL_1] or [EMAIL_1]"),
+        ("twice bo%2540example.org", "twice [EMAIL_1]"),
+        ("go?q=password%3Dhunter2", "go?q=password=[SECRET_1]"),
+    ] {
+        assert_eq!(redacted(text), expected, "{text}");
+    }
+    for text in ["100%25 of it", "a%20b%2Fc", r"caf\u00e9", "R&amp;D", "5%2B5"] {
+        assert_eq!(redacted(text), text);
+    }
+}
+
+#[test]
+fn further_shapes_are_found() {
+    for text in [
+        "GOCSPX-4f7aB2cD9eF1gH3iJ5kL",
+        "dapi0123456789abcdef0123456789abcdef",
+        "hvs.CAESIJ1x2y3z4a5b6c7d8e9f",
+        "dckr_pat_a1B2c3D4e5F6g7H8i9J0",
+        "lin_api_a1B2c3D4e5F6g7H8i9J0",
+    ] {
+        assert_eq!(redacted(&format!("with {text} in")), "with [SECRET_1] in");
+    }
+    let base64 = "QUJDx0/a".repeat(40);
+    for (text, expected) in [
+        ("https://hooks.slack.com/services/T000/B000/XXXXyyyy", "https://hooks.slack.com/services/[SECRET_1]"),
+        ("https://discord.com/api/webhooks/123456/aBcDeFgH_1", "https://discord.com/api/webhooks/[SECRET_1]"),
+        ("ssn 123-45-6789, ok", "ssn [SSN_1], ok"),
+        ("000-45-6789 and 2024-05-17", "000-45-6789 and 2024-05-17"),
+        ("call 555 123 4567 or 06 12 34 56 78 or 0170 1234567", "call [PHONE_1] or [PHONE_2] or [PHONE_3]"),
+        ("pay 4111.1111.1111.1111 now", "pay [CARD_1] now"),
+        ("![x](data:image/png;base64,iVBORw0KGgoAAAANSUhEUg==)", "![x](data:image/png;base64,[DATA_1])"),
+        (base64.as_str(), "[DATA_1]"),
+    ] {
+        assert_eq!(redacted(text), expected, "{text}");
+    }
+    assert_eq!(redacted(&"-".repeat(500)), "-".repeat(500));
+    assert_eq!(redacted(&"ACGT".repeat(100)), "ACGT".repeat(100));
 }
 
 #[test]
@@ -137,6 +258,21 @@ proptest! {
     fn a_known_secret_never_survives(before in surroundings(), secret in secret(), after in surroundings()) {
         let text = format!("{before}{secret}{after}");
         prop_assert!(!redacted(&text).contains(&secret), "{} -> {}", text, redacted(&text));
+    }
+
+    #[test]
+    fn prose_and_json_agree(
+        before in "(db_|X-|prod_|)",
+        word in "(password|secret|api_key|access_key|session_token|id_token|account_key|credential|pwd|passphrase)",
+        after in "(_prod|_hash|-2|Old|)",
+        value in r"[a-zA-Z0-9!@#$%^*()+?~|/]{2}[ -!#-\[\]-~]{0,12}[0-9]{3}",
+    ) {
+        let (key, value) = (format!("{before}{word}{after}"), value.trim().to_owned());
+        prop_assume!(is_assigned(&value) && !value.contains("sk-"));
+        let json = json!({key.as_str(): value.as_str()}).to_string();
+        let whole = redacted(&json);
+        prop_assert_eq!(&whole, &json!({key.as_str(): "[SECRET_1]"}).to_string(), "{}", json);
+        prop_assert_eq!(redacted(&format!("see {json} there")), format!("see {whole} there"), "{}", json);
     }
 
     #[test]

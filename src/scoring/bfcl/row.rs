@@ -54,7 +54,9 @@ impl BfclRow {
                     content = Some(text);
                     None
                 }
-                (Some("content"), _) => Some("`content` is a text or null"),
+                // Parts are no text to the official decoder: without calls it fails on them, beside calls it looks away.
+                (Some("content"), PyValue::List(_)) => None,
+                (Some("content"), _) => Some("`content` is a text, a list of parts or null"),
                 (Some("tool_calls"), PyValue::List(list)) => {
                     calls = list.into_iter().map(call).collect::<Option<Vec<_>>>();
                     calls.is_none().then_some("an element of `tool_calls` is an object with `name` and `arguments`")

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::pattern::{Flags, Pattern};
+use crate::scoring::budget::PatternBudget;
 
 /// Why an instruction has no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,6 +29,9 @@ pub enum Unscorable {
         /// What it must be.
         wanted: &'static str,
     },
+    /// The occurrences of a keyword in an answer cannot be counted in bounded time.
+    #[error("the keyword cannot be counted in so long an answer: every search may go through all of it")]
+    TooLong,
     /// A keyword cannot be searched for as a regular expression.
     #[error("`{key}` cannot be searched for as a regular expression: {why}")]
     Pattern {
@@ -60,7 +64,12 @@ impl Bound {
 
 /// The arguments of one instruction.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arguments<'a>(pub &'a Map<String, Value>);
+pub(super) struct Arguments<'a> {
+    /// As given.
+    pub map: &'a Map<String, Value>,
+    /// What is left for the keywords of the case.
+    pub budget: &'a PatternBudget,
+}
 
 impl<'a> Arguments<'a> {
     fn given(self, key: &'static str) -> Result<&'a Value, Unscorable> {
@@ -72,7 +81,7 @@ impl<'a> Arguments<'a> {
             Value::Array(items) => items.is_empty(),
             Value::Object(map) => map.is_empty(),
         };
-        self.0.get(key).filter(|v| !is_false(v)).ok_or(Unscorable::Missing { key })
+        self.map.get(key).filter(|v| !is_false(v)).ok_or(Unscorable::Missing { key })
     }
 
     /// A text.
@@ -106,13 +115,19 @@ impl<'a> Arguments<'a> {
         let items = self.given(key)?.as_array().ok_or(Unscorable::Invalid { key, wanted })?;
         items
             .iter()
-            .map(|item| pattern(key, &wrap(item.as_str().ok_or(Unscorable::Invalid { key, wanted })?), true))
+            .map(|item| self.pattern(key, &wrap(item.as_str().ok_or(Unscorable::Invalid { key, wanted })?), true))
             .collect()
     }
-}
 
-/// Compiles a keyword.
-pub(super) fn pattern(key: &'static str, text: &str, ignore_case: bool) -> Result<Pattern, Unscorable> {
-    let flags = Flags { ignore_case, multiline: false };
-    Pattern::compile(text, flags).map_err(|why| Unscorable::Pattern { key, why })
+    /// Compiles a keyword whose occurrences are counted.
+    pub(super) fn counted(self, key: &'static str, text: &str, ignore_case: bool) -> Result<Pattern, Unscorable> {
+        let flags = Flags { ignore_case, multiline: false };
+        Pattern::compile_counted(text, flags, self.budget).map_err(|why| Unscorable::Pattern { key, why })
+    }
+
+    /// Compiles a keyword.
+    pub(super) fn pattern(self, key: &'static str, text: &str, ignore_case: bool) -> Result<Pattern, Unscorable> {
+        let flags = Flags { ignore_case, multiline: false };
+        Pattern::compile(text, flags, self.budget).map_err(|why| Unscorable::Pattern { key, why })
+    }
 }

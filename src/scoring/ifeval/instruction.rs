@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::arguments::{Arguments, Bound, Unscorable, pattern};
+use super::arguments::{Arguments, Bound, Unscorable};
 use super::pattern::{Flags, Pattern};
 use super::response::Response;
 use super::{python, rules};
+use crate::scoring::budget::PatternBudget;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $exact:literal;)*) => {
@@ -137,8 +138,17 @@ impl Instruction {
     /// # Errors
     /// [`Unscorable`] where the official checker has no verdict of its own.
     pub fn parse(id: &str, arguments: &Map<String, Value>) -> Result<Self, Unscorable> {
+        Self::parse_within(id, arguments, &PatternBudget::default())
+    }
+
+    /// As [`Instruction::parse`], its keywords taking from what the instructions of one case may take together.
+    pub(in crate::scoring) fn parse_within(
+        id: &str,
+        arguments: &Map<String, Value>,
+        budget: &PatternBudget,
+    ) -> Result<Self, Unscorable> {
         let kind = InstructionKind::find(id).ok_or_else(|| Unscorable::UnknownType { id: id.to_owned() })?;
-        let rule = rule(kind, Arguments(arguments))?;
+        let rule = rule(kind, Arguments { map: arguments, budget })?;
         Ok(Instruction { kind, rule })
     }
 
@@ -149,15 +159,24 @@ impl Instruction {
     }
 
     /// Whether the answer as it is follows the instruction.
-    #[must_use]
-    pub fn strict(&self, response: &Response) -> bool {
-        response.text().is_some_and(|text| rules::follows(&self.rule, text))
+    ///
+    /// # Errors
+    /// [`Unscorable::TooLong`]: not to be found out in bounded time.
+    pub fn strict(&self, response: &Response) -> Result<bool, Unscorable> {
+        response.text().map_or(Ok(false), |text| rules::follows(&self.rule, text).ok_or(Unscorable::TooLong))
     }
 
     /// Whether any variant of the answer follows the instruction.
-    #[must_use]
-    pub fn loose(&self, response: &Response) -> bool {
-        response.variants().any(|text| rules::follows(&self.rule, text))
+    ///
+    /// # Errors
+    /// As [`Instruction::strict`].
+    pub fn loose(&self, response: &Response) -> Result<bool, Unscorable> {
+        for text in response.variants() {
+            if rules::follows(&self.rule, text).ok_or(Unscorable::TooLong)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -166,7 +185,7 @@ fn rule(kind: InstructionKind, given: Arguments<'_>) -> Result<Rule, Unscorable>
     Ok(match kind {
         K::Existence => Rule::Existence(given.patterns("keywords", str::to_owned)?),
         K::Frequency => {
-            let keyword = pattern("keyword", python::strip(given.text("keyword")?), true)?;
+            let keyword = given.counted("keyword", python::strip(given.text("keyword")?), true)?;
             Rule::Frequency(keyword, given.bound(given.amount("frequency")?, "relation")?)
         }
         K::ForbiddenWords => Rule::Forbidden(given.patterns("forbidden_words", |word| format!(r"\b{word}\b"))?),
@@ -179,13 +198,13 @@ fn rule(kind: InstructionKind, given: Arguments<'_>) -> Result<Rule, Unscorable>
         K::NumberWords => Rule::Words(given.bound(given.amount("num_words")?, "relation")?),
         K::NthParagraphFirstWord => nth_paragraph(given)?,
         K::NumberPlaceholders => Rule::Placeholders(given.amount("num_placeholders")?),
-        K::Postscript => Rule::Postscript(postscript(python::strip(given.text("postscript_marker")?))?),
+        K::Postscript => Rule::Postscript(postscript(python::strip(given.text("postscript_marker")?), given.budget)?),
         K::NumberBulletLists => Rule::Bullets(given.amount("num_bullets")?),
         K::ConstrainedResponse => Rule::Constrained,
         K::NumberHighlightedSections => Rule::Highlights(given.amount("num_highlights")?),
         K::MultipleSections => {
             let splitter = python::strip(given.text("section_spliter")?);
-            let splitter = pattern("section_spliter", &format!(r"\s?{splitter}\s?\d+\s?"), false)?;
+            let splitter = given.counted("section_spliter", &format!(r"\s?{splitter}\s?\d+\s?"), false)?;
             Rule::Sections(splitter, given.amount("num_sections")?)
         }
         K::JsonFormat => Rule::Json,
@@ -237,12 +256,12 @@ fn nth_paragraph(given: Arguments<'_>) -> Result<Rule, Unscorable> {
 }
 
 /// The pattern of a postscript, searched for in the lower-cased text.
-fn postscript(marker: &str) -> Result<Pattern, Unscorable> {
+fn postscript(marker: &str, budget: &PatternBudget) -> Result<Pattern, Unscorable> {
     let text = match marker {
         "P.P.S" => r"\s*p\.\s?p\.\s?s.*$".to_owned(),
         "P.S." => r"\s*p\.\s?s\..*$".to_owned(),
         other => format!(r"\s*{}.*$", other.to_lowercase()),
     };
-    Pattern::compile(&text, Flags { ignore_case: false, multiline: true })
+    Pattern::compile(&text, Flags { ignore_case: false, multiline: true }, budget)
         .map_err(|why| Unscorable::Pattern { key: "postscript_marker", why })
 }

@@ -10,8 +10,8 @@
 //! `docs/scoring.md` has the agreement as measured.
 //!
 //! An instruction is unscored ([`Unscorable`]) where the official checker has no verdict of its own: an unknown type, a
-//! missing or empty argument (it would draw one at random), or a keyword that is a regular expression which Python
-//! rejects or which no linear-time engine can match.
+//! missing or empty argument (it would draw one at random), a keyword that is a regular expression which Python rejects or
+//! which no linear-time engine can match or count, or one whose matches would take too long to count in a long answer.
 
 mod arguments;
 mod english;
@@ -32,5 +32,6 @@ mod tests;
 pub use arguments::Unscorable;
 pub use instruction::{Instruction, InstructionKind};
 pub use offline::{Row, RowVerdict, Unscored};
+pub(super) use python::is_word;
 pub use response::{Response, without_reasoning};
 pub(super) use scorer::{IfEval, MODES, compile};

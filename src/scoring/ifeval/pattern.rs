@@ -11,11 +11,14 @@ use std::sync::LazyLock;
 use regex::{Regex, RegexBuilder};
 
 use super::python;
+use crate::scoring::budget::{self, NotCompiled, PatternBudget};
 
 /// Longest pattern, in bytes.
 pub(crate) const PATTERN_BYTES_MAX: usize = 4_096;
 /// Most memory of a compiled pattern, in bytes.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
+/// Most bytes that the searches for all matches in one text may look at.
+pub(crate) const COUNT_STEPS_MAX: usize = 1 << 28;
 /// Deepest nesting of groups and classes.
 const NESTING_MAX: u32 = 64;
 
@@ -37,6 +40,10 @@ pub(crate) struct Flags {
 pub(crate) struct Pattern {
     regex: Regex,
     has_boundary: bool,
+    /// `$` stands at its end, and there also means the place before a final line end.
+    ends: bool,
+    /// It repeats something without limit, so that one search may go through all of the text.
+    is_unbounded: bool,
 }
 
 impl Pattern {
@@ -44,37 +51,70 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong with the pattern, as a fragment of a sentence.
-    pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Self, String> {
+    pub(in crate::scoring) fn compile(pattern: &str, flags: Flags, budget: &PatternBudget) -> Result<Self, String> {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(format!("it is longer than {PATTERN_BYTES_MAX} bytes"));
         }
         let mut translator = Translator::new(pattern, flags);
         let rust = translator.translate()?;
-        RegexBuilder::new(&rust)
-            .case_insensitive(flags.ignore_case)
-            .multi_line(flags.multiline)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(COMPILED_BYTES_MAX)
-            .nest_limit(NESTING_MAX)
-            .build()
-            .map(|regex| Pattern { regex, has_boundary: translator.has_boundary })
-            .map_err(|e| match e {
-                regex::Error::CompiledTooBig(_) => "it is too large once compiled".to_owned(),
-                _ => "it is not a regular expression that Python accepts".to_owned(),
-            })
+        let mut builder = RegexBuilder::new(&rust);
+        builder.case_insensitive(flags.ignore_case).multi_line(flags.multiline).nest_limit(NESTING_MAX);
+        match budget.compile(&mut builder, COMPILED_BYTES_MAX) {
+            Ok(regex) => Ok(Pattern {
+                regex,
+                has_boundary: translator.has_boundary,
+                ends: translator.ends,
+                is_unbounded: translator.is_unbounded,
+            }),
+            Err(NotCompiled::TooLarge) => Err("it is too large once compiled".to_owned()),
+            Err(NotCompiled::Spent) => Err(budget::spent()),
+            Err(NotCompiled::Syntax(_)) => Err(BAD.to_owned()),
+        }
     }
 
-    /// `re.search(..) is not None`.
+    /// Compiles a pattern whose matches are to be counted.
+    ///
+    /// # Errors
+    /// As [`Self::compile`]; matches that cannot be counted as Python counts them: `$` that means two places, and empty
+    /// matches where the text would also give one that is not empty.
+    pub(in crate::scoring) fn compile_counted(
+        pattern: &str,
+        flags: Flags,
+        budget: &PatternBudget,
+    ) -> Result<Self, String> {
+        let compiled = Self::compile(pattern, flags, budget)?;
+        if compiled.ends {
+            return Err("`$` cannot be counted as Python counts it".to_owned());
+        }
+        let mut translator = Translator::new(pattern, flags);
+        let rust = translator.translate()?;
+        if translator.prefers_less && matches_empty(&rust, &translator.assertions) {
+            return Err("it prefers an empty match, which cannot be counted as Python counts it".to_owned());
+        }
+        Ok(compiled)
+    }
+
+    /// `re.search(..) is not None`. Linear in the text.
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(&self.prepared(text))
+        let text = self.prepared(text);
+        let before_end = || text.strip_suffix('\n').filter(|_| self.ends);
+        self.regex.is_match(&text) || before_end().is_some_and(|text| self.regex.is_match(text))
     }
 
-    /// `len(re.findall(..))`, empty matches as Python counts them.
-    pub(crate) fn count(&self, text: &str) -> usize {
+    /// `len(re.findall(..))`, empty matches as Python counts them; for patterns of [`Self::compile_counted`], and those of
+    /// the rules themselves.
+    ///
+    /// Each search is linear in the text, all of them together need not be (`a[^b]*b|a`): `None` when they may take more
+    /// than [`COUNT_STEPS_MAX`].
+    pub(crate) fn count(&self, text: &str) -> Option<usize> {
         let text = self.prepared(text);
-        let (mut count, mut at) = (0, 0);
+        let (mut count, mut at, mut steps) = (0, 0, 0);
         while let Some(found) = self.regex.find_at(&text, at) {
             count += 1;
+            steps += if self.is_unbounded { text.len() - at } else { found.end() - at };
+            if steps > COUNT_STEPS_MAX {
+                return None;
+            }
             at = if found.is_empty() {
                 match text[found.end()..].chars().next() {
                     Some(c) => found.end() + c.len_utf8(),
@@ -84,7 +124,7 @@ impl Pattern {
                 found.end()
             };
         }
-        count
+        Some(count)
     }
 
     /// The matches in order; only for patterns that match no empty text and hold no word boundary.
@@ -109,6 +149,27 @@ impl Pattern {
         }
         Cow::Owned(text.chars().map(|c| stand_in(c).unwrap_or(c)).collect())
     }
+}
+
+/// Whether a translated pattern, its assertions taken out, matches the empty text.
+fn matches_empty(rust: &str, assertions: &[std::ops::Range<usize>]) -> bool {
+    let mut bare = String::with_capacity(rust.len() + 8);
+    let mut from = 0;
+    for range in assertions {
+        bare.push_str(&rust[from..range.start]);
+        from = range.end;
+    }
+    bare.push_str(&rust[from..]);
+    // What does not compile without them (a quantifier is then left alone) is taken for one that does match it.
+    RegexBuilder::new(&format!(r"\A(?:{bare})\z"))
+        .size_limit(COMPILED_BYTES_MAX)
+        .build()
+        .map_or(true, |r| r.is_match(""))
+}
+
+/// A character that stands for itself in a pattern, and is no line end.
+fn is_plain(c: char) -> bool {
+    !matches!(c, '\n' | '.' | '[' | '(' | ')' | '\\' | '^' | '$' | '*' | '+' | '?' | '{' | '|')
 }
 
 static RUST_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\w$").ok());
@@ -145,6 +206,14 @@ struct Translator {
     out: String,
     has_boundary: bool,
     depth: u32,
+    /// `$` stands at the end.
+    ends: bool,
+    /// Something is repeated without limit.
+    is_unbounded: bool,
+    /// Alternatives, or a quantifier that prefers less.
+    prefers_less: bool,
+    /// Where assertions stand in the translation.
+    assertions: Vec<std::ops::Range<usize>>,
 }
 
 /// What stands before a quantifier.
@@ -173,6 +242,10 @@ impl Translator {
             out: String::new(),
             has_boundary: [r"\b", r"\B"].iter().any(|b| pattern.contains(b)),
             depth: 0,
+            ends: false,
+            is_unbounded: false,
+            prefers_less: false,
+            assertions: Vec::new(),
         }
     }
 
@@ -200,20 +273,17 @@ impl Translator {
                     Before::Item
                 }
                 '|' => {
+                    self.prefers_less = true;
                     self.copy(1);
                     Before::Nothing
                 }
                 '[' => self.class()?,
                 '^' => {
-                    self.copy(1);
-                    Before::Nothing
-                }
-                '$' => {
                     self.at += 1;
-                    // Without the multiline flag Python's `$` also matches before a final newline.
-                    self.out.push_str(if self.flags.multiline { "$" } else { r"(?:\z|\n\z)" });
+                    self.assert_with("^");
                     Before::Nothing
                 }
+                '$' => self.dollar()?,
                 '.' => {
                     self.copy(1);
                     Before::Item
@@ -223,6 +293,41 @@ impl Translator {
             };
         }
         if self.depth > 0 { Err(BAD.to_owned()) } else { Ok(std::mem::take(&mut self.out)) }
+    }
+
+    /// Without the multiline flag Python's `$` also means the place before a final line end, which the text is then
+    /// searched without: so nothing but word boundaries may follow.
+    fn dollar(&mut self) -> Result<Before, String> {
+        self.at += 1;
+        if self.flags.multiline {
+            self.assert_with("$");
+            return Ok(Before::Nothing);
+        }
+        let mut rest = &self.chars[self.at..];
+        while let ['\\', 'b', after @ ..] | [')', after @ ..] = rest {
+            rest = after;
+        }
+        let is_last = rest.is_empty() || (self.depth == 0 && rest.first() == Some(&'|'));
+        let ends_otherwise = self.chars.windows(2).any(|pair| pair == ['\\', 'Z']);
+        // A character that is no line end never follows such a place: then there is no match in either reading.
+        let never = matches!(rest, [c, after @ ..] if is_plain(*c) && !matches!(after, ['*' | '?' | '{', ..]));
+        if never {
+            self.assert_with(r"\z");
+            return Ok(Before::Nothing);
+        }
+        if !is_last || ends_otherwise {
+            return Err("`$` before further text cannot be searched for".to_owned());
+        }
+        self.ends = true;
+        self.assert_with(r"\z");
+        Ok(Before::Nothing)
+    }
+
+    /// Writes an assertion.
+    fn assert_with(&mut self, text: &str) {
+        let start = self.out.len();
+        self.out.push_str(text);
+        self.assertions.push(start..self.out.len());
     }
 
     fn copy(&mut self, count: usize) {
@@ -261,6 +366,8 @@ impl Translator {
         if matches!(before, Before::Nothing | Before::Quantifier) {
             return Err(BAD.to_owned());
         }
+        let quantifier = &self.chars[self.at..self.at + length];
+        self.is_unbounded |= matches!(quantifier, ['*' | '+'] | ['{', .., ',', '}']);
         if self.looking_at("{,") {
             self.out.push_str("{0,");
             self.at += 2;
@@ -269,7 +376,10 @@ impl Translator {
             self.copy(length);
         }
         match self.peek() {
-            Some('?') => self.copy(1),
+            Some('?') => {
+                self.prefers_less = true;
+                self.copy(1);
+            }
             Some('+') => {
                 // Possessive. At the very end, after one literal, it takes just what a greedy one takes.
                 if before != Before::Literal || !self.rest_is_boundary(1) {
@@ -333,8 +443,7 @@ impl Translator {
     /// An escape that asserts a place; nothing that Python lets repeat.
     fn assertion(&mut self, c: char) -> Before {
         self.at += 2;
-        self.out.push('\\');
-        self.out.push(if c == 'Z' { 'z' } else { c });
+        self.assert_with(&format!("\\{}", if c == 'Z' { 'z' } else { c }));
         Before::Nothing
     }
 
@@ -443,105 +552,4 @@ impl Translator {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ANY_CASE: Flags = Flags { ignore_case: true, multiline: false };
-    const LINES: Flags = Flags { ignore_case: false, multiline: true };
-
-    fn found(pattern: &str, text: &str) -> bool {
-        Pattern::compile(pattern, ANY_CASE).unwrap().is_match(text)
-    }
-
-    #[test]
-    fn patterns_mean_what_they_mean_in_python() {
-        let table: &[(&str, &str, bool)] = &[
-            ("cat", "conCATenate", true),
-            (r"\bcat\b", "concatenate", false),
-            (r"\bcat\b", "a cat, sat", true),
-            (r"\bcat\b", "cat²", false),
-            (r"\bcat\b", "cat\u{301}", true),
-            (r"\bशांत\b", "वह शांत था", true),
-            (r"\bशा\b", "वह शांत था", false),
-            (r"\bx²\b", "so x² it is", true),
-            (r"\bx²\b", "so x³ it is", false),
-            (r"a\wb", "a\u{301}b", false),
-            (r"a\wb", "a½b", true),
-            (r"a\sb", "a\u{1f}b", true),
-            (r"a[\s]b", "a\u{1c}b", true),
-            (r"a[^\W]b", "a b", false),
-            ("title", "tİtle", true),
-            ("[a-z]dea", "ıdea", true),
-            ("straße", "STRAẞE", true),
-            ("$100", "it is $100", false),
-            ("end$", "the end\n", true),
-            ("end$", "the end\n\n", false),
-            ("a{,2}b", "b", true),
-            ("a{x}", "a{x}", true),
-            ("c++", "c and cc", true),
-            (r"\bc++\b", "ccc", true),
-            ("(a|b)c", "bc", true),
-            ("(?P<n>a)c", "ac", true),
-            (r"\x41\u0042", "ab", true),
-            ("[]a]", "]", true),
-            ("[a-]", "-", true),
-            ("[[]", "[", true),
-            ("[a&&b]", "&", true),
-            ("a.b", "a\nb", false),
-            ("a.b", "a\rb", true),
-        ];
-        for (pattern, text, expected) in table {
-            assert_eq!(found(pattern, text), *expected, "{pattern:?} in {text:?}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_matched_is_refused() {
-        for pattern in [
-            "(?=a)",
-            "(?!a)",
-            "(?<=a)b",
-            "(?<!a)b",
-            r"(a)\1",
-            "(?P<n>a)(?P=n)",
-            "(?>a)",
-            "(a)(?(1)b)",
-            "a*+b",
-            "(ab)++",
-        ] {
-            assert!(Pattern::compile(pattern, ANY_CASE).unwrap_err().contains("linear"), "{pattern}");
-        }
-        for pattern in [
-            "(",
-            ")",
-            "[a",
-            "*a",
-            "a**",
-            "a|*b",
-            r"\b*x",
-            "^+",
-            "\\",
-            r"\q",
-            r"\xg1",
-            "(?i)a",
-            "[b-a]",
-            "a{99999}{99999}",
-            "a{3,2}",
-        ] {
-            assert!(Pattern::compile(pattern, ANY_CASE).is_err(), "{pattern}");
-        }
-        assert!(Pattern::compile(&"a".repeat(PATTERN_BYTES_MAX + 1), ANY_CASE).is_err());
-        assert!(Pattern::compile(&"(".repeat(1000), ANY_CASE).is_err());
-        assert!(Pattern::compile(r"(\w{500}){500}", ANY_CASE).unwrap_err().contains("too large"));
-    }
-
-    #[test]
-    fn matches_are_counted_as_by_findall() {
-        let count = |pattern: &str, text: &str| Pattern::compile(pattern, ANY_CASE).unwrap().count(text);
-        assert_eq!(count("aa", "aaaaa"), 2);
-        assert_eq!(count("a*", "baac"), 4);
-        assert_eq!(count("", "añ"), 3);
-        let lines = Pattern::compile(r"^\s*-.*$", LINES).unwrap();
-        assert_eq!(lines.count("- a\n\n - b\r\n-c\rd"), 3);
-    }
-}
+mod tests;

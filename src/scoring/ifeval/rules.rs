@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::instruction::Rule;
 use super::pattern::{Flags, Pattern};
 use super::{language, python, sentences, tokens};
+use crate::scoring::budget::PatternBudget;
 use crate::scoring::python_json;
 
 /// The three answers of `constrained_response`.
@@ -22,7 +23,7 @@ const fn fixed(compile: fn() -> Option<Pattern>) -> Fixed {
 }
 
 fn compiled(pattern: &str) -> Option<Pattern> {
-    Pattern::compile(pattern, Flags { ignore_case: false, multiline: true }).ok()
+    Pattern::compile(pattern, Flags { ignore_case: false, multiline: true }, &PatternBudget::default()).ok()
 }
 
 static WORD: Fixed = fixed(|| compiled(r"\w+"));
@@ -42,18 +43,19 @@ pub(super) fn fixed_patterns_compile() -> bool {
 }
 
 fn count(pattern: &Fixed, text: &str) -> usize {
-    pattern.as_ref().map_or(0, |p| p.count(text))
+    // None of these looks further than it reads.
+    pattern.as_ref().map_or(0, |p| p.find_iter(text).count())
 }
 
 fn matches<'t>(pattern: &'static Fixed, text: &'t str) -> impl Iterator<Item = &'t str> {
     pattern.as_ref().into_iter().flat_map(move |p| p.find_iter(text))
 }
 
-/// Whether a text follows a rule.
-pub(super) fn follows(rule: &Rule, text: &str) -> bool {
-    match rule {
+/// Whether a text follows a rule; `None` when that is not to be found out in bounded time.
+pub(super) fn follows(rule: &Rule, text: &str) -> Option<bool> {
+    Some(match rule {
         Rule::Existence(keywords) => keywords.iter().all(|k| k.is_match(text)),
-        Rule::Frequency(keyword, bound) => bound.holds(keyword.count(text)),
+        Rule::Frequency(keyword, bound) => bound.holds(keyword.count(text)?),
         Rule::Forbidden(words) => !words.iter().any(|w| w.is_match(text)),
         Rule::Letter(letter, bound) => bound.holds(text.to_lowercase().chars().filter(|c| c == letter).count()),
         Rule::Language(code) => language::is(text, code),
@@ -67,7 +69,7 @@ pub(super) fn follows(rule: &Rule, text: &str) -> bool {
         Rule::Constrained => CONSTRAINED.iter().any(|answer| text.contains(answer)),
         Rule::Highlights(wanted) => highlights(text) as f64 >= *wanted,
         // `re.split` puts what groups capture among the parts.
-        Rule::Sections(splitter, wanted) => (splitter.count(text) * (1 + splitter.groups())) as f64 >= *wanted,
+        Rule::Sections(splitter, wanted) => (splitter.count(text)? * (1 + splitter.groups())) as f64 >= *wanted,
         Rule::Json => is_json(text),
         Rule::Title => {
             matches(&TITLE, text).any(|t| !python::is_blank(t.trim_start_matches('<').trim_end_matches('>')))
@@ -83,7 +85,7 @@ pub(super) fn follows(rule: &Rule, text: &str) -> bool {
         Rule::AllCapital => python::is_upper(text) && language::is(text, "en"),
         Rule::AllLowercase => python::is_lower(text) && language::is(text, "en"),
         Rule::NoComma => !text.contains(','),
-    }
+    })
 }
 
 fn equal(count: usize, wanted: f64) -> bool {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::response::{Response, without_reasoning};
 use super::{Instruction, Unscorable};
 use crate::domain::Fault;
+use crate::scoring::budget::PatternBudget;
 use crate::scoring::error::ScorerError;
 use crate::scoring::finding::Finding;
 use crate::scoring::options::Options;
@@ -18,7 +19,7 @@ const INSTRUCTIONS_MAX: usize = 64;
 ///
 /// # Errors
 /// What is wrong with the list; instructions that have no verdict are all named.
-pub(in crate::scoring) fn compile(value: &Value) -> Result<Vec<Instruction>, String> {
+pub(in crate::scoring) fn compile(value: &Value, budget: &PatternBudget) -> Result<Vec<Instruction>, String> {
     let wanted = || format!("expected a list of 1 to {INSTRUCTIONS_MAX} instructions `{{\"id\", \"kwargs\"}}`");
     let items = value.as_array().filter(|i| (1..=INSTRUCTIONS_MAX).contains(&i.len())).ok_or_else(wanted)?;
     let mut instructions = Vec::with_capacity(items.len());
@@ -34,7 +35,7 @@ pub(in crate::scoring) fn compile(value: &Value) -> Result<Vec<Instruction>, Str
             None => &none,
             Some(value) => value.as_object().ok_or_else(|| format!("the `kwargs` of `{id}` are an object"))?,
         };
-        match Instruction::parse(id, arguments) {
+        match Instruction::parse_within(id, arguments, budget) {
             Ok(instruction) => instructions.push(instruction),
             Err(why @ Unscorable::UnknownType { .. }) => unscorable.push(why.to_string()),
             Err(why) => unscorable.push(format!("`{id}`: {why}")),
@@ -57,7 +58,7 @@ impl IfEval {
     /// An instruction has no verdict, so the case has none.
     pub(in crate::scoring) fn new(options: &Options<'_>) -> Result<Self, ScorerError> {
         let list = options.get("instructions").ok_or_else(|| options.error("`instructions` is missing"))?;
-        let instructions = compile(list).map_err(|e| options.error(e))?;
+        let instructions = compile(list, options.patterns).map_err(|e| options.error(e))?;
         Ok(IfEval { instructions, loose: options.text("mode").as_deref() == Some("loose") })
     }
 
@@ -65,9 +66,17 @@ impl IfEval {
     /// follow is named.
     pub(in crate::scoring) fn judge(&self, text: &str) -> (f64, Option<Finding>) {
         let response = Response::new(without_reasoning(text));
-        let follows = |i: &&Instruction| if self.loose { i.loose(&response) } else { i.strict(&response) };
-        let (followed, missed): (Vec<_>, Vec<_>) = self.instructions.iter().partition(follows);
-        let total = self.instructions.len();
+        let follows = |i: &Instruction| if self.loose { i.loose(&response) } else { i.strict(&response) };
+        let (mut followed, mut missed) = (Vec::new(), Vec::new());
+        for instruction in &self.instructions {
+            match follows(instruction) {
+                Ok(true) => followed.push(instruction),
+                Ok(false) => missed.push(instruction),
+                // No verdict for this answer: the others decide.
+                Err(_) => {}
+            }
+        }
+        let total = followed.len() + missed.len();
         let value = followed.len() as f64 / total.max(1) as f64;
         if missed.is_empty() {
             return (1.0, None);
