@@ -10,7 +10,7 @@ pub use super::curl::curl_of;
 use super::state::Ruling;
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
-use crate::domain::{Decision, EndpointId, Micros, Transcript, Try};
+use crate::domain::{Decision, EndpointId, Micros, SuitePlan, Transcript, Try};
 use crate::store::{Alarm, StoredAttempt, StoredSweep, SweepRecord};
 
 /// Billionths of a dollar in a dollar.
@@ -181,17 +181,15 @@ fn sweep_map(record: &SweepRecord) -> Map<String, Value> {
 pub fn sweep_detail(stored: &StoredSweep) -> Map<String, Value> {
     let mut out = sweep_map(&stored.record);
     let plan = stored.plan.as_ref().map(|plan| {
-        let suites: Vec<Value> = plan
-            .suites
-            .iter()
-            .map(|s| {
-                json!({"suite": s.suite, "digest": s.digest, "cases": s.cases.len(), "epochs": s.epochs,
-                       "endpoints": s.endpoints})
-            })
-            .collect();
+        let parts = |parts: &[SuitePlan]| -> Vec<Value> { parts.iter().map(sweep_part).collect() };
         json!({"seed": plan.seed, "anchors": plan.anchors, "gives_evidence": plan.gives_evidence,
-               "attempts": plan.attempts(), "suites": suites})
+               "attempts": plan.attempts(), "suites": parts(&plan.suites), "aside": parts(&plan.aside)})
     });
     out.insert("plan".to_owned(), json!(plan));
     out
+}
+
+fn sweep_part(part: &SuitePlan) -> Value {
+    json!({"suite": part.suite, "digest": part.digest, "cases": part.cases.len(), "epochs": part.epochs,
+           "endpoints": part.endpoints})
 }

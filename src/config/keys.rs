@@ -415,7 +415,12 @@ pub static SCHEDULE: Section = Section {
             "A start is delayed by up to this much, the same for the same tick everywhere.",
         ),
         key("models", Texts, Default("[\"*\"]"), "Ids or aliases of models; `*` stands for any characters."),
-        key("suites", Texts, Optional("every loaded suite"), "Names of suites."),
+        key(
+            "suites",
+            Texts,
+            Optional("every suite that is asked by default"),
+            "Names of suites. Those with `default = false` in their header are asked only where they are named.",
+        ),
         key(
             "deadline",
             TIME,

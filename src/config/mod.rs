@@ -188,7 +188,7 @@ pub struct ScheduleConfig {
     pub jitter: Duration,
     /// Patterns of model ids and aliases; `*` stands for any characters. Each matches a model.
     pub models: Vec<String>,
-    /// Suites; empty: every loaded one.
+    /// Suites; empty: every loaded one that is asked by default.
     pub suites: Vec<SuiteName>,
     /// The calls of a sweep are spread over this much time; zero: as fast as the limits allow.
     pub spread: Duration,
@@ -206,10 +206,10 @@ impl ScheduleConfig {
         self.models.iter().any(|p| schedules::pattern_matches_model(p, model))
     }
 
-    /// Whether the schedule takes a suite.
+    /// Whether the schedule takes a suite. `by_default`: the suite is asked where none is named.
     #[must_use]
-    pub fn covers_suite(&self, suite: &SuiteName) -> bool {
-        self.suites.is_empty() || self.suites.contains(suite)
+    pub fn covers_suite(&self, suite: &SuiteName, by_default: bool) -> bool {
+        if self.suites.is_empty() { by_default } else { self.suites.contains(suite) }
     }
 
     /// The evaluator of the cron line: the same dialect by which it was validated.

@@ -162,6 +162,7 @@ mod tests {
             planned_at_us: 0,
             anchors: Vec::new(),
             suites: drawers.values().map(suite).collect(),
+            aside: Vec::new(),
             epochs: 1,
             gives_evidence: true,
             probes: Vec::new(),

@@ -371,6 +371,7 @@ fn units(runtime: &Runtime, model: &ModelRuntime, scene: &Scene<'_>, trails: &Tr
             planned_at_us: scene.now_us,
             anchors: Vec::new(),
             suites: vec![SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None }],
+            aside: Vec::new(),
             epochs: 1,
             gives_evidence: true,
             probes: Vec::new(),

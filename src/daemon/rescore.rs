@@ -162,7 +162,8 @@ impl Rescoring {
             Some(digest) => digest.clone(),
             None => {
                 let plan = store.sweep(sweep).await?.and_then(|stored| stored.plan);
-                let part = plan.and_then(|plan| plan.suites.into_iter().find(|part| part.suite == *name));
+                let part =
+                    plan.and_then(|plan| plan.suites.into_iter().chain(plan.aside).find(|part| part.suite == *name));
                 let digest = part.map(|part| part.digest);
                 self.digests.insert(sweep, digest.clone());
                 digest

@@ -168,16 +168,33 @@ impl Runtime {
         self.drawers.values().map(|d| d.suite())
     }
 
-    /// The suites that judge a model: those of its schedules, or all loaded ones when no schedule covers it.
+    /// The suites that judge a model: those of its schedules, or all that are asked by default when no schedule covers it.
     #[must_use]
     pub fn suites_of(&self, model: &ModelConfig) -> Vec<SuiteName> {
         let covering: Vec<&ScheduleConfig> =
             self.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(model)).collect();
-        self.drawers
-            .keys()
-            .filter(|name| covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)))
-            .cloned()
-            .collect()
+        let suites = self.suites();
+        let judging = suites.filter(|suite| {
+            if covering.is_empty() { suite.by_default } else { covering.iter().any(|s| takes(s, suite)) }
+        });
+        judging.map(|suite| suite.name.clone()).collect()
+    }
+
+    /// The suites that a schedule asks; those that judge the model when there is no such schedule (any more).
+    #[must_use]
+    pub fn suites_of_schedule(&self, model: &ModelConfig, schedule: &str) -> Vec<SuiteName> {
+        match self.schedules.iter().find(|s| s.config.name == schedule) {
+            Some(schedule) => {
+                self.suites().filter(|suite| takes(&schedule.config, suite)).map(|suite| suite.name.clone()).collect()
+            }
+            None => self.suites_of(model),
+        }
+    }
+
+    /// Whether a schedule asks a suite.
+    #[must_use]
+    pub fn schedule_takes(&self, schedule: &ScheduleConfig, suite: &SuiteName) -> bool {
+        self.drawers.get(suite).is_some_and(|drawer| takes(schedule, drawer.suite()))
     }
 
     /// Sweeps per year of a model by its schedules, counted over the 28 days (a year, if they hold none) after it is first
@@ -202,6 +219,10 @@ impl Runtime {
             .sum();
         fires as f64 * 365.25 / days as f64
     }
+}
+
+fn takes(schedule: &ScheduleConfig, suite: &Suite) -> bool {
+    schedule.covers_suite(&suite.name, suite.by_default)
 }
 
 fn drawer(suite: Arc<Suite>) -> Result<(SuiteName, Arc<Drawer>), RuntimeError> {

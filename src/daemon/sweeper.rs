@@ -350,7 +350,12 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_of(&model.config));
+        let judging = runtime.suites_of(&model.config);
+        let names = match (&request.suites, &request.fire) {
+            (Some(names), _) => names.clone(),
+            (None, Some(fire)) => runtime.suites_of_schedule(&model.config, &fire.schedule),
+            (None, None) => judging.clone(),
+        };
         let due = taking_part::excluded_are_due(&self.store, &model.config.id, &state, &names, now_us).await?;
         let occasion = curation::Occasion { now_us, first_of_utc_day: due, back_to_back: request.back_to_back };
         let taking_part = curation::participants(&state, policy, &order, occasion);
@@ -361,7 +366,7 @@ impl Sweeper {
             .collect();
         let mut budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
         taking_part::add_asked_for(&mut budgets, &sizes, &state, policy, request.kind, &request.endpoints);
-        let mut suites = Vec::new();
+        let (mut suites, mut aside) = (Vec::new(), Vec::new());
         for (name, endpoints) in budgets {
             let Some(drawer) = runtime.drawers.get(&name) else { continue };
             let suite = Arc::clone(drawer.suite());
@@ -371,7 +376,9 @@ impl Sweeper {
                 .filter(|b| asked.is_empty() || asked.contains(&b.id))
                 .map(|b| BudgetedEndpoint { cases: size(&b, request, full), id: b.id })
                 .collect();
-            suites.push(SuiteBudget { suite, cases, only: None::<Vec<CaseId>> });
+            // What no schedule takes judges nobody: it is asked because a command names it.
+            let list = if judging.contains(&name) { &mut suites } else { &mut aside };
+            list.push(SuiteBudget { suite, cases, only: None::<Vec<CaseId>> });
         }
         // A part of the endpoints gives evidence only where the anchors are compared as well.
         let has_anchors = asked.is_empty() || anchors.iter().all(|a| asked.contains(a));
@@ -388,9 +395,10 @@ impl Sweeper {
             seed: self.ids.seed(),
             planned_at_us: now_us,
             anchors,
+            gives_evidence: has_anchors && (aside.is_empty() || !suites.is_empty()),
             suites,
+            aside,
             epochs: request.epochs.max(1),
-            gives_evidence: has_anchors,
             probes: due.probes,
         });
         let upstreams = upstreams(model, &plan);

@@ -161,6 +161,8 @@ pub struct Suite {
     pub sampling: Sampling,
     /// Share of cases (0 to 1) that stays fixed.
     pub fixed_share: f64,
+    /// Asked wherever no suites are named; without it, only where a schedule or a command names it.
+    pub by_default: bool,
     /// The cases in file order, `exclude`d ones left out.
     pub cases: Vec<Arc<Case>>,
     /// Known-broken cases, never run unless asked for.

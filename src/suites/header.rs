@@ -29,6 +29,8 @@ pub(super) struct Header {
     pub(super) epochs: Epochs,
     pub(super) sampling: Sampling,
     pub(super) fixed_share: f64,
+    /// Says itself that it is not asked by default.
+    pub(super) on_request: bool,
     pub(super) vars: Map<String, Value>,
     pub(super) scorers: Arc<[ScorerSpec]>,
     /// The text was TOML throughout, so that what it lacks is really missing.
@@ -85,6 +87,7 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
         epochs,
         sampling,
         fixed_share: read_fresh(map, f),
+        on_request: f.flag(map, &root, "default") == Some(false),
         vars: read_vars(map, f),
         scorers: read_scorers(map, f).into(),
         whole: true,

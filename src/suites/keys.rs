@@ -2,8 +2,8 @@
 
 /// `suite.toml`.
 pub(super) const HEADER: &[&str] = &[
-    "version", "name", "kind", "revision", "license", "exclude", "source", "request", "epochs", "sampling", "fresh",
-    "vars", "scorers", "metrics",
+    "version", "name", "kind", "revision", "license", "default", "exclude", "source", "request", "epochs", "sampling",
+    "fresh", "vars", "scorers", "metrics",
 ];
 /// `[source]`.
 pub(super) const SOURCE: &[&str] = &["url", "sha256"];

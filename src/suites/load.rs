@@ -406,6 +406,7 @@ fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
         epochs: header.epochs.clone(),
         sampling: header.sampling.clone(),
         fixed_share: header.fixed_share,
+        by_default: !header.on_request,
         cases,
         excluded: header.exclude.iter().filter_map(|id| CaseId::new(id).ok()).collect(),
     })

@@ -31,6 +31,8 @@ pub fn header_schema() -> Value {
                 "description": "What the suite measures."},
             "revision": text("Label of the content: change it with every change of the cases."),
             "license": text("SPDX expression."),
+            "default": {"type": "boolean", "default": true,
+                "description": "Asked wherever no suites are named; false: only where a schedule or a command names it."},
             "exclude": {"type": "array", "items": {"type": "string"}, "description": "Ids of known-broken cases."},
             "source": object(json!({"url": {"type": "string"}, "sha256": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}}), &[]),
             "request": request("Sent with every case; a case may override each key."),

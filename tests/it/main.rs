@@ -31,6 +31,7 @@ mod imports;
 mod interrupted;
 mod levels;
 mod odd_answers;
+mod on_request;
 mod onboarding;
 mod orders;
 mod printed;

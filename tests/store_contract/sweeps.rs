@@ -180,6 +180,7 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
         epochs: Epochs::default(),
         sampling: Sampling::default(),
         fixed_share: 0.2,
+        by_default: true,
         cases: cases.iter().map(case).collect(),
         excluded: vec![],
     }

@@ -124,6 +124,7 @@ fn plan(ids: &Ids, clock: &Arc<dyn Clock>, drawer: &Drawer) -> Result<SweepPlan,
         planned_at_us: now_us,
         anchors: Vec::new(),
         suites: vec![SuiteBudget { suite, cases: vec![BudgetedEndpoint { id: endpoint_id()?, cases }], only: None }],
+        aside: Vec::new(),
         epochs: 1,
         gives_evidence: false,
     }))

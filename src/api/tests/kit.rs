@@ -307,6 +307,7 @@ impl Kit {
             reserved_nanousd: 2_000_000,
             gives_evidence: true,
             capabilities: Default::default(),
+            aside: Vec::new(),
             probes: Vec::new(),
             samples: None,
             upstreams: Default::default(),

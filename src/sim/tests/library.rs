@@ -75,6 +75,7 @@ pub(super) fn library(cases: Vec<Case>) -> (Arc<Drawer>, Library) {
         epochs: Epochs::default(),
         sampling: Sampling::default(),
         fixed_share: 0.0,
+        by_default: true,
         cases: cases.into_iter().map(Arc::new).collect(),
         excluded: vec![],
     };
