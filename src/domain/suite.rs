@@ -67,6 +67,15 @@ pub struct CounterExample {
     pub fault: Fault,
 }
 
+/// What a case has in common with the one that it is paired with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The other case: the same is drawn for both.
+    pub with: CaseId,
+    /// Content and arguments must be equal as well, not only the form of the answers.
+    pub content: bool,
+}
+
 /// One case, possibly a template. JSON texts hold `{{name}}` placeholders where it is one.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -100,6 +109,10 @@ pub struct Case {
     pub reference: Option<Json>,
     /// One that must fail, and how.
     pub counterexample: Option<CounterExample>,
+    /// Further answers that must pass or fail, as messages or as the bytes of the wire: see `runner::prove`.
+    pub answers: Option<Json>,
+    /// Asks the very instance of another case, the other way: streamed where that is plain, plain where it is streamed.
+    pub pair: Option<Pair>,
     /// SHA-256 over the canonical JSON of the whole case (request, expected, scorers with versions, params, derive).
     pub hash: String,
 }
@@ -198,6 +211,8 @@ pub struct CaseInstance {
     pub reference: Option<Json>,
     /// The message that must fail.
     pub counterexample: Option<CounterExample>,
+    /// Further answers that must pass or fail.
+    pub answers: Option<Json>,
 }
 
 impl CaseInstance {

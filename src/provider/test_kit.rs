@@ -30,6 +30,8 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         fixed: false,
         reference: None,
         counterexample: None,
+        answers: None,
+        pair: None,
         hash: String::new(),
     };
     CaseInstance {
@@ -42,6 +44,7 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         scorers: Arc::default(),
         reference: None,
         counterexample: None,
+        answers: None,
     }
 }
 

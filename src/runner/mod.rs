@@ -8,10 +8,12 @@ mod ids;
 mod offline;
 mod plan;
 mod prepared;
+mod proof;
 mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
 pub use offline::{Offline, OfflineCase, OfflineError};
 pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
+pub use proof::{Proof, prove, wire_bytes};
 pub use worst_case::{Tariff, WorstCase};

@@ -21,7 +21,7 @@ use super::structured::JsonScorer;
 use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
-use super::wire;
+use super::wire::{self, Wire};
 use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
@@ -37,6 +37,8 @@ pub struct PreparedCase {
     call_due: bool,
     /// Judged by `bfcl` alone: the verdict is the official one, and what the implicit checks find is recorded only.
     is_official: bool,
+    /// The wire is judged: what is no matter of it is recorded only.
+    is_wire: bool,
 }
 
 /// What the implicit checks need to know of a case.
@@ -79,7 +81,7 @@ enum Scorer {
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
     /// The wire contract, strictly.
-    Wire,
+    Wire(Wire),
     Group(Vec<Weighted>),
 }
 
@@ -130,7 +132,8 @@ impl Judge {
             .and_then(Value::as_u64);
         let rules = Rules { offered, tool_choice, context, asked_tokens, judged_reason };
         let is_official = is_official(&scorers);
-        Ok(PreparedCase { rules, scorers, call_due, is_official })
+        let is_wire = scorers.iter().any(|s| matches!(s.scorer, Scorer::Wire(_)));
+        Ok(PreparedCase { rules, scorers, call_due, is_official, is_wire })
     }
 }
 
@@ -176,7 +179,7 @@ impl Compiling<'_> {
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
-            "wire" => Scorer::Wire,
+            "wire" => Scorer::Wire(Wire::new(&options, &instance.case.request)?),
             "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
@@ -221,6 +224,9 @@ impl PreparedCase {
         let answer = Answer { completion, text: completion.content.as_deref().unwrap_or(""), calls: &calls };
         let mut findings = Vec::new();
         implicit::check(&self.rules, &answer, &mut findings);
+        if self.is_wire {
+            wire::strictly(completion, &mut findings);
+        }
         if self.call_due && calls.is_empty() {
             implicit::check_call_as_text(&self.rules, &answer, &mut findings);
         }
@@ -331,7 +337,7 @@ impl Scorer {
                 let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
                 (if hit { 0.0 } else { 1.0 }, None)
             }
-            Scorer::Wire => wire::judge(view.implicit),
+            Scorer::Wire(scorer) => scorer.judge(view.implicit, answer.completion),
             // Groups are judged by their weighted children.
             Scorer::Group(_) => (1.0, None),
         }

@@ -156,7 +156,7 @@ pub(super) const KINDS: &[Kind] = &[
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),
-    fault_kind("wire", &[], Needs::Nothing),
+    Kind { version: 2, ..fault_kind("wire", &[("prompt_tokens", Form::Count)], Needs::Nothing) },
 ];
 
 /// A kind by its `type`, and whether it is negated.

@@ -42,14 +42,34 @@ pub(super) const CASE: &[&str] = &[
     "derive",
     "reference",
     "counterexample",
+    "answers",
+    "pair",
 ];
 /// `counterexample`.
 pub(super) const COUNTEREXAMPLE: &[&str] = &["message", "fault"];
+/// One of `answers`.
+pub(super) const ANSWER: &[&str] = &["message", "stream", "body", "fault", "note"];
+/// The forms of one of `answers`, of which it has one.
+pub(super) const ANSWER_FORMS: &[&str] = &["message", "stream", "body"];
+/// `pair`.
+pub(super) const PAIR: &[&str] = &["with", "content"];
+/// What a case may have that is paired with another: the rest is the other's.
+pub(super) const PAIRED: &[&str] = &["id", "pair", "category", "tags", "metadata", "answers"];
 /// Keys of a case in which variables and placeholders are filled.
-pub(super) const TEMPLATED: &[&str] =
-    &["messages", "input", "tools", "response_format", "expected", "scorers", "params", "reference", "counterexample"];
+pub(super) const TEMPLATED: &[&str] = &[
+    "messages",
+    "input",
+    "tools",
+    "response_format",
+    "expected",
+    "scorers",
+    "params",
+    "reference",
+    "counterexample",
+    "answers",
+];
 /// Those of them that hold messages.
-pub(super) const MESSAGES: &[&str] = &["messages", "input", "reference", "counterexample"];
+pub(super) const MESSAGES: &[&str] = &["messages", "input", "reference", "counterexample", "answers"];
 /// Request keys that have a place of their own in a case, or in the configuration.
 pub(super) const NOT_IN_REQUEST: &[(&str, &str)] = &[
     ("messages", "give `messages` in the case itself"),

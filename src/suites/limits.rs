@@ -43,3 +43,5 @@ pub const DERIVE_STEPS_MAX: u64 = 50_000;
 pub const DERIVE_HEAP_BYTES_MAX: usize = 32 << 20;
 /// Nested calls within a `derive` expression.
 pub const DERIVE_CALLS_MAX: usize = 32;
+/// Further answers of a case.
+pub const ANSWERS_MAX: usize = 64;

@@ -22,6 +22,7 @@ mod keys;
 pub mod limits;
 mod load;
 mod number;
+mod pair;
 mod params;
 mod probes;
 mod scaffold;

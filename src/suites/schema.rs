@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::domain::Fault;
 
 use super::limits::{
-    CHOICES_MAX, DECIMAL_DIGITS_MAX, DERIVE_MAX, EPOCHS_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX,
-    SCORERS_MAX, TAGS_MAX, TOOLS_MAX, VARS_MAX,
+    ANSWERS_MAX, CHOICES_MAX, DECIMAL_DIGITS_MAX, DERIVE_MAX, EPOCHS_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX,
+    PARAMS_MAX, SCORERS_MAX, TAGS_MAX, TOOLS_MAX, VARS_MAX,
 };
 use super::{header, keys};
 
@@ -94,12 +94,21 @@ pub fn case_schema() -> Value {
                 "message": or_placeholder(answer("A message that must fail.")),
                 "fault": {"enum": Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>()},
             }), keys::COUNTEREXAMPLE),
+            "answers": or_placeholder(json!({"type": "array", "maxItems": ANSWERS_MAX, "description":
+                "Further answers: those with a fault must fail so, the others must pass.", "items": further_answer()})),
+            "pair": object(json!({
+                "with": {"type": "string", "description": "The case that is asked the other way: streamed, or plain."},
+                "content": {"type": "boolean", "description": "Content and arguments must be equal, too."},
+            }), &["with"]),
         }),
         &["id"],
     );
     title(&mut schema, "exactod case (one line of cases.jsonl)");
     if let Value::Object(map) = &mut schema {
-        map.insert("oneOf".to_owned(), json!([{"required": ["messages"]}, {"required": ["input"]}]));
+        map.insert(
+            "oneOf".to_owned(),
+            json!([{"required": ["messages"]}, {"required": ["input"]}, {"required": ["pair"]}]),
+        );
     }
     schema
 }
@@ -159,6 +168,25 @@ fn answer(description: &str) -> Value {
     json!({"type": "object", "description": description, "properties": {
         "content": {"type": ["string", "null"]}, "tool_calls": {"type": ["array", "null"]},
         "finish_reason": {"type": "string"}}})
+}
+
+fn further_answer() -> Value {
+    let faults = Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>();
+    let mut schema = object(
+        json!({
+            "message": answer("As for `reference`."),
+            "stream": {"type": ["array", "string"], "description": "Frames (objects, or text such as [DONE]), or all bytes as one text."},
+            "body": {"description": "A plain answer: the JSON, or its text."},
+            "fault": {"enum": faults, "description": "It must fail with this Fault; without it, it must pass."},
+            "note": {"type": "string"},
+        }),
+        &[],
+    );
+    if let Value::Object(map) = &mut schema {
+        let forms = keys::ANSWER_FORMS.iter().map(|form| json!({"required": [form]})).collect::<Vec<_>>();
+        map.insert("oneOf".to_owned(), json!(forms));
+    }
+    schema
 }
 
 fn tool() -> Value {

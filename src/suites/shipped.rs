@@ -31,6 +31,7 @@ macro_rules! embedded {
 const SHIPPED: &[Embedded] = embedded![
     "output-quality",
     "tool-use",
+    "wire-contract",
 ];
 
 /// The shipped suites, sorted by name.

@@ -50,4 +50,5 @@ mod simulator;
 mod sweep;
 mod ticks;
 mod versions;
+mod wire_contract;
 mod year;

@@ -168,6 +168,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
             fixed: true,
             reference: None,
             counterexample: None,
+            answers: None,
+            pair: None,
             hash: (*hash).to_owned(),
         })
     };

@@ -42,6 +42,8 @@ fn instance(case: &Value) -> CaseInstance {
         fixed: true,
         reference: value("reference"),
         counterexample: None,
+        answers: None,
+        pair: None,
         hash: String::new(),
     };
     CaseInstance {
@@ -52,6 +54,7 @@ fn instance(case: &Value) -> CaseInstance {
         scorers,
         reference: case.reference.clone(),
         counterexample: None,
+        answers: None,
         draw: None,
         case: Arc::new(case),
     }

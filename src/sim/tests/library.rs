@@ -61,6 +61,8 @@ pub(super) fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: 
         fixed: false,
         reference: Some(json!({"role": "assistant", "content": answer}).into()),
         counterexample: None,
+        answers: None,
+        pair: None,
         hash: id.to_owned(),
     }
 }
