@@ -53,7 +53,7 @@ contracts! {
         another_answer_for_the_same_key_changes_nothing, batches_of_any_size_arrive_whole,
         what_comes_after_the_end_is_refused, pages_stay_as_they_are_while_others_write, filters_choose,
         a_window_in_pages_is_the_whole_window, progress_counts_by_endpoint, a_foreign_cursor_is_refused,
-        hostile_text_is_stored, a_round_of_sampled_answers_is_read_whole;
+        hostile_text_is_stored, a_round_of_sampled_answers_is_read_whole, what_an_attempt_asked_besides_is_kept_once;
     curation: the_end_of_a_sweep_is_stored_whole, a_failing_piece_leaves_nothing, a_sweep_ends_once,
         two_ends_from_the_same_state_cannot_both_count, two_states_are_kept, a_revision_never_goes_back,
         an_alarm_is_open_once, decisions_are_listed_newest_first, a_capability_has_lists_and_revisions_of_its_own,

@@ -10,6 +10,7 @@ pub use super::curl::curl_of;
 use super::state::Ruling;
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
+use crate::domain::jury::{Exchange, vote_of};
 use crate::domain::{Decision, EndpointId, Micros, SuitePlan, Transcript, Try};
 use crate::store::{Alarm, StoredAttempt, StoredSweep, SweepRecord};
 
@@ -60,13 +61,24 @@ fn summary(stored: &StoredAttempt) -> Map<String, Value> {
 
 /// An attempt with everything: tries, drawn values, transcript, and the command that repeats the request.
 #[must_use]
-pub fn attempt_detail(stored: &StoredAttempt, models: &[ModelConfig]) -> Value {
+pub fn attempt_detail(stored: &StoredAttempt, exchanges: &[Exchange], models: &[ModelConfig]) -> Value {
     let mut out = summary(stored);
+    out.insert("votes".to_owned(), Value::Array(exchanges.iter().filter_map(vote).collect()));
     out.insert("tries".to_owned(), Value::Array(stored.attempt.tries.iter().map(one_try).collect()));
     out.insert("draw".to_owned(), json!(stored.attempt.draw));
     out.insert("transcript".to_owned(), stored.attempt.transcript.as_ref().map_or(Value::Null, transcript));
     out.insert("curl".to_owned(), json!(curl_of(stored, models)));
     Value::Object(out)
+}
+
+/// What a judge was asked about the answer, and what it said.
+fn vote(exchange: &Exchange) -> Option<Value> {
+    let (scorer, number) = vote_of(&exchange.part)?;
+    Some(json!({
+        "scorer": scorer, "vote": number, "tries": exchange.tries.iter().map(one_try).collect::<Vec<_>>(),
+        "total_us": exchange.total_us, "cost_usd": exchange.cost_nanousd as f64 / NANO,
+        "transcript": transcript(&exchange.transcript),
+    }))
 }
 
 fn one_try(t: &Try) -> Value {

@@ -8,6 +8,7 @@ use super::setup;
 use crate::api::views;
 use crate::clock::rfc3339;
 use crate::diagnostics::nearest;
+use crate::domain::jury::Exchange;
 use crate::domain::{Allowlist, Attempt, Capability, DecisionKind, EndpointId, Fault, ModelId, SweepId, Try};
 use crate::store::{AttemptFilter, DecisionFilter, Store};
 
@@ -160,8 +161,13 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let store = setup::store(&config).await?;
     let found = load(&store, id).await;
+    let exchanges = match &found {
+        Ok(Some(stored)) => store.exchanges(&stored.attempt.key).await.map_err(CliError::failed),
+        _ => Ok(Vec::new()),
+    };
     store.close().await;
-    let Some(stored) = found? else {
+    let (found, exchanges) = (found?, exchanges?);
+    let Some(stored) = found else {
         output::note(&format!("no attempt {id} is stored; `exactod attempts` lists them"));
         return Ok(Exit::No);
     };
@@ -184,15 +190,15 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         };
     }
     if cli.json {
-        output::json(&views::attempt_detail(&stored, &config.models))?;
+        output::json(&views::attempt_detail(&stored, &exchanges, &config.models))?;
     } else {
-        show(&stored.attempt)?;
+        show(&stored.attempt, &exchanges)?;
     }
     Ok(Exit::Yes)
 }
 
 /// For people: what it was and came to, then what was sent and received.
-fn show(a: &Attempt) -> Result<(), CliError> {
+fn show(a: &Attempt, exchanges: &[Exchange]) -> Result<(), CliError> {
     let words = |faults: &[Fault]| faults.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ");
     let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let seconds = |us: i64| format!("{:.3} s", us as f64 / 1e6);
@@ -216,7 +222,17 @@ fn show(a: &Attempt) -> Result<(), CliError> {
     let request = serde_json::from_slice::<Value>(&transcript.request).and_then(|v| serde_json::to_string_pretty(&v));
     let request = request.unwrap_or_else(|_| String::from_utf8_lossy(&transcript.request).into_owned());
     let answer = String::from_utf8_lossy(&transcript.response);
-    output::line(&format!("\nrequest\n{}\n\nanswer\n{}", printable(&request), printable(&answer)))
+    output::line(&format!("\nrequest\n{}\n\nanswer\n{}", printable(&request), printable(&answer)))?;
+    for exchange in exchanges {
+        let said = String::from_utf8_lossy(&exchange.transcript.response);
+        output::line(&format!(
+            "\n{} (${:.6})\n{}",
+            exchange.part,
+            exchange.cost_nanousd as f64 / 1e9,
+            printable(&said)
+        ))?;
+    }
+    Ok(())
 }
 
 /// A provider's text must not command the terminal; `--raw` gives it as it is.

@@ -115,7 +115,7 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
         Ok(prepared) => prepared,
         Err(e) => return (0, vec![format!("cannot be scored: {e}")]),
     };
-    let Proof { proved, wrong } = prove(&instance, &prepared);
+    let Proof { proved, wrong, .. } = prove(&instance, &prepared);
     (proved, wrong)
 }
 

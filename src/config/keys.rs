@@ -140,6 +140,12 @@ pub static ROOT: Section = Section {
         key("suites", Table(&SUITES), Optional("the shipped suites only"), "The test suites."),
         key("provider", Tables(&PROVIDER), Required, "Who serves models: one table for each provider."),
         key("model", Tables(&MODEL), Required, "What is served: one table for each model."),
+        key(
+            "judge",
+            Tables(&JUDGE),
+            Optional("no judges"),
+            "Models that judge answers for suites with the scorer `judge`.",
+        ),
         key("schedule", Tables(&SCHEDULE), Optional("sweeps by hand only"), "When sweeps run."),
         key("policy", Table(&POLICY), Optional("its defaults hold"), "The rules of the decision."),
         key("budget", Table(&BUDGET), Optional("no cap"), "How much money sweeps may cost."),
@@ -383,6 +389,32 @@ pub static ENDPOINT: Section = Section {
 pub static PRICE: Section = Section {
     path: "model.endpoint.price",
     heading: "[[model.endpoint]] price",
+    about: "US dollars per million tokens; 0 is free.",
+    keys: &[
+        key("input_per_mtok", USD, Required, "For a million prompt tokens."),
+        key("output_per_mtok", USD, Required, "For a million answer tokens."),
+    ],
+};
+
+/// `[[judge]]`
+pub static JUDGE: Section = Section {
+    path: "judge",
+    heading: "[[judge]]",
+    about: "A model that a scorer `judge` of a suite names by `provider`, `model` and `tag`: these say that it may be asked. \
+            It judges no endpoint that is itself.",
+    keys: &[
+        key("provider", Text, Required, "Id of its `[[provider]]`."),
+        key("model", Text, Required, "The model's name at the provider."),
+        key("tag", Text, Optional("no tag"), "Quantisation, region or another mark."),
+        key("price", Table(&JUDGE_PRICE), Optional("requests count as free"), "What it costs."),
+        key("extra_body", Object, Default("{}"), "Keys merged into every request body, over those of the provider."),
+    ],
+};
+
+/// `[[judge]] price`
+pub static JUDGE_PRICE: Section = Section {
+    path: "judge.price",
+    heading: "[[judge]] price",
     about: "US dollars per million tokens; 0 is free.",
     keys: &[
         key("input_per_mtok", USD, Required, "For a million prompt tokens."),

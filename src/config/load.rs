@@ -11,7 +11,7 @@ use crate::domain::canonical::sha256_hex;
 
 use super::reader::{Reader, View};
 use super::secrets::{Env, SystemEnv};
-use super::{Budget, Config, Refused, check, keys, models, policy, providers, schedules, server};
+use super::{Budget, Config, Refused, check, judges, keys, models, policy, providers, schedules, server};
 
 /// Longest config file, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
@@ -208,6 +208,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
     let policy = policy::read_base(root, &mut named_suites);
     let providers = providers::read(root);
     let models = models::read(root, &policy, &providers, &mut named_suites);
+    let judges = judges::read(root, &providers);
     let schedules = schedules::read(root, &models, &mut named_suites);
     let budget = root.child("budget");
     Config {
@@ -217,6 +218,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         suites: server::read_suite_paths(root),
         providers: providers.good,
         models: models.good,
+        judges,
         schedules,
         policy,
         budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },

@@ -9,6 +9,7 @@
 
 mod check;
 pub mod durations;
+mod judges;
 pub mod keys;
 mod load;
 mod mask;
@@ -36,6 +37,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
 use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
 
+pub use judges::JudgeConfig;
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
 pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
@@ -60,6 +62,8 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// Models, in file order.
     pub models: Vec<ModelConfig>,
+    /// Models that judge answers, in file order.
+    pub judges: Vec<JudgeConfig>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleConfig>,
     /// `[policy]`; each model carries its own, merged.

@@ -20,7 +20,9 @@ use crate::domain::{
 use crate::metrics::{Metrics, ModelWordLabels};
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
 use crate::publish::Board;
-use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, WorstCase, build_plan, execute};
+use crate::runner::{
+    Execution, Ids, Jury, PlanInput, RunError, SuiteBudget, WorstCase, build_plan, by_attempt, execute,
+};
 use crate::scoring::Judge;
 use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep, SweepRecord};
 
@@ -323,9 +325,10 @@ impl Sweeper {
         allowance: Option<i64>,
     ) -> Result<Option<Fitted>, SweepError> {
         let (drawers, tariffs) = (runtime.askable(), budget::tariffs(model));
+        let prices = runtime.judge_prices();
         // Draws every case: work for a thread of its own.
         let fitting = tokio::task::spawn_blocking(move || {
-            let worst_case = WorstCase::of(&plan, &drawers, &tariffs);
+            let worst_case = WorstCase::with_judges(&plan, &drawers, &tariffs, &prices);
             (worst_case.unlimited, budget::fit(plan, &worst_case, allowance))
         });
         let (unlimited, fitted) = fitting.await.map_err(|e| RunError::Worker(e.to_string()))?;
@@ -506,12 +509,15 @@ impl Sweeper {
         let done = self.store.done_keys(plan.id).await?;
         let speeds = self.speeds.of(&self.store, &model.config.id, self.clock.now_us()).await?;
         let first_byte_min = speeds.first_byte_minima(&plan.anchors);
+        let kept = Arc::new(by_attempt(self.store.open_exchanges(plan.id).await?));
+        let jury = Jury { judges: Arc::clone(&runtime.judges), store: Some(self.store.clone()), kept };
         let complete = execute(Execution {
             plan: Arc::clone(plan),
             lanes: model.lanes.clone(),
             drawers: runtime.askable(),
             judge: Arc::clone(&self.judge),
             done,
+            jury,
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
@@ -523,6 +529,9 @@ impl Sweeper {
             abort: own.abort.clone(),
         })
         .await?;
+        if complete {
+            self.store.forget_answers(plan.id).await?;
+        }
         Ok(complete)
     }
 }

@@ -14,6 +14,7 @@
 //! | Completion, ToolCall | a provider's answer in one shape, whatever its protocol ([`Completion`], [`ToolCall`]) |
 //! | Fault | what is wrong with an answer or its transport ([`Fault`]) |
 //! | Verdict | `Pass`, `Fail(fault)`, `Unscored(why)`, with a score in \[0,1\] and an explanation ([`Verdict`], [`Judgement`]) |
+//! | Judge, Vote | a pinned model that is asked whether an answer meets a rubric ([`jury::JudgeId`]) / one answer of it |
 //! | Anchor | an endpoint that the others are compared with in a sweep |
 //! | Evidence | the sequential test state of an endpoint on a suite |
 //! | Standing | `Unknown`, `Admitted`, `Suspect`, `Excluded`, `Provisional` ([`Standing`]); operators may set `Pinned`, `Banned` ([`Override`]) |
@@ -33,6 +34,7 @@ pub mod endpoint;
 pub mod fault;
 pub mod ids;
 pub mod json;
+pub mod jury;
 pub mod operator;
 pub mod policy;
 pub mod probes;

@@ -13,11 +13,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ids::Ids;
+use super::jury::{self, Jury};
 use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
+use crate::domain::jury::{ANSWER, Votes};
 use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
-    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Judgement, SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage,
+    Attempt, AttemptKey, CaseId, Endpoint, EndpointId, Judgement, Price, SuiteName, SweepPlan, Transcript, UnscoredWhy,
+    Usage, Verdict,
 };
 use crate::metrics::Metrics;
 use crate::progress::SweepProgress;
@@ -88,6 +91,8 @@ pub struct Execution {
     pub progress: Arc<SweepProgress>,
     /// The calls are spread over this much time.
     pub spread: Duration,
+    /// Judges, and what an earlier run has paid for.
+    pub jury: Jury,
     /// Raises the first-byte limit, per suite (interfaces 6.6).
     pub first_byte_min: BTreeMap<SuiteName, Duration>,
     /// Cancelled: take no new attempts.
@@ -211,7 +216,7 @@ async fn worker(
         if !wait_for_turn(&shared, item).await {
             return Ok(());
         }
-        let Some(attempt) = attempt(&shared, &lane, item).await else { return Ok(()) };
+        let Some(attempt) = attempt(&shared, &lane, item).await? else { return Ok(()) };
         run.metrics.attempt_ended(&run.plan.model, &attempt);
         run.progress.ended(&attempt.key.endpoint, attempt.judgement.verdict);
         tokio::select! {
@@ -245,19 +250,47 @@ async fn wait_for_turn(shared: &Shared, item: &Item) -> bool {
 }
 
 /// Asks and judges; `None` when the attempt was given up in flight.
-async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Option<Attempt> {
+async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Result<Option<Attempt>, RunError> {
     let run = &shared.run;
-    let drawer = run.drawers.get(&item.suite)?;
+    let Some(drawer) = run.drawers.get(&item.suite) else { return Ok(None) };
     let prepared = match shared.prepared.get(item.slot, drawer, &item.case) {
         Ok(prepared) => prepared,
-        Err(reason) => return Some(broken_case(run, lane, item, reason)),
+        Err(reason) => return Ok(Some(broken_case(run, lane, item, reason))),
     };
+    if !prepared.judges.is_empty() {
+        return examined(run, lane, item, &prepared).await;
+    }
+    let reply = ask(run, lane, item, &prepared).await;
+    Ok((!reply.cancelled).then(|| judged(run, lane, item, &prepared, reply, (&Votes::new(), 0))))
+}
+
+async fn ask(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared) -> Reply {
     let first_byte_min = run.first_byte_min.get(&item.suite).copied();
-    let reply = lane
-        .client
-        .attempt(&lane.endpoint.upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort)
-        .await;
-    (!reply.cancelled).then(|| judged(run, lane, item, &prepared, reply))
+    let upstream_model = &lane.endpoint.upstream_model;
+    lane.client.attempt(upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort).await
+}
+
+/// Asks the endpoint, then the judges of its answer. Each answer is kept as soon as it is there: a run that is killed in
+/// between asks for nothing twice. Without judges nobody is asked at all.
+async fn examined(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared) -> Result<Option<Attempt>, RunError> {
+    if let Some(why) = run.jury.why_not(&prepared.judges, lane) {
+        return Ok(Some(broken_case(run, lane, item, why)));
+    }
+    let key = key_of(run, lane, item);
+    let reply = match run.jury.kept(&key, ANSWER) {
+        Some(kept) => jury::reply_of(kept, &prepared.instance),
+        None => {
+            let reply = ask(run, lane, item, prepared).await;
+            if reply.cancelled {
+                return Ok(None);
+            }
+            run.jury.keep_answer(&key, &reply).await?;
+            reply
+        }
+    };
+    let asks = jury::asks(&prepared.judge, &reply);
+    let Some((votes, cost)) = run.jury.ask(&key, &asks, &run.abort).await? else { return Ok(None) };
+    Ok(Some(judged(run, lane, item, prepared, reply, (&votes, cost))))
 }
 
 fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
@@ -270,7 +303,14 @@ fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
     }
 }
 
-fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply: Reply) -> Attempt {
+fn judged(
+    run: &Execution,
+    lane: &Lane,
+    item: &Item,
+    prepared: &Prepared,
+    reply: Reply,
+    (votes, judges_nanousd): (&Votes, i64),
+) -> Attempt {
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
     let (mut observed, mut sampled) = (None, None);
     let (judgement, usage, finish_reason) = match outcome {
@@ -278,13 +318,13 @@ fn judged(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared, reply:
             (observed, sampled) = (observe(&item.suite, &completion), sample(&item.suite, &completion));
             (noticed(observed.is_some() || sampled.is_some()), completion.usage, completion.finish_reason)
         }
-        Ok(completion) => (prepared.judge.judge(&completion), completion.usage, completion.finish_reason),
+        Ok(completion) => (prepared.judge.judge_with(&completion, votes), completion.usage, completion.finish_reason),
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };
     Attempt {
         id: run.ids.attempt(started_at_us),
         key: key_of(run, lane, item),
-        cost_nanousd: cost_of(lane, &usage, &transcript, &judgement),
+        cost_nanousd: cost_of(lane, &usage, &transcript, &judgement).saturating_add(judges_nanousd),
         judgement,
         tries,
         started_at_us,
@@ -309,8 +349,15 @@ fn noticed(shown: bool) -> Judgement {
 
 /// Cost by reported usage; by bytes where an answer reports none, so that no paid answer counts as free.
 fn cost_of(lane: &Lane, usage: &Usage, transcript: &Transcript, judgement: &Judgement) -> i64 {
-    let Some(price) = lane.endpoint.price else { return 0 };
-    if judgement.score.is_none() && usage.tokens_in.is_none() {
+    // An answer that judges were asked about came, whatever they said.
+    let came = judgement.score.is_some() || judgement.verdict == Verdict::Unscored(UnscoredWhy::Ours);
+    cost_by(lane.endpoint.price, usage, transcript, came)
+}
+
+/// As [`cost_of`], of anything that was asked for; `came`: there was an answer.
+pub(super) fn cost_by(price: Option<Price>, usage: &Usage, transcript: &Transcript, came: bool) -> i64 {
+    let Some(price) = price else { return 0 };
+    if !came && usage.tokens_in.is_none() {
         return 0;
     }
     let tokens_in = usage.tokens_in.unwrap_or(transcript.request.len() as u64 / BYTES_PER_TOKEN);

@@ -5,6 +5,7 @@
 
 mod execute;
 mod ids;
+mod jury;
 mod offline;
 mod plan;
 mod prepared;
@@ -13,6 +14,7 @@ mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
+pub use jury::{JudgeLane, Jury, by_attempt, is_endpoint, votes_of};
 pub use offline::{Offline, OfflineCase, OfflineError};
 pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
 pub use proof::{Proof, prove, wire_bytes};

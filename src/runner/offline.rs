@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::jury::votes_of;
+use crate::domain::jury::Exchange;
 use crate::domain::{CaseId, CaseInstance, Judgement, Suite};
 use crate::provider::chat_completions::request_body;
 use crate::provider::read_answer;
-use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery};
+use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery, judges_of};
 use crate::suites::{DrawError, Drawer};
 
 /// Why an answer could not be judged.
@@ -45,6 +47,12 @@ impl Offline {
         self.drawer.suite()
     }
 
+    /// Whether models judge some of its cases.
+    #[must_use]
+    pub fn has_judges(&self) -> bool {
+        self.suite().cases.iter().any(|case| !judges_of(&case.scorers).is_empty())
+    }
+
     /// A case with these drawn values (`None`: the case draws nothing, or always the same).
     ///
     /// # Errors
@@ -78,13 +86,23 @@ pub struct OfflineCase {
 const QUESTION_KEYS: &[&str] = &["messages", "tools", "tool_choice", "response_format"];
 
 impl OfflineCase {
-    /// Judges the body of a successful answer, plain or stream.
+    /// Judges the body of a successful answer, plain or stream. `exchanges`: what was asked besides it, so that votes of
+    /// judges count that answer the very questions of this case.
     #[must_use]
-    pub fn judge(&self, body: &[u8]) -> Judgement {
+    pub fn judge(&self, body: &[u8], exchanges: &[Exchange]) -> Judgement {
         match read_answer(body, &self.instance) {
-            Ok(completion) => self.prepared.judge(&completion),
+            Ok(completion) => {
+                let votes = votes_of(&self.prepared.asks(&completion), exchanges);
+                self.prepared.judge_with(&completion, &votes)
+            }
             Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
         }
+    }
+
+    /// Whether models judge it.
+    #[must_use]
+    pub fn has_judges(&self) -> bool {
+        !judges_of(&self.instance.scorers).is_empty()
     }
 
     /// Whether a request that was sent asked the very same: messages, tools, choice of tools and form of the answer.

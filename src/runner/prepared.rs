@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::domain::jury::JudgeId;
 use crate::domain::{CaseId, CaseInstance, SuiteName};
-use crate::scoring::{Judge, PreparedCase};
+use crate::scoring::{Judge, PreparedCase, judges_of};
 use crate::suites::Drawer;
 
 /// Suite index in the plan, place in its permutation, epoch.
@@ -14,6 +15,8 @@ pub(super) type Slot = (u32, u32, u32);
 pub(super) struct Prepared {
     pub(super) instance: CaseInstance,
     pub(super) judge: PreparedCase,
+    /// Judges that its scorers ask.
+    pub(super) judges: Vec<JudgeId>,
 }
 
 type Cell = Arc<OnceLock<Result<Arc<Prepared>, String>>>;
@@ -56,7 +59,8 @@ impl PreparedCases {
     fn prepare(&self, slot: Slot, drawer: &Drawer, case: &CaseId) -> Result<Arc<Prepared>, String> {
         let instance = drawer.draw(case, &self.seed, slot.2).map_err(|e| describe(drawer, case, &e))?;
         let judge = self.judge.prepare(&instance).map_err(|e| describe(drawer, case, &e))?;
-        Ok(Arc::new(Prepared { instance, judge }))
+        let judges = judges_of(&instance.scorers).into_iter().map(|used| used.judge).collect();
+        Ok(Arc::new(Prepared { instance, judge, judges }))
     }
 }
 

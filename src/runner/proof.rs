@@ -3,15 +3,17 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseInstance, Fault, Judgement, Verdict};
+use crate::domain::{CaseInstance, Fault, Judgement, UnscoredWhy, Verdict};
 use crate::provider::{completion_from_message, read_answer};
-use crate::scoring::{PreparedCase, judge_delivery};
+use crate::scoring::{PreparedCase, judge_delivery, judges_of};
 
 /// What came of the answers that one drawn case brings along.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Answers judged.
     pub proved: u64,
+    /// Models judge the case: what they would say is not proved.
+    pub needs_judges: bool,
     /// Those that were not judged as the suite says, in words.
     pub wrong: Vec<String>,
 }
@@ -19,7 +21,7 @@ pub struct Proof {
 /// Judges the reference, the counter-example and the further answers of a drawn case, without asking anybody.
 #[must_use]
 pub fn prove(instance: &CaseInstance, prepared: &PreparedCase) -> Proof {
-    let mut proof = Proof::default();
+    let mut proof = Proof { needs_judges: !judges_of(&instance.scorers).is_empty(), ..Proof::default() };
     let message = |message: &Value| prepared.judge(&completion_from_message(message));
     if let Some(reference) = &instance.reference {
         proof.note("the reference answer", None, &message(&reference.value()));
@@ -46,6 +48,9 @@ pub fn prove(instance: &CaseInstance, prepared: &PreparedCase) -> Proof {
 
 impl Proof {
     fn note(&mut self, what: &str, fault: Option<Fault>, judgement: &Judgement) {
+        if self.needs_judges && judgement.verdict == Verdict::Unscored(UnscoredWhy::Ours) {
+            return;
+        }
         self.proved += 1;
         let holds = match fault {
             None => judgement.verdict == Verdict::Pass,

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::domain::completion::JsonObject;
+use crate::domain::jury::JudgeId;
 use crate::domain::{CaseInstance, EndpointId, Price, SuiteName, SuitePlan, SweepPlan};
 use crate::provider::chat_completions::request_body;
+use crate::scoring::{JudgeUse, judges_of};
 use crate::suites::Drawer;
 
 /// Answer tokens reserved for a case that limits its answer neither itself nor by the provider's `extra_body`.
@@ -37,6 +39,8 @@ struct Size {
     /// `None`: the case does not limit its answer.
     answer_tokens: Option<u64>,
     choices: u64,
+    /// What its judges may cost beside it, in billionths of a US dollar.
+    judges_nanousd: i64,
 }
 
 /// The worst case of a plan and of every plan that is shorter.
@@ -57,11 +61,22 @@ impl WorstCase {
         drawers: &BTreeMap<SuiteName, Arc<Drawer>>,
         tariffs: &BTreeMap<EndpointId, Tariff>,
     ) -> WorstCase {
+        WorstCase::with_judges(plan, drawers, tariffs, &BTreeMap::new())
+    }
+
+    /// As [`WorstCase::of`], with the votes of judges, by their prices; those without a price are free.
+    #[must_use]
+    pub fn with_judges(
+        plan: &SweepPlan,
+        drawers: &BTreeMap<SuiteName, Arc<Drawer>>,
+        tariffs: &BTreeMap<EndpointId, Tariff>,
+        judges: &BTreeMap<JudgeId, Price>,
+    ) -> WorstCase {
         let mut out = WorstCase { sums: Vec::new(), unlimited: 0 };
         for part in plan.parts() {
-            let paid = part.endpoints.iter().any(|e| tariffs.contains_key(&e.id));
+            let paid = part.endpoints.iter().any(|e| tariffs.contains_key(&e.id)) || !judges.is_empty();
             let drawer = drawers.get(&part.suite).filter(|_| paid);
-            let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, drawer, &plan.seed));
+            let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, drawer, &plan.seed, judges));
             let limited_by = |t: &Tariff| limit(&t.extra_body).is_some();
             let open = part.endpoints.iter().filter_map(|e| tariffs.get(&e.id)).any(|t| !limited_by(t));
             out.unlimited += sizes.iter().filter(|c| open && c.iter().any(|s| s.answer_tokens.is_none())).count();
@@ -85,18 +100,33 @@ impl WorstCase {
 }
 
 /// The repeats of every case of a suite's permutation.
-fn sizes(part: &SuitePlan, drawer: &Drawer, seed: &str) -> Vec<Vec<Size>> {
-    let drawn = |case| (0..part.epochs).filter_map(move |epoch| drawer.draw(case, seed, epoch).ok().map(|i| size(&i)));
+fn sizes(part: &SuitePlan, drawer: &Drawer, seed: &str, judges: &BTreeMap<JudgeId, Price>) -> Vec<Vec<Size>> {
+    let drawn =
+        |case| (0..part.epochs).filter_map(move |epoch| drawer.draw(case, seed, epoch).ok().map(|i| size(&i, judges)));
     part.cases.iter().map(|case| drawn(case).collect()).collect()
 }
 
-fn size(instance: &CaseInstance) -> Size {
+fn size(instance: &CaseInstance, judges: &BTreeMap<JudgeId, Price>) -> Size {
     let request = &instance.case.request;
+    let request_bytes = request_body("", instance, &Map::new()).len() as u64;
     Size {
-        request_bytes: request_body("", instance, &Map::new()).len() as u64,
+        request_bytes,
         answer_tokens: limit(request),
         choices: request.get("n").and_then(Value::as_u64).unwrap_or(1).max(1),
+        judges_nanousd: if judges.is_empty() { 0 } else { votes_cost(instance, request_bytes, judges) },
     }
+}
+
+/// All votes on the longest answer. A judge is shown the case and the answer inside a JSON text, which may double them.
+fn votes_cost(instance: &CaseInstance, request_bytes: u64, judges: &BTreeMap<JudgeId, Price>) -> i64 {
+    let answer = limit(&instance.case.request).unwrap_or(ANSWER_TOKENS_DEFAULT).saturating_mul(2);
+    let of = |used: JudgeUse| {
+        let Some(price) = judges.get(&used.judge) else { return 0 };
+        let shown = (2 * request_bytes + 2 * used.rubric_bytes).div_ceil(BYTES_PER_TOKEN_MIN);
+        let once = price.cost_nanousd(shown.saturating_add(answer), used.max_tokens);
+        once.saturating_mul(i64::try_from(used.votes).unwrap_or(i64::MAX))
+    };
+    judges_of(&instance.scorers).into_iter().map(of).fold(0, i64::saturating_add)
 }
 
 /// The limit of an answer; of two the larger, since each provider obeys the one that it knows.
@@ -105,18 +135,22 @@ fn limit(request: &JsonObject) -> Option<u64> {
 }
 
 fn sums(cases: &[Vec<Size>], tariff: Option<&Tariff>) -> Vec<i64> {
-    let Some(tariff) = tariff else { return Vec::new() };
+    let Some(tariff) = tariff else { return added_up(cases, |size| size.judges_nanousd) };
     let extra_bytes = serde_json::to_string(&*tariff.extra_body).map_or(0, |text| text.len() as u64);
     let default = limit(&tariff.extra_body).unwrap_or(ANSWER_TOKENS_DEFAULT);
     let cost = |size: &Size| {
         let tokens_in = (size.request_bytes + extra_bytes).div_ceil(BYTES_PER_TOKEN_MIN);
         let tokens_out = size.answer_tokens.unwrap_or(default).saturating_mul(size.choices);
-        tariff.price.cost_nanousd(tokens_in, tokens_out)
+        tariff.price.cost_nanousd(tokens_in, tokens_out).saturating_add(size.judges_nanousd)
     };
+    added_up(cases, cost)
+}
+
+fn added_up(cases: &[Vec<Size>], cost: impl Fn(&Size) -> i64) -> Vec<i64> {
     let mut sum = 0i64;
     let mut out = vec![0];
     for case in cases {
-        sum = case.iter().map(cost).fold(sum, i64::saturating_add);
+        sum = case.iter().map(&cost).fold(sum, i64::saturating_add);
         out.push(sum);
     }
     out

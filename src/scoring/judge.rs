@@ -1,5 +1,6 @@
 //! Preparing a case once, judging many answers to it.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -14,6 +15,7 @@ use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
+use super::rubric::{NoVerdict, Rubric};
 use super::schema::Validators;
 use super::script::{AskedScript, ScriptSet};
 use super::spec::{self, GROUP_DEPTH_MAX};
@@ -22,7 +24,8 @@ use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
 use super::wire::{self, Wire};
-use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
+use crate::domain::jury::{Ask, Votes};
+use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy, Verdict};
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
 #[derive(Default)]
@@ -82,6 +85,8 @@ enum Scorer {
     Implicit(&'static [Fault]),
     /// The wire contract, strictly.
     Wire(Wire),
+    /// A model says whether a rubric is met.
+    Rubric(Box<Rubric>),
     Group(Vec<Weighted>),
 }
 
@@ -108,7 +113,7 @@ impl Judge {
             Some(Value::Object(map)) => map,
             _ => Map::new(),
         };
-        let compiling = Compiling { judge: self, instance, expected: &expected };
+        let compiling = Compiling { judge: self, instance, expected: &expected, rubrics: Cell::new(0) };
         let scorers = compiling.all(&instance.scorers, 1)?;
         let mut asked = ScriptSet::default();
         visit(&scorers, &mut |s| {
@@ -142,6 +147,8 @@ struct Compiling<'a> {
     judge: &'a Judge,
     instance: &'a CaseInstance,
     expected: &'a Map<String, Value>,
+    /// Judge scorers so far.
+    rubrics: Cell<u32>,
 }
 
 impl Compiling<'_> {
@@ -180,6 +187,10 @@ impl Compiling<'_> {
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
             "wire" => Scorer::Wire(Wire::new(&options, &instance.case.request)?),
+            "judge" => {
+                let place = self.rubrics.replace(self.rubrics.get() + 1);
+                Scorer::Rubric(Box::new(Rubric::new(&options, instance, place)?))
+            }
             "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
@@ -214,9 +225,29 @@ fn visit(scorers: &[Weighted], f: &mut impl FnMut(&Scorer)) {
 }
 
 impl PreparedCase {
-    /// Judges one answer. Pure: the same answer always gets the same Judgement.
+    /// Judges one answer. Pure: the same answer always gets the same Judgement. Where judges are to be asked, there is
+    /// none without their votes: see [`PreparedCase::asks`].
     #[must_use]
     pub fn judge(&self, completion: &Completion) -> Judgement {
+        self.judge_with(completion, &Votes::new())
+    }
+
+    /// What judges are to be asked about an answer; nothing where it fails without them.
+    #[must_use]
+    pub fn asks(&self, completion: &Completion) -> Vec<Ask> {
+        let mut rubrics = Vec::new();
+        visit(&self.scorers, &mut |scorer| {
+            if let Scorer::Rubric(rubric) = scorer {
+                rubrics.push(rubric.ask(completion));
+            }
+        });
+        let needs_them = !rubrics.is_empty() && matches!(self.judge(completion).verdict, Verdict::Unscored(_));
+        if needs_them { rubrics } else { Vec::new() }
+    }
+
+    /// As [`PreparedCase::judge`], with the votes of judges.
+    #[must_use]
+    pub fn judge_with(&self, completion: &Completion, votes: &Votes) -> Judgement {
         if completion.truncated {
             return truncated(completion);
         }
@@ -233,7 +264,9 @@ impl PreparedCase {
         let implicit_failed = !self.is_official && findings.iter().any(|f| f.role == Role::Fails);
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
-        let outcome = judge_all(&self.scorers, &View { answer: &answer, implicit: &findings }, &mut found);
+        let no_verdict = RefCell::new(None);
+        let view = View { answer: &answer, implicit: &findings, votes, no_verdict: &no_verdict };
+        let outcome = judge_all(&self.scorers, &view, &mut found);
         if self.is_official {
             findings.iter_mut().for_each(|f| f.role = Role::Noted);
         }
@@ -246,6 +279,10 @@ impl PreparedCase {
         if let Some(broken) = self.rules.offered.broken().filter(|_| !self.is_official) {
             return Judgement::unscored(UnscoredWhy::Ours, broken.to_string());
         }
+        // What the answer fails by anyway needs no judge.
+        if let Some(NoVerdict(why)) = no_verdict.into_inner().filter(|_| !implicit_failed) {
+            return Judgement::unscored(UnscoredWhy::Ours, why);
+        }
         conclude(findings, outcome.value, implicit_failed, rulings)
     }
 }
@@ -256,6 +293,10 @@ struct View<'a> {
     answer: &'a Answer<'a>,
     /// Findings of the implicit checks.
     implicit: &'a [Finding],
+    /// What judges said.
+    votes: &'a Votes,
+    /// The first judge scorer that has no majority says why.
+    no_verdict: &'a RefCell<Option<NoVerdict>>,
 }
 
 /// Value of one or several scorers, and whether all reached their bars.
@@ -338,6 +379,10 @@ impl Scorer {
                 (if hit { 0.0 } else { 1.0 }, None)
             }
             Scorer::Wire(scorer) => scorer.judge(view.implicit, answer.completion),
+            Scorer::Rubric(rubric) => rubric.judge(answer.completion, view.votes).unwrap_or_else(|why| {
+                view.no_verdict.borrow_mut().get_or_insert(why);
+                (0.0, None)
+            }),
             // Groups are judged by their weighted children.
             Scorer::Group(_) => (1.0, None),
         }

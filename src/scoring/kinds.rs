@@ -31,6 +31,8 @@ pub(super) enum Form {
     Scorers,
     /// A list of IFEval instructions, at least one.
     Instructions,
+    /// An odd number of votes.
+    Votes,
     /// A list of foreign objects, read when the case is compiled.
     Foreign,
 }
@@ -152,6 +154,18 @@ pub(super) const KINDS: &[Kind] = &[
             ("strict_abstention", Form::Flag),
         ],
         Needs::All(&["category"]),
+    ),
+    fault_kind(
+        "judge",
+        &[
+            ("rubric", Form::Text),
+            ("provider", Form::Text),
+            ("model", Form::Text),
+            ("tag", Form::Text),
+            ("votes", Form::Votes),
+            ("max_tokens", Form::Count),
+        ],
+        Needs::All(&["rubric", "provider", "model"]),
     ),
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),

@@ -47,6 +47,7 @@
 //! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
 //! | `ifeval:` | `not_followed` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `choices:missing`, `choices:unasked`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `usage:prompt_tokens`, `wire:arguments_as_value`, `wire:breach` |
+//! | `judge:` | `fail` |
 //! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
@@ -72,6 +73,7 @@ mod options;
 mod parameters;
 mod plain_schema;
 pub mod python_json;
+mod rubric;
 mod schema;
 mod script;
 mod spec;
@@ -89,4 +91,5 @@ pub use error::ScorerError;
 pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
 pub use plain_schema::is_plain_schema;
+pub use rubric::{JudgeUse, VOTES_MAX, VOTES_MIN, judges_of};
 pub use spec::{SpecProblem, check_case, check_spec};

@@ -113,6 +113,9 @@ impl Store {
             let floor = id_floor(before_us);
             let args = [floor.as_str().into(), PRUNE_ROWS.into()];
             pruned.transcripts = self.delete(statements::PRUNE_TRANSCRIPTS, &args).await?;
+            let mut tx = self.pool.begin().await?;
+            tx.execute(statements::PRUNE_EXCHANGES, &[floor.as_str().into()]).await?;
+            tx.commit().await?;
         }
         self.pool.reclaim().await?;
         Ok(pruned)

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "onboarding", include_str!("migrations/0005_onboarding.sql")),
     (6, "sampled", include_str!("migrations/0006_sampled.sql")),
     (7, "rescored", include_str!("migrations/0007_rescored.sql")),
+    (9, "exchanges", include_str!("migrations/0009_exchanges.sql")),
 ];
 
 /// The schema that this program knows: the version of the last migration.

@@ -30,6 +30,7 @@
 mod attempts;
 mod curation;
 mod error;
+mod exchanges;
 mod history;
 mod listing;
 mod maintenance;

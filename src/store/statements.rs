@@ -149,6 +149,18 @@ statements! {
                        r.fault, a.verdict, a.why, a.fault FROM attempts a JOIN rescored r ON r.attempt = a.id \
                        WHERE a.model = $1 AND a.started_at_us >= $2 AND a.started_at_us < $3 AND (a.started_at_us > $2 \
                        OR a.id > $4 OR (a.id = $4 AND r.digest > $5)) ORDER BY a.started_at_us, a.id, r.digest LIMIT $6";
+    EXCHANGE_ADD = "INSERT INTO exchanges (sweep, endpoint, suite, case_id, epoch, part, tries, started_at_us, ttft_us, \
+                    total_us, cost_nanousd, codec, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+                    ON CONFLICT DO NOTHING";
+    EXCHANGES_OF_SWEEP = "SELECT endpoint, suite, case_id, epoch, part, tries, started_at_us, ttft_us, total_us, \
+                          cost_nanousd, codec, bytes FROM exchanges e WHERE sweep = $1 AND NOT EXISTS (SELECT 1 \
+                          FROM attempts a WHERE a.sweep = e.sweep AND a.endpoint = e.endpoint AND a.suite = e.suite \
+                          AND a.case_id = e.case_id AND a.epoch = e.epoch)";
+    EXCHANGES_OF_ATTEMPT = "SELECT endpoint, suite, case_id, epoch, part, tries, started_at_us, ttft_us, total_us, \
+                            cost_nanousd, codec, bytes FROM exchanges WHERE sweep = $1 AND endpoint = $2 \
+                            AND suite = $3 AND case_id = $4 AND epoch = $5 AND part <> 'answer' ORDER BY part";
+    /// Answers whose attempt is stored: they stand there as well.
+    EXCHANGES_FORGET = "DELETE FROM exchanges WHERE sweep = $1 AND part = 'answer'";
     TRANSCRIPT_GET = "SELECT codec, bytes FROM transcripts WHERE attempt = $1";
 
     STATE_NEWEST = "SELECT seq, sweep, at_us, bytes FROM states WHERE model = $1 ORDER BY seq DESC LIMIT 1";
@@ -239,6 +251,9 @@ statements! {
     /// Sampled answers stay as long again as a round may last: every sweep that ends one and is not pruned finds them.
     PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.id < $1 \
                       AND (a.suite <> 'fingerprint-samples' OR a.id < $3) AND a.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') ORDER BY a.id LIMIT $2)";
+    /// They go with the transcripts.
+    PRUNE_EXCHANGES = "DELETE FROM exchanges WHERE sweep < $1 AND sweep NOT IN (SELECT s.id FROM sweeps s \
+                       WHERE s.state = 'running')";
     PRUNE_PLANS = "UPDATE sweeps SET plan = NULL WHERE id < $1 AND state <> 'running' AND plan IS NOT NULL";
 
     ORPHAN_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts t WHERE NOT EXISTS \
@@ -254,6 +269,7 @@ statements! {
     COUNT_FIRES = "SELECT COUNT(*) FROM fires";
     COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempts";
     COUNT_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts";
+    COUNT_EXCHANGES = "SELECT COUNT(*) FROM exchanges";
     COUNT_RESCORED = "SELECT COUNT(*) FROM rescored";
     COUNT_STATES = "SELECT COUNT(*) FROM states";
     COUNT_SETTINGS = "SELECT COUNT(*) FROM settings";
@@ -271,6 +287,7 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("fires", COUNT_FIRES),
     ("attempts", COUNT_ATTEMPTS),
     ("transcripts", COUNT_TRANSCRIPTS),
+    ("exchanges", COUNT_EXCHANGES),
     ("rescored", COUNT_RESCORED),
     ("states", COUNT_STATES),
     ("settings", COUNT_SETTINGS),

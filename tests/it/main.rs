@@ -29,6 +29,7 @@ mod fingerprints;
 mod history;
 mod imports;
 mod interrupted;
+mod judges;
 mod levels;
 mod odd_answers;
 mod on_request;

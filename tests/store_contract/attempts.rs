@@ -1,6 +1,7 @@
 //! Attempts: appended once, listed, read as windows.
 
 use bytes::Bytes;
+use exactod::domain::jury::{ANSWER, Exchange, vote_part};
 use exactod::domain::{
     Attempt, AttemptId, Fault, Judgement, Outcome, SweepState, Transcript, Try, UnscoredWhy, Usage, Verdict,
 };
@@ -297,4 +298,33 @@ pub async fn a_round_of_sampled_answers_is_read_whole(db: Database) {
     assert_eq!(rows.len(), 7, "and the sweep's own case");
     let open = exactod::domain::SweepPlan { samples: None, ..last };
     assert_eq!(store.rows_to_fold(&open).await.unwrap().len(), 4);
+}
+
+pub async fn what_an_attempt_asked_besides_is_kept_once(db: Database) {
+    let store = db.store().await;
+    let sweep = sweep(&store, 1).await;
+    let attempt = full(sweep);
+    let kept = |part: &str, cost_nanousd| Exchange {
+        key: attempt.key.clone(),
+        part: part.to_owned(),
+        tries: attempt.tries.clone(),
+        started_at_us: T0,
+        ttft_us: None,
+        total_us: 7,
+        cost_nanousd,
+        transcript: attempt.transcript.clone().unwrap(),
+    };
+    let (answer, vote) = (kept(ANSWER, 0), kept(&vote_part(0, 1), 5));
+    for exchange in [&answer, &vote, &kept(&vote_part(0, 1), 99)] {
+        store.add_exchange(exchange).await.unwrap();
+    }
+    let mut open = store.open_exchanges(sweep).await.unwrap();
+    open.sort_by(|a, b| a.part.cmp(&b.part));
+    assert_eq!(open, [answer, vote.clone()], "the first stays");
+    store.append_attempts(vec![attempt.clone()]).await.unwrap();
+    assert!(store.open_exchanges(sweep).await.unwrap().is_empty(), "its attempt is stored");
+    store.forget_answers(sweep).await.unwrap();
+    assert_eq!(store.exchanges(&attempt.key).await.unwrap(), [vote]);
+    assert_eq!(store.check().await.unwrap().rows["exchanges"], 1);
+    store.close().await;
 }

@@ -163,6 +163,7 @@ fn execution(
         metrics: Arc::new(Metrics::new()),
         progress: Arc::new(progress),
         spread: Duration::ZERO,
+        jury: exactod::runner::Jury::default(),
         first_byte_min: BTreeMap::new(),
         stop: CancellationToken::new(),
         abort: CancellationToken::new(),

@@ -84,7 +84,7 @@ fn judge(suite: &Offline, line: &str) -> (Option<String>, Result<Judgement, Stri
     let judged = CaseId::new(&row.case_id).map_err(|error| format!("`case_id`: {error}")).and_then(|case| {
         let body = body(row.response).map_err(|error| format!("`response`: {error}"))?;
         let case = suite.case(&case, row.draw.as_ref()).map_err(|error| error.to_string())?;
-        Ok(case.judge(body.as_bytes()))
+        Ok(case.judge(body.as_bytes(), &[]))
     });
     (Some(row.case_id), judged)
 }

@@ -3,6 +3,7 @@
 mod benign;
 mod bfcl;
 mod catalogue;
+mod judges;
 mod laws;
 mod plain_schema;
 mod python_json;
