@@ -225,7 +225,6 @@ mod tests {
             r#"{"ticket": "t2", "verdict": "pass"}"#,
             r#"{"ticket": "t1", "verdict": "passed"}"#,
             r#"{"ticket": "t1", "verdict": true}"#,
-            r#"[{"ticket": "t1", "verdict": "pass"}"#,
             // Two verdicts are none.
             r#"{"ticket": "t1", "verdict": "fail"} {"ticket": "t1", "verdict": "pass"}"#,
         ] {

@@ -143,6 +143,10 @@ statements! {
                       WHERE model = $1 AND started_at_us >= $2 AND started_at_us < $3 \
                       AND suite NOT IN ('fingerprint-tokens', 'fingerprint-greedy', 'fingerprint-samples') \
                       AND (started_at_us > $2 OR id > $4) ORDER BY started_at_us, id LIMIT $5");
+    /// Answers with a finish reason: whether it says that a tool is called.
+    CALLED_WINDOW = "SELECT sweep, endpoint, case_id, epoch, finish_reason FROM attempts WHERE model = $1 \
+                     AND started_at_us >= $2 AND started_at_us < $3 AND suite = $4 AND finish_reason IS NOT NULL \
+                     AND verdict <> 'unscored'";
     RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
                     explanation, rescored_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     RESCORED_WINDOW = "SELECT r.attempt, r.digest, a.endpoint, a.suite, a.case_id, a.started_at_us, r.verdict, r.why, \

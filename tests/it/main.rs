@@ -50,6 +50,7 @@ mod simulate;
 mod simulator;
 mod sweep;
 mod ticks;
+mod triggers;
 mod versions;
 mod wire_contract;
 mod year;

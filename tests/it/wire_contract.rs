@@ -89,6 +89,50 @@ async fn a_sound_endpoint_passes_and_every_defect_is_named() {
     fleet.stop().await;
 }
 
+/// What no single answer shows: a stream that says something else than the plain answer, or leaves something out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_says_the_same() {
+    let drawer = drawer();
+    let reasoning =
+        |endpoint: sim::EndpointSpec| sim::EndpointSpec { reasoning: sim::spec::Reasoning::Always, ..endpoint };
+    let endpoints = vec![
+        good(HEALTHY),
+        broken("differs", &[("stream_differs", 1.0)]),
+        reasoning(broken("silent", &[("reasoning_missing_in_stream", 1.0)])),
+        reasoning(good("thinking")),
+    ];
+    let spec = SimSpec { model: model(), seed: 5, endpoints };
+    let library = Arc::new(Library::new(vec![Arc::clone(&drawer)]));
+    let fleet = sim::start(&spec, library, 5, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("exactod.toml");
+    let database = format!("sqlite://{}", folder.path().join("store.db").display());
+    let providers: Vec<(String, String)> = fleet.endpoints().map(|(id, url)| (id.to_string(), url)).collect();
+    let text = config_text(&database, &providers, &Settings::default());
+    std::fs::write(&config, text.replace("paths = [\"suites\"]", "paths = []")).unwrap();
+    let run = async |args: &[&str]| Ran::of(exactod().arg("--config").arg(&config).args(args)).await;
+    assert_eq!(run(&["sweep", "--suite", SUITE, "--full", "--json"]).await.code, 0);
+    let cards = run(&["scorecard", "--json"]).await.json();
+    let pairs = |id: &str| {
+        let card = cards["items"].as_array().unwrap().iter().find(|card| card["endpoint"] == id).unwrap();
+        card["suites"][0]["pairs"].clone()
+    };
+    let all = drawer.suite().cases.len() / 2;
+    let compared = drawer.suite().cases.iter().filter(|c| c.pair.as_ref().is_some_and(|p| p.content)).count();
+    assert!(compared >= 2);
+    for sound in [HEALTHY, "thinking"] {
+        assert_eq!((&pairs(sound)["pairs"], &pairs(sound)["differing"]), (&json!(all), &json!(0)), "{}", pairs(sound));
+    }
+    // Words may differ from draw to draw: only where none are drawn they must not.
+    assert_eq!(pairs("differs")["kinds"], json!({"content": compared}), "{}", pairs("differs"));
+    assert_eq!(pairs("silent")["kinds"]["reasoning"], json!(all), "{}", pairs("silent"));
+    let told = run(&["scorecard"]).await.stdout;
+    assert!(told.contains(&format!("in {compared} of {all} pairs")) && told.contains("content 2"), "{told}");
+    let csv = run(&["scorecard", "--format", "csv", "--out", "-"]).await.stdout;
+    assert!(csv.lines().next().unwrap().ends_with("stream_pairs,stream_pairs_differing"), "{csv}");
+    fleet.stop().await;
+}
+
 type Found = (Option<Fault>, String);
 
 /// The primary Faults of every endpoint's answers, by what was asked.

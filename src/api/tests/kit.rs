@@ -423,6 +423,8 @@ pub fn card(n: usize, rate: f64) -> Scorecard {
             tokens_in: 1,
             tokens_out: 1,
             cost_usd: 0.1,
+            trigger: None,
+            pairs: None,
             change: None,
         }],
     }

@@ -48,8 +48,8 @@ fn with_defaults_written(section: &Section, prefix: &str, out: &mut String) {
 #[test]
 fn the_documented_defaults_are_those_of_the_parser() {
     let mut top = String::new();
-    let (mut provider, mut model, mut endpoint, mut schedule) =
-        (String::new(), String::new(), String::new(), String::new());
+    let (mut provider, mut model, mut endpoint, mut schedule, mut judge) =
+        (String::new(), String::new(), String::new(), String::new(), String::new());
     for key in ROOT.keys {
         match key.kind {
             Kind::Table(s) => with_defaults_written(s, &format!("{}.", key.name), &mut top),
@@ -60,12 +60,14 @@ fn the_documented_defaults_are_those_of_the_parser() {
                 let Some(Kind::Tables(below)) = below else { panic!("endpoints are tables") };
                 with_defaults_written(below, "", &mut endpoint);
             }
+            Kind::Tables(s) if key.name == "judge" => with_defaults_written(s, "", &mut judge),
             Kind::Tables(s) if key.name == "schedule" => with_defaults_written(s, "", &mut schedule),
             _ => panic!("a new section `{}`: write its defaults out here", key.name),
         }
     }
-    let short = format!("{MINIMAL}\n[[schedule]]\ncron = '0 0 * * *'\n");
+    let short = format!("{MINIMAL}\n[[judge]]\nprovider = 'p'\nmodel = 'j'\n[[schedule]]\ncron = '0 0 * * *'\n");
     let long = short
+        .replace("[[schedule]]", &format!("{judge}\n[[schedule]]"))
         .replace("[[model]]", &format!("{provider}\n[[model]]"))
         .replace("[[model.endpoint]]", &format!("{model}\n[[model.endpoint]]\n{endpoint}"));
     let long = format!("{top}\n{long}{schedule}");
