@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::domain::scorecard::PairCard;
 use crate::domain::{
-    CaseId, CaseInstance, Completion, EndpointId, Interval, Micros, ModelId, Scorecard, Suite, SuiteName, SweepId,
+    CaseId, CaseInstance, Completion, EndpointId, Micros, ModelId, Scorecard, Suite, SuiteName, SweepId,
 };
 use crate::provider::read_answer;
-use crate::stats::intervals::{Z95, wilson};
+use crate::report::share_interval;
 use crate::store::{AttemptFilter, Store, StoreError};
 use crate::suites::Drawer;
 
@@ -104,9 +104,8 @@ async fn of_suite(
         }
     }
     let card = |(endpoint, (pairs, differing, kinds)): (EndpointId, (u64, u64, BTreeMap<&'static str, u64>))| {
-        let (lo, hi) = wilson(differing as f64, pairs as f64, Z95);
         let kinds = kinds.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect();
-        (endpoint, PairCard { pairs, differing, interval: Interval { lo, hi }, kinds })
+        (endpoint, PairCard { pairs, differing, interval: share_interval(differing, pairs), kinds })
     };
     Ok(counts.into_iter().map(card).collect())
 }

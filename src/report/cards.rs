@@ -13,7 +13,7 @@ use crate::domain::{
     CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
 };
 use crate::stats::clustered::{clustered, wilson_clustered};
-use crate::stats::intervals::{Z95, student_t};
+use crate::stats::intervals::{Z95, student_t, wilson};
 use crate::stats::paired::paired_diff;
 use crate::store::{AttemptColumns, Store};
 
@@ -228,6 +228,13 @@ fn key_of(frame: &DataFrame, row: usize) -> Option<Key> {
 
 fn ratio(of: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| of as f64 / all as f64)
+}
+
+/// Wilson's interval of a share at 95 %, of independent counts.
+#[must_use]
+pub fn share_interval(of: u64, all: u64) -> Interval {
+    let (lo, hi) = wilson(of as f64, all as f64, Z95);
+    Interval { lo, hi }
 }
 
 /// Bounds of the rate if every undelivered attempt had failed / passed (suites, 2.2).

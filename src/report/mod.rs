@@ -8,7 +8,7 @@ mod frame;
 mod trigger;
 mod versions;
 
-pub use cards::scorecards;
+pub use cards::{scorecards, share_interval};
 pub use export::{card_frame, csv, markdown, parquet};
 pub use frame::{attempt_frame, attempts_of_models, read_window};
 pub use trigger::Triggers;
