@@ -174,6 +174,10 @@ class Answer:
             arguments = {}
             for param, values in params.items():
                 given = [v for v in values if v != ""]
+                if not given and param in doc["parameters"]["required"]:
+                    given = [""] if "" in values else []
+                    arguments.update({param: "" for _ in given})
+                    continue
                 if not given or ("" in values and (first or r.random() < 0.3)):
                     continue
                 arguments[param] = acceptable(r, properties.get(param), given[:1] if first else given)

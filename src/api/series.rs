@@ -17,7 +17,7 @@ use crate::domain::{CaseId, EndpointId, Micros, SuiteDigest, SuiteName, Verdict}
 use crate::report::{Course, Versions};
 use crate::stats::Z95;
 use crate::stats::clustered::{from_clusters, wilson_clustered};
-use crate::store::AttemptColumns;
+use crate::store::{AttemptColumns, RescoredRow};
 
 /// Its parameters.
 pub const PARAMS: &[Param] = &[SUITE, SINCE, STEP];
@@ -32,6 +32,30 @@ struct Bucket {
     unscored: u64,
     /// (passes, scored attempts) per case: the clusters of the interval.
     cases: BTreeMap<CaseId, (f64, f64)>,
+    /// Answers that passed by their first verdict, in a bucket of verdicts given anew.
+    passed_before: u64,
+}
+
+impl Bucket {
+    fn add(&mut self, case: &CaseId, verdict: Verdict) {
+        let passed = match verdict {
+            Verdict::Unscored(_) => {
+                self.unscored += 1;
+                return;
+            }
+            Verdict::Pass => {
+                self.pass += 1;
+                1.0
+            }
+            Verdict::Fail(_) => {
+                self.fail += 1;
+                0.0
+            }
+        };
+        let cluster = self.cases.entry(case.clone()).or_default();
+        cluster.0 += passed;
+        cluster.1 += 1.0;
+    }
 }
 
 /// What to count, and how wide the buckets are.
@@ -55,23 +79,33 @@ fn count(buckets: &mut Buckets, spec: &Spec, versions: &Versions, page: &Attempt
         let begin = page.started_at_us[i].div_euclid(spec.step_us) * spec.step_us;
         let version = versions.of(page.sweep[i], &page.suite[i]).cloned();
         let bucket = buckets.entry((page.suite[i].clone(), version)).or_default().entry(begin).or_default();
-        let passed = match page.verdict[i] {
-            Verdict::Unscored(_) => {
-                bucket.unscored += 1;
-                continue;
-            }
-            Verdict::Pass => {
-                bucket.pass += 1;
-                1.0
-            }
-            Verdict::Fail(_) => {
-                bucket.fail += 1;
-                0.0
-            }
-        };
-        let cluster = bucket.cases.entry(page.case[i].clone()).or_default();
-        cluster.0 += passed;
-        cluster.1 += 1.0;
+        bucket.add(&page.case[i], page.verdict[i]);
+    }
+}
+
+/// Counts verdicts that `exactod rescore` gave to answers of the window: series of their own, by the digest that judged.
+async fn count_rescored(
+    app: &App,
+    model: &ModelRef,
+    spec: &Spec,
+    window: (Micros, Micros),
+) -> Result<Buckets, Problem> {
+    let mut buckets = Buckets::new();
+    let mut last: Option<RescoredRow> = None;
+    loop {
+        let mut page = app.state.store.rescored(&model.id, window, last.as_ref()).await?;
+        let wanted = |suite: &SuiteName| spec.suite.as_ref().is_none_or(|only| only == suite);
+        for row in page.iter().filter(|row| row.endpoint == spec.endpoint && wanted(&row.suite)) {
+            let begin = row.started_at_us.div_euclid(spec.step_us) * spec.step_us;
+            let key = (row.suite.clone(), Some(row.digest.clone()));
+            let bucket = buckets.entry(key).or_default().entry(begin).or_default();
+            bucket.add(&row.case, row.verdict);
+            bucket.passed_before += u64::from(row.first == Verdict::Pass);
+        }
+        match page.pop() {
+            Some(row) => last = Some(row),
+            None => return Ok(buckets),
+        }
     }
 }
 
@@ -124,19 +158,27 @@ async fn make(app: &App, model: &ModelRef, spec: &Spec, (from_us, now_us): (Micr
         count(&mut buckets, spec, &versions, &page);
         course.add(&versions, &page, Some(&spec.endpoint));
     }
-    let step_us = spec.step_us;
-    let mut by_age: Vec<_> = buckets.iter().collect();
-    by_age.sort_by_key(|((suite, _), buckets)| (suite.clone(), buckets.keys().next().copied()));
-    let suites: Vec<Value> = by_age
-        .into_iter()
-        .map(|((suite, digest), buckets)| {
-            let buckets: Vec<Value> = buckets.iter().map(|(begin, bucket)| render(*begin, step_us, bucket)).collect();
-            json!({"suite": suite, "digest": digest, "buckets": buckets})
-        })
-        .collect();
+    let rescored = count_rescored(app, model, spec, (from_us, now_us)).await?;
+    let first = |begin: &Micros, bucket: &Bucket| render(*begin, spec.step_us, bucket);
+    let anew = |begin: &Micros, bucket: &Bucket| {
+        let mut out = first(begin, bucket);
+        out["passed_before"] = json!(bucket.passed_before);
+        out
+    };
     Ok(json!({"model": model.id, "endpoint": spec.endpoint, "from": rfc3339(from_us), "from_us": from_us,
-              "to": rfc3339(now_us), "to_us": now_us, "step_us": step_us, "suites": suites,
-              "changes": changes(&course, app, spec).await?}))
+              "to": rfc3339(now_us), "to_us": now_us, "step_us": spec.step_us, "suites": by_age(&buckets, first),
+              "rescored": by_age(&rescored, anew), "changes": changes(&course, app, spec).await?}))
+}
+
+/// The series of each suite by the age of its versions.
+fn by_age(buckets: &Buckets, render: impl Fn(&Micros, &Bucket) -> Value) -> Vec<Value> {
+    let mut by_age: Vec<_> = buckets.iter().collect();
+    by_age.sort_by_key(|((suite, _), buckets)| (suite, buckets.keys().next()));
+    let series = by_age.into_iter().map(|((suite, digest), buckets)| {
+        let buckets: Vec<Value> = buckets.iter().map(|(begin, bucket)| render(begin, bucket)).collect();
+        json!({"suite": suite, "digest": digest, "buckets": buckets})
+    });
+    series.collect()
 }
 
 /// The changes of version in the window, with what the cases that both versions have say of them.

@@ -70,8 +70,8 @@ async fn all(
 fn text(report: &RescoreReport) -> String {
     let RescoreReport { model, suite, revision, attempts, rescored, new, changed, .. } = report;
     let mut out = format!(
-        "{model}, {suite} {revision}: {rescored} of {attempts} answers judged again, {new} verdicts added, {changed} of \
-         them are others now"
+        "{model}, {suite} {revision}: {rescored} of {attempts} answers judged again, {new} verdicts added, {changed} are \
+         others than the first"
     );
     for (why, n) in &report.skipped {
         out.push_str(&format!("\n  {n} not: {why}"));

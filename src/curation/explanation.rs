@@ -245,7 +245,8 @@ fn change(scene: &Scene<'_>, endpoint: &EndpointState, ahead: &[Outlook]) -> Str
         return "no suite to compare on yet".to_owned();
     }
     if !has_peer(scene.state) {
-        return "no peer to compare with: a second endpoint is needed".to_owned();
+        let floors = if scene.policy.has_floors() { "; without one, floors alone can exclude it" } else { "" };
+        return format!("no peer to compare with: a second endpoint is needed{floors}");
     }
     let many = scene.state.suites.len() > 1;
     let mut parts: Vec<String> = Vec::new();
@@ -341,29 +342,39 @@ fn guarantee(scene: &Scene<'_>, standing: Standing) -> String {
     let policy = scene.policy;
     let alpha = trimmed(policy.alpha);
     match standing {
-        Standing::Unknown | Standing::Provisional => format!(
-            "the first decision admits an endpoint worse than the anchors by the admission margin with a chance of at \
-             most {alpha}, and excludes one within the margin of the best with at most {alpha} by quality and {alpha} by \
-             answering too rarely{}, if failures do not come bunched inside a sweep",
-            if policy.has_floors() {
-                format!(", and one above the floors with at most {alpha}")
-            } else {
-                String::new()
-            },
-        ),
+        Standing::Unknown | Standing::Provisional => {
+            let floors = match policy.has_floors() {
+                true => format!(", and one above the floors with at most {alpha}"),
+                false => String::new(),
+            };
+            // The tests of later decisions run as well: all of them once it is Provisional, before that `usable` alone.
+            let (tests, which) = match standing {
+                Standing::Unknown => (1.0, " by answering too rarely"),
+                _ => (exclusion_tests(policy), which_exclusions(policy)),
+            };
+            format!(
+                "the first decision admits an endpoint worse than the anchors by the admission margin with a chance of at \
+                 most {alpha}, and excludes one within the margin of the best with at most {alpha} by quality and {alpha} \
+                 by answering too rarely{floors}; as long as that is open, in addition, {}; all that if failures do not \
+                 come bunched inside a sweep",
+                yearly(
+                    scene.sweeps_per_year.map(|n| tests * n / policy.exclude_after_sweeps),
+                    policy.exclude_after_sweeps / tests,
+                    "false exclusions",
+                    which,
+                ),
+            )
+        }
         Standing::Admitted | Standing::Suspect => {
             let bound = yearly(
                 scene.sweeps_per_year.map(|n| exclusion_tests(policy) * n / policy.exclude_after_sweeps),
                 policy.exclude_after_sweeps / exclusion_tests(policy),
                 "false exclusions",
-                match policy.has_floors() {
-                    true => " by quality, by answering too rarely and by floors together",
-                    false => " by quality and by answering too rarely together",
-                },
+                which_exclusions(policy),
             );
             format!(
-                "{bound}, and its failures do not come bunched inside a sweep (an outage of minutes; up to \
-                 {BUNCHED_EXCLUSIONS_PER_YEAR} a year were simulated then)"
+                "{bound}, and its failures do not come bunched inside a sweep (an outage of minutes; under the default \
+                 policy up to {BUNCHED_EXCLUSIONS_PER_YEAR} a year were simulated then)"
             )
         }
         Standing::Excluded => yearly(
@@ -372,6 +383,13 @@ fn guarantee(scene: &Scene<'_>, standing: Standing) -> String {
             "false re-admissions",
             "",
         ),
+    }
+}
+
+fn which_exclusions(policy: &Policy) -> &'static str {
+    match policy.has_floors() {
+        true => " by quality, by answering too rarely and by floors together",
+        false => " by quality and by answering too rarely together",
     }
 }
 

@@ -183,7 +183,10 @@ impl<'a> Fold<'a> {
     }
 
     fn print_changed(&self, id: &EndpointId, endpoint: &EndpointState) -> Option<Move> {
-        (endpoint.standing == Standing::Admitted && self.changed.contains(id)).then(|| Move {
+        // What was found while a guard held everything is due when it ends.
+        let is_due =
+            self.changed.contains(id) || self.state.form >= Form::COMPACT && endpoint.watch.prints.cases_left > 0;
+        (endpoint.standing == Standing::Admitted && is_due).then(|| Move {
             rule: Rule::Changed,
             to: Standing::Suspect,
             suite: None,

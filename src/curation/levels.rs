@@ -15,7 +15,9 @@
 //!
 //! An alarm moves nobody: peers cannot tell whether the endpoints got worse, the suite got harder or the grader broke. While
 //! it is open the level to compare with is kept. It ends when an operator acknowledges it, from when on the new level is
-//! learned as the usual one; with a new version of the suite; or [`QUIET_SWEEPS`] sweeps after the level has come back.
+//! learned as the usual one; with a new version of the suite; or when the level has come back: in [`QUIET_SWEEPS`] sweeps no
+//! further evidence of a fall has gathered *and* what was answered lately lies less than half of [`MARGINS`] margins below.
+//! (Evidence alone would not do: a fall little deeper than the margin does not reach [`FOUND_AGAIN_AT`] every so often.)
 
 use std::collections::BTreeMap;
 
@@ -132,8 +134,13 @@ impl Level {
             self.r = FRESH;
             return;
         }
-        let one_more = |f: Found| Found { quiet: f.quiet + 1, ..f };
-        self.found = self.found.map(one_more).filter(|f| f.quiet < QUIET_SWEEPS);
+        let one_more = |f: Found| Found { quiet: (f.quiet + 1).min(QUIET_SWEEPS), ..f };
+        self.found = self.found.map(one_more).filter(|f| f.quiet < QUIET_SWEEPS || !self.is_back());
+    }
+
+    /// Whether what was answered lately is less than half of the margin below the level to compare with.
+    fn is_back(&self) -> bool {
+        self.since.mean() > self.reference.mean() - self.margin / 2.0
     }
 
     fn text(&self, suite: &SuiteName, found: Found) -> String {

@@ -80,4 +80,4 @@ pub use ranking::Figures;
 pub use reading::{Reading, read};
 pub use state::{EndpointState, ModelState, SuiteEvidence};
 pub use step::{Base, Input, Stepped, step};
-pub use sync::{sync_endpoints, sync_suites};
+pub use sync::{align_margins, sync_endpoints, sync_suites};

@@ -117,8 +117,9 @@ impl Goal {
     pub fn log_value(self, reading: &Reading) -> f64 {
         match self {
             Goal::Admit => reading.log_e_ad,
-            Goal::ExcludeFirst => reading.log_e_ex,
-            Goal::Exclude | Goal::Clear => reading.log_r_ex,
+            Goal::ExcludeFirst => reading.log_e_ex.max(reading.floor_log_e),
+            Goal::Exclude => reading.log_r_ex.max(reading.floor_log_r),
+            Goal::Clear => reading.log_r_ex,
             Goal::Readmit => reading.log_r_ad,
         }
     }

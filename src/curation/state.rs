@@ -374,6 +374,8 @@ impl ModelState {
         }
         self.form = form;
         self.settle();
+        // Written together, so of one form: also those that this step does not touch.
+        self.capabilities.values_mut().for_each(|state| state.take_form(form));
     }
 
     /// Rounds all evidence as its form wants it: what is kept is what is written.

@@ -146,7 +146,9 @@ fn version_change(
         changes.iter().map(|(name, old, new)| format!("{name} {} -> {}", short(old), short(new))).collect();
     let what = what.join(", ");
     state.frozen = None;
-    changes.iter().for_each(|(name, _, _)| drop(state.levels.remove(name)));
+    for (name, _, _) in changes {
+        state.levels.remove(name);
+    }
     let mut decisions = Vec::new();
     for (id, endpoint) in &mut state.endpoints {
         let from = endpoint.standing;
@@ -210,8 +212,10 @@ fn changed_suites(changes: &[(SuiteName, SuiteDigest, SuiteDigest)]) -> Value {
     json!({ "changes": changes })
 }
 
-/// Restarts the evidence that was gathered under other margins than the policy's: its bets answer another question.
-pub(super) fn align_margins(state: &mut ModelState, policy: &Policy, now_us: Micros) -> Vec<NewDecision> {
+/// Restarts the evidence that was gathered under other margins and floors than the policy's: its bets answer another
+/// question. Returns what is to be told.
+#[must_use]
+pub fn align_margins(state: &mut ModelState, policy: &Policy, now_us: Micros) -> Vec<NewDecision> {
     let mut decisions = Vec::new();
     for (id, endpoint) in &mut state.endpoints {
         let mut changes = Vec::new();

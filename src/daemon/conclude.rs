@@ -254,18 +254,15 @@ pub(super) async fn restored(
     step_outside(sweeper, (&setting, &record), &base, now_us).await.map(drop)
 }
 
-/// Opens an alarm of a model. One that is open with another text is closed and opened anew: what it says is what holds.
+/// Opens an alarm of a model; one that is open takes the text.
 pub(super) async fn raise(sweeper: &Sweeper, model: &ModelId, kind: &str, text: &str) -> Result<(), StoreError> {
     let now_us = sweeper.clock.now_us();
     // Before the row: on a full disk the row cannot be written, and that is when the alarm is wanted.
     sweeper.metrics.set_alarms(model, kind, 1);
     let key = AlarmKey { model: Some(model.clone()), endpoint: None, capability: None, kind: kind.to_owned() };
-    let open = sweeper.store.open_alarms().await?;
-    let outdated: Vec<AlarmKey> =
-        open.into_iter().filter(|alarm| alarm.key == key && alarm.text != text).map(|alarm| alarm.key).collect();
     let alarm =
         Alarm { id: sweeper.ids.uuid(now_us), key, text: text.to_owned(), opened_at_us: now_us, closed_at_us: None };
-    let opened = sweeper.store.set_alarms(&[alarm], &outdated, now_us).await?;
+    let opened = sweeper.store.set_alarms(&[alarm], &[], now_us).await?;
     if !opened.is_empty() {
         warn!(%model, kind, "alarm: {text}");
     }

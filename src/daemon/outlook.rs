@@ -33,8 +33,14 @@ impl Ahead {
         let order: Vec<EndpointId> = setting.endpoints.iter().map(|e| e.id.clone()).collect();
         let (state, _) = curation::sync_endpoints(state, &order, setting.reference.as_ref(), now_us);
         let (mut state, _) = curation::sync_suites(&state, &setting.suites, now_us);
+        // The end of the next sweep will tell of it.
+        let _ = curation::align_margins(&mut state, &setting.policy, now_us);
         let lists = setting.capabilities.keys();
-        let lists = lists.filter_map(|c| Some((c.clone(), curation::capability_state(&state, &setting, c, now_us)?)));
+        let lists = lists.filter_map(|c| {
+            let mut of_list = curation::capability_state(&state, &setting, c, now_us)?;
+            let _ = curation::align_margins(&mut of_list, &setting.policy, now_us);
+            Some((c.clone(), of_list))
+        });
         state.capabilities = lists.collect();
         let tags =
             setting.capabilities.iter().map(|(capability, tagged)| (capability.clone(), counts(tagged))).collect();

@@ -3,6 +3,7 @@
 //! Rates under two versions are never pooled. Where they differ, the cases that both versions have (the same id and the same
 //! hash, so the same request, expectation and scorers) tell why: asked before and after, they are a natural overlap.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::scorecard::{Gap, Overlap, Reading, VersionChange, VersionRate};
@@ -114,10 +115,11 @@ impl Course {
             for pair in parts.windows(2) {
                 let [old, new] = pair else { continue };
                 let place = (&key.1, &old.digest, &new.digest);
-                if !same.contains_key(&place) {
-                    same.insert(place, same_cases(store, place).await?);
-                }
-                changes.push(change(old, new, same.get(&place).and_then(Option::as_deref)));
+                let common = match same.entry(place) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(free) => free.insert(same_cases(store, place).await?),
+                };
+                changes.push(change(old, new, common.as_deref()));
             }
             out.insert(key.clone(), changes);
         }
@@ -174,14 +176,18 @@ fn change(old: &Part, new: &Part, same: Option<&[CaseId]>) -> VersionChange {
     }
 }
 
-/// The cases that are the same, as far as both versions asked them of the endpoint. `None` with fewer than two.
+/// Common cases from which an interval of their differences means something: a few that all went one way have no spread.
+const OVERLAP_CASES_MIN: usize = 10;
+
+/// The cases that are the same, as far as both versions asked them of the endpoint. `None` with fewer than
+/// [`OVERLAP_CASES_MIN`].
 fn overlap(old: &Part, new: &Part, same: &[CaseId]) -> Option<Overlap> {
     let means = |part: &Part| -> BTreeMap<CaseId, Vec<f64>> {
         let asked = same.iter().filter_map(|case| Some((case.clone(), part.cases.get(case)?)));
         asked.map(|(case, (sum, count))| (case, vec![sum / count])).collect()
     };
     let (before, after) = (means(old), means(new));
-    let diff = paired_diff(&after, &before).filter(|diff| diff.groups > 1)?;
+    let diff = paired_diff(&after, &before).filter(|diff| diff.groups >= OVERLAP_CASES_MIN)?;
     let half = student_t(ALPHA, diff.groups as f64 - 1.0) * diff.se;
     let interval = Interval { lo: (diff.mean - half).max(-1.0), hi: (diff.mean + half).min(1.0) };
     let common = |of: &BTreeMap<CaseId, Vec<f64>>, other: &BTreeMap<CaseId, Vec<f64>>| {

@@ -42,16 +42,18 @@ struct Part {
     then: Then,
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     Part { what: "constant", base: 0.97, then: Then::Constant },
     Part { what: "constant", base: 0.9, then: Then::Constant },
     Part { what: "constant", base: 0.7, then: Then::Constant },
     Part { what: "the best of four leaves", base: 0.97, then: Then::BestLeaves },
     Part { what: "one falls by 20 points", base: 0.97, then: Then::OneFalls(0.2) },
     Part { what: "all fall by 5 points", base: 0.97, then: Then::AllFall(0.05) },
+    Part { what: "all fall by 7 points", base: 0.97, then: Then::AllFall(0.07) },
     Part { what: "all fall by 10 points", base: 0.97, then: Then::AllFall(0.1) },
     Part { what: "all fall by 20 points", base: 0.97, then: Then::AllFall(0.2) },
     Part { what: "all fall by 5 points", base: 0.7, then: Then::AllFall(0.05) },
+    Part { what: "all fall by 7 points", base: 0.7, then: Then::AllFall(0.07) },
     Part { what: "all fall by 10 points", base: 0.7, then: Then::AllFall(0.1) },
     Part { what: "all fall by 20 points", base: 0.7, then: Then::AllFall(0.2) },
 ];
@@ -70,6 +72,8 @@ struct Seen {
     quiet_sweeps: u64,
     /// Days from the fall to the alarm.
     days: Option<f64>,
+    /// Whether the alarm ended although the fall went on.
+    ended: bool,
 }
 
 /// Plays every part.
@@ -95,6 +99,7 @@ pub fn run(run: &Run<'_>, policy: &str) -> Result<PolicyReport, SimulateError> {
             let days: Sample = found.iter().filter_map(|s| s.days).collect();
             cell.insert("alarmed".to_owned(), share(days.count(), run.reps));
             cell.insert("days_to_alarm".to_owned(), number(days.mean()));
+            cell.insert("ended_too_soon".to_owned(), share(sum(|s| u64::from(s.ended)), run.reps));
         }
         report.cells.push(cell);
     }
@@ -154,9 +159,9 @@ fn play(bench: &Bench, part: Part, dice: &mut Dice) -> Seen {
         let alarmed = folded.alarms.iter().any(|a| a.kind == AlarmKind::LevelFell);
         if has_fallen && gives_cause {
             if alarmed {
-                out.days = Some((sweep + 1 - HALF) as f64 / SWEEPS_A_DAY as f64);
-                return out;
+                out.days = out.days.or(Some((sweep + 1 - HALF) as f64 / SWEEPS_A_DAY as f64));
             }
+            out.ended |= out.days.is_some() && !alarmed;
         } else {
             out.quiet_sweeps += 1;
             out.without_cause += u64::from(alarmed && !is_open);

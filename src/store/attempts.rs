@@ -279,7 +279,7 @@ impl Store {
             let mut reader = MeasureReader::new();
             let each = |row: &Row| reader.read(row);
             let place = |ordinal: u64| Arg::from(i64::try_from(ordinal).unwrap_or(i64::MAX));
-            let args = [plan.model.as_str().into(), place(share.from), place(plan.ordinal)];
+            let args = [plan.model.as_str().into(), place(share.from), place(plan.ordinal), Arg::Id(plan.id.0)];
             let mut earlier = self.pool.read(statements::ATTEMPTS_OF_ROUND, &args, each).await?;
             sort(&mut earlier);
             rows.append(&mut earlier);

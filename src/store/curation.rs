@@ -278,7 +278,8 @@ impl Store {
         Ok(Page::of(found, limit, |decision| decision.id.to_string()))
     }
 
-    /// Opens and closes alarms. Gives the alarms that were not open before.
+    /// Opens and closes alarms. One that is open already takes the new text: it says what holds. Gives the alarms that were
+    /// not open before.
     ///
     /// # Errors
     /// [`StoreError`] of the database; nothing was written then.
@@ -393,6 +394,10 @@ async fn write_alarms(tx: &mut Tx, open: &[Alarm], close: &[AlarmKey], now_us: M
         let args = [Arg::Id(alarm.id), model, endpoint, kind, capability, text, alarm.opened_at_us.into()];
         if tx.execute(statements::ALARM_OPEN, &args).await? == 1 {
             opened.push(alarm.id);
+        } else {
+            let [model, endpoint, kind, capability] = alarm_args(&alarm.key);
+            tx.execute(statements::ALARM_RENEW, &[model, endpoint, kind, capability, alarm.text.as_str().into()])
+                .await?;
         }
     }
     Ok(opened)

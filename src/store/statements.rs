@@ -124,10 +124,13 @@ statements! {
     ATTEMPT_GET = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
     ATTEMPT_KEYS = "SELECT endpoint, suite, case_id, epoch FROM attempts WHERE sweep = $1";
     ATTEMPTS_OF_SWEEP = concat!("SELECT ", measure_columns!(), " FROM attempts WHERE sweep = $1");
-    /// Sampled answers of the earlier sweeps of a round.
+    /// Sampled answers of the earlier sweeps of a round: of those whose step was made before that of the round's last
+    /// sweep, then as in any replay.
     ATTEMPTS_OF_ROUND = concat!("SELECT ", measure_columns!(), " FROM attempts WHERE suite = 'fingerprint-samples' \
                         AND sweep IN (SELECT s.id FROM sweeps s WHERE s.model = $1 AND s.ordinal >= $2 \
-                        AND s.ordinal < $3 AND s.state = 'done')");
+                        AND s.ordinal < $3 AND s.state = 'done' \
+                        AND s.id IN (SELECT h.sweep FROM history h WHERE h.model = $1 AND h.seq < COALESCE((SELECT \
+                        MIN(own.seq) FROM history own WHERE own.model = $1 AND own.sweep = $4), 9223372036854775807)))");
     ATTEMPTS_LIST = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id < $1 \
                     AND (CAST($2 AS TEXT) IS NULL OR model = $2) AND (CAST($3 AS TEXT) IS NULL OR endpoint = $3) \
                     AND (CAST($4 AS TEXT) IS NULL OR suite = $4) AND (CAST($5 AS TEXT) IS NULL OR verdict = $5) \
@@ -243,6 +246,9 @@ statements! {
 
     ALARM_OPEN = "INSERT INTO alarms (id, model, endpoint, kind, capability, text, opened_at_us, closed_at_us) \
                   VALUES ($1, $2, $3, $4, $5, $6, $7, NULL) ON CONFLICT DO NOTHING";
+    /// What an open alarm says is what holds.
+    ALARM_RENEW = "UPDATE alarms SET text = $5 WHERE model = $1 AND endpoint = $2 AND kind = $3 AND capability = $4 \
+                   AND closed_at_us IS NULL AND text <> $5";
     ALARM_CLOSE = "UPDATE alarms SET closed_at_us = $5 WHERE model = $1 AND endpoint = $2 AND kind = $3 \
                    AND capability = $4 AND closed_at_us IS NULL";
     ALARMS_OPEN = concat!("SELECT ", alarm_columns!(), " FROM alarms WHERE closed_at_us IS NULL ORDER BY id");

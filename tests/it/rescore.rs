@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use exactod::domain::{AttemptId, Judgement};
 use serde_json::{Value, json};
 
+use crate::daemon::Daemon;
 use crate::suites::TEXT_CASES;
-use crate::world::{World, good, weak};
+use crate::world::{self, World, good, weak};
 
 const SUITE: &str = "output-quality";
 
@@ -61,8 +62,25 @@ async fn a_newer_suite_judges_what_is_stored(world: World) {
     assert_eq!((&again[0]["rescored"], &again[0]["new"]), (&json!(judged), &json!(0)), "no verdict twice");
     assert_eq!(judgements(&world).await, first, "the first verdicts stay");
     assert_eq!(world.requests() as usize, first.len(), "and nobody was asked anything");
+    a_series_of_its_own(&world, (judged / 2, judged / 2 - failed)).await;
     let check = world.json(&["db", "check", "--json"]).await;
     assert_eq!(check["rows"]["rescored"], judged, "{check}");
+}
+
+/// (answers of birch that were judged again, of these passed by their first verdicts).
+async fn a_series_of_its_own(world: &World, (judged, before): (u64, u64)) {
+    let daemon = Daemon::start(world).await;
+    let path = format!("/v1/models/{}/endpoints/birch/series?suite={SUITE}", world::model());
+    let series = daemon.get(&path, None).await.json();
+    let total = |list: &str, what: &str| -> u64 {
+        let buckets = series[list].as_array().unwrap().iter().flat_map(|one| one["buckets"].as_array().unwrap());
+        buckets.map(|bucket| bucket[what].as_u64().unwrap()).sum()
+    };
+    assert_eq!((total("rescored", "pass"), total("rescored", "fail")), (judged, 0), "{series}");
+    assert_eq!(total("rescored", "passed_before"), before, "{series}");
+    assert!(total("suites", "fail") > 0, "the first verdicts stay as they are: {series}");
+    assert_ne!(series["rescored"][0]["digest"], series["suites"][0]["digest"]);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -290,8 +290,15 @@ pub async fn a_round_of_sampled_answers_is_read_whole(db: Database) {
         all.push(attempt(sweep, 100 * ordinal + 50));
         store.append_attempts(all).await.unwrap();
     }
-    // The third is never folded.
-    db.raw("UPDATE sweeps SET state = 'done', finished_at_us = 9 WHERE ordinal IN (1, 2)").await;
+    // The third is folded after the last: at the last one's step, and in every replay of it, its answers were not there.
+    db.raw("UPDATE sweeps SET state = 'done', finished_at_us = 9").await;
+    db.raw(
+        "INSERT INTO settings (digest, json) VALUES ('s', '{}'); \
+         INSERT INTO history (model, seq, at_us, mark_us, kind, rules, setting, sweep, record, decisions, state_digest) \
+         SELECT model, CASE ordinal WHEN 3 THEN 5 ELSE ordinal END, 1, ordinal, 'sweep', 1, 's', id, '{}', 0, 'd' \
+         FROM sweeps",
+    )
+    .await;
     let rows = store.rows_to_fold(&last).await.unwrap();
     let texts: Vec<_> = rows.iter().filter_map(|r| r.sampled.as_deref()).collect();
     assert_eq!(texts, ["a\u{fffd}b 4", "a\u{fffd}b 4", "a\u{fffd}b 4", "a\u{fffd}b 2", "a\u{fffd}b 2", "a\u{fffd}b 2"]);

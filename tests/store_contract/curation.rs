@@ -184,7 +184,8 @@ pub async fn an_alarm_is_open_once(db: Database) {
     assert_eq!(opened, [first.id, of_endpoint.id, of_all.id]);
     let again = Alarm { text: "again".to_owned(), ..alarm(4, "provenance") };
     assert!(store.set_alarms(from_ref(&again), &[], T0 + 1).await.unwrap().is_empty());
-    assert_eq!(store.open_alarms().await.unwrap(), [first.clone(), of_endpoint, of_all]);
+    let renewed = Alarm { text: "again".to_owned(), ..first.clone() };
+    assert_eq!(store.open_alarms().await.unwrap(), [renewed, of_endpoint, of_all], "it says what holds");
 
     let reopened = store.set_alarms(from_ref(&again), from_ref(&first.key), T0 + 2).await.unwrap();
     assert_eq!(reopened, [again.id], "closed and opened anew in one call");

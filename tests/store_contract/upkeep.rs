@@ -1,6 +1,6 @@
 //! Schema, check, prune.
 
-use exactod::domain::{SweepId, SweepKind, SweepPlan, SweepState};
+use exactod::domain::{Attempt, SweepId, SweepKind, SweepPlan, SweepState};
 use exactod::store::{
     Created, Fire, Pruned, Retention, SCHEMA_VERSION, Schema, Store, StoreError, StoreOptions, SweepEnd, SweepRecord,
 };
@@ -154,8 +154,12 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
         .raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION; ALTER TABLE attempts ADD COLUMN sampled TEXT")
         .await;
     let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
-    store.append_attempts(attempts(done, 0..6)).await.unwrap();
-    store.append_attempts(attempts(running, 6..9)).await.unwrap();
+    // Nothing was sampled then.
+    let then = |sweep, ordinals| -> Vec<_> {
+        attempts(sweep, ordinals).into_iter().map(|attempt| Attempt { sampled: None, ..attempt }).collect()
+    };
+    store.append_attempts(then(done, 0..6)).await.unwrap();
+    store.append_attempts(then(running, 6..9)).await.unwrap();
     let fire = |n: i64| Fire { schedule: "daily".to_owned(), fire_at_us: T0 + n, model: model() };
     let fired = crate::kit::plan(&model(), 3);
     assert_eq!(store.create_sweep(&fired, Some(&fire(1)), None).await.unwrap(), Created::Created);

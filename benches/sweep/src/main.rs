@@ -7,10 +7,12 @@
 //! ```text
 //! scripts/bench                  all variants
 //! scripts/bench plain 500        one variant, another number of cases
+//! scripts/bench fold             what deciding costs
 //! ```
 
 mod bare;
 mod client;
+mod fold;
 mod micro;
 mod process;
 mod provider;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["--client", order] => client::main(order),
         ["--bare", order] => bare::main(order),
         ["--micro", dir] => micro::main(dir),
+        ["fold"] => fold::main(),
         _ => variants::main(&words),
     };
     match done {

@@ -47,6 +47,25 @@ fn a_fall_of_all_is_alarmed_moves_nobody_and_ends_when_the_level_is_back() {
 }
 
 #[test]
+fn a_fall_little_deeper_than_the_margin_stays_alarmed_as_long_as_it_lasts() {
+    let mut alarmed = 0;
+    for seed in 0..6 {
+        let mut world = admitted(seed);
+        sweeps_of(&mut world, 60, 0.97);
+        // Own history alone: nobody is excluded by luck.
+        world.decide_nothing();
+        world.policy.exclude_after_sweeps = 100.0;
+        let first = (0..200).find(|_| fell(&world.sweep(passing(|_| 0.90)).alarms).is_some());
+        if first.is_some() {
+            alarmed += 1;
+            assert!(sweeps_of(&mut world, 300, 0.90).iter().all(|f| fell(&f.alarms).is_some()), "seed {seed}");
+            world.sweep_until(200, passing(|_| 0.97), |_, f| fell(&f.alarms).is_none());
+        }
+    }
+    assert!(alarmed >= 4, "{alarmed} of 6");
+}
+
+#[test]
 fn a_fall_of_one_is_not_a_fall_of_all() {
     for seed in 0..10 {
         let mut world = admitted(seed);

@@ -10,6 +10,8 @@ use crate::scoring::python_json::{self, PyDict, PyStr, PyValue};
 
 /// Where the data may lie, seen from what the user gave: the data folder, an unpacked wheel or the package, a wheel.
 const PLACES: [&str; 3] = ["", "data/", "bfcl_eval/data/"];
+/// The folder of the ground truth, in the data folder.
+const ANSWERS_FOLDER: &str = "possible_answer";
 /// Cases of one category.
 pub const CASES_MAX: usize = 100_000;
 /// Size of one line, in bytes.
@@ -41,6 +43,10 @@ impl DataSet {
     /// Nothing readable is there, or none of the supported categories.
     pub fn open(path: &Path) -> Result<DataSet, ImportError> {
         let archive = Archive::open(path)?;
+        if path.file_name().is_some_and(|name| name == ANSWERS_FOLDER) {
+            let message = "no BFCL data found: this is the folder of the answers; give the folder that holds it";
+            return Err(ImportError::Source { path: path.to_owned(), message: message.to_owned() });
+        }
         let holds_any = |place: &&str| Category::ALL.iter().any(|c| archive.has(&question_file(place, *c)));
         let Some(place) = PLACES.into_iter().find(|p| holds_any(p)) else {
             let message = "no BFCL data found; give the bfcl-eval wheel, its unpacked folder or its data folder, which \
@@ -70,7 +76,7 @@ impl DataSet {
         let file = question_file(self.place, category);
         let questions = self.lines(&file)?;
         let mut answers = if category.has_answers() {
-            let file = format!("{}possible_answer/BFCL_v4_{category}.json", self.place);
+            let file = format!("{}{ANSWERS_FOLDER}/BFCL_v4_{category}.json", self.place);
             let lines = self.lines(&file)?;
             if lines.len() != questions.len() {
                 let message = format!("{} answers for {} questions", lines.len(), questions.len());

@@ -73,7 +73,9 @@ fn answer(completion: &Completion) -> BfclAnswer {
 /// The Fault of an error type where the implicit checks found none.
 fn fault(error: ErrorType) -> Fault {
     match error {
-        ErrorType::WrongOutputFormat | ErrorType::MalformedAbstention => Fault::InvalidJson,
+        // They parse, and to no object.
+        ErrorType::WrongOutputFormat => Fault::SchemaMismatch,
+        ErrorType::MalformedAbstention => Fault::InvalidJson,
         ErrorType::RelevanceNotCalled => Fault::MissingCall,
         _ => Fault::WrongAnswer,
     }

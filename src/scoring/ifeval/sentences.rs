@@ -265,11 +265,10 @@ fn reconsider(token: &mut Token, next: &Token) {
     }
     let initial = token.is_initial();
     let starts = starts_sentence(next, orthography);
-    if (token.abbreviation || token.ellipsis) && !initial {
-        if starts == Some(true) || (next.starts_upper() && english::often_starts(next_kind)) {
-            token.ends_sentence = true;
-            return;
-        }
+    let starts_anew = starts == Some(true) || (next.starts_upper() && english::often_starts(next_kind));
+    if (token.abbreviation || token.ellipsis) && !initial && starts_anew {
+        token.ends_sentence = true;
+        return;
     }
     let always_capital = starts.is_none() && initial && next.starts_upper() && !orthography.lower;
     if (initial || is_number) && (starts == Some(false) || always_capital) {

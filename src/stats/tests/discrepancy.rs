@@ -74,12 +74,15 @@ fn text(tokens: &[u8]) -> Vec<u8> {
     tokens.iter().flat_map(word).collect()
 }
 
+/// The answers of the two sides to one prompt.
+type Pair = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
 /// Share of runs in which a change of this size is found at [`LEVEL`]: by tokens, and by the characters of the text.
 fn power(sigma: f64, each: usize, runs: u64) -> [f64; 2] {
     let mut found = [0.0; 2];
     for run in 0..runs {
         let mut dice = Dice(run * 1_000_003 + each as u64);
-        let sides: Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = (0..PROMPTS)
+        let sides: Vec<Pair> = (0..PROMPTS)
             .map(|_| {
                 let logits: Vec<f64> = (0..TOKENS * TOKENS).map(|_| 2.2 * dice.gumbel()).collect();
                 let own: Vec<f64> = logits.iter().map(|logit| logit + sigma * dice.normal()).collect();
@@ -88,7 +91,7 @@ fn power(sigma: f64, each: usize, runs: u64) -> [f64; 2] {
                 (all(&model), all(&own))
             })
             .collect();
-        let texts: Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = sides
+        let texts: Vec<Pair> = sides
             .iter()
             .map(|(x, y)| (x.iter().map(|t| text(t)).collect(), y.iter().map(|t| text(t)).collect()))
             .collect();
