@@ -56,7 +56,7 @@ contracts! {
         what_comes_after_the_end_is_refused, pages_stay_as_they_are_while_others_write, filters_choose,
         a_window_in_pages_is_the_whole_window, progress_counts_by_endpoint, a_foreign_cursor_is_refused,
         hostile_text_is_stored, a_round_of_sampled_answers_is_read_whole,
-        conversations_are_kept_until_their_attempts_are_stored;
+        conversations_are_kept_until_their_attempts_are_stored, what_an_attempt_asked_besides_is_kept_once;
     curation: the_end_of_a_sweep_is_stored_whole, a_failing_piece_leaves_nothing, a_sweep_ends_once,
         two_ends_from_the_same_state_cannot_both_count, two_states_are_kept, a_revision_never_goes_back,
         an_alarm_is_open_once, decisions_are_listed_newest_first, a_capability_has_lists_and_revisions_of_its_own,
@@ -70,7 +70,8 @@ contracts! {
         a_newer_schema_is_refused, an_altered_migration_is_refused, foreign_tables_are_refused, check_finds_nothing_wrong,
         check_finds_orphans, pruning_keeps_what_it_should, facts_are_kept, a_database_of_version_2_is_upgraded,
         sweeps_of_version_2_go_on_after_the_upgrade, the_newest_sweeps_are_those_of_the_last_places,
-        pruning_leaves_a_round_of_sampled_answers_whole, a_version_is_found_by_its_digest;
+        pruning_leaves_a_round_of_sampled_answers_whole, a_version_is_found_by_its_digest,
+        conversations_of_version_9_go_on_after_the_upgrade, votes_are_pruned_with_what_they_are_about;
     writer: what_was_flushed_is_stored, a_full_disk_is_waited_out, a_shutdown_writes_what_is_queued,
         a_shutdown_on_a_full_disk_tells_what_was_lost, a_small_queue_loses_nothing;
 }

@@ -25,5 +25,5 @@ static CASES: LazyLock<Vec<OfflineCase>> = LazyLock::new(|| {
 fuzz_target!(|input: (u16, &[u8])| {
     let (which, bytes) = input;
     let case = &CASES[usize::from(which) % CASES.len()];
-    assert_eq!(case.judge(bytes), case.judge(bytes));
+    assert_eq!(case.judge(bytes, &[]), case.judge(bytes, &[]));
 });

@@ -43,5 +43,6 @@ pub async fn get(State(app): State<Shared>, Path(id): Path<String>, request: Req
     };
     let id: AttemptId = id.parse().map_err(|_| unknown())?;
     let stored = app.state.store.attempt(id).await?.ok_or_else(unknown)?;
-    Ok(models::json(&views::attempt_detail(&stored, &app.state.setup.load().models)))
+    let votes = app.state.store.votes(&stored.attempt.key).await?;
+    Ok(models::json(&views::attempt_detail(&stored, &votes, &app.state.setup.load().models)))
 }

@@ -286,6 +286,7 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                     ("fault", String),
                     ("explanation", String),
                     ("delivered", Boolean),
+                    ("votes", Array),
                     ("tries", Array),
                     ("transcript", Object),
                     ("curl", String),

@@ -10,7 +10,7 @@ use super::state::Ruling;
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::domain::base64;
-use crate::domain::{Decision, EndpointId, Micros, Revision, Transcript, Try};
+use crate::domain::{Decision, EndpointId, Exchange, Micros, Part, Revision, SuitePlan, Transcript, Try};
 use crate::store::{Ack, Alarm, StoredAttempt, StoredSweep, SweepRecord};
 
 /// Billionths of a dollar in a dollar.
@@ -80,13 +80,24 @@ fn summary(stored: &StoredAttempt) -> Map<String, Value> {
 
 /// An attempt with everything: tries, drawn values, transcript, and the command that repeats the request.
 #[must_use]
-pub fn attempt_detail(stored: &StoredAttempt, models: &[ModelConfig]) -> Value {
+pub fn attempt_detail(stored: &StoredAttempt, votes: &[Exchange], models: &[ModelConfig]) -> Value {
     let mut out = summary(stored);
+    out.insert("votes".to_owned(), Value::Array(votes.iter().filter_map(vote).collect()));
     out.insert("tries".to_owned(), Value::Array(stored.attempt.tries.iter().map(one_try).collect()));
     out.insert("draw".to_owned(), json!(stored.attempt.draw));
     out.insert("transcript".to_owned(), stored.attempt.transcript.as_ref().map_or(Value::Null, transcript));
     out.insert("curl".to_owned(), json!(curl_of(stored, models)));
     Value::Object(out)
+}
+
+/// What a judge was asked about the answer, and what it said.
+fn vote(exchange: &Exchange) -> Option<Value> {
+    let Part::Vote { scorer, vote } = exchange.part else { return None };
+    Some(json!({
+        "scorer": scorer, "vote": vote, "tries": exchange.tries.iter().map(one_try).collect::<Vec<_>>(),
+        "total_us": exchange.total_us, "cost_usd": exchange.cost_nanousd as f64 / NANO,
+        "transcript": transcript(&exchange.transcript),
+    }))
 }
 
 fn one_try(t: &Try) -> Value {
@@ -201,17 +212,15 @@ fn sweep_map(record: &SweepRecord) -> Map<String, Value> {
 pub fn sweep_detail(stored: &StoredSweep) -> Map<String, Value> {
     let mut out = sweep_map(&stored.record);
     let plan = stored.plan.as_ref().map(|plan| {
-        let suites: Vec<Value> = plan
-            .suites
-            .iter()
-            .map(|s| {
-                json!({"suite": s.suite, "digest": s.digest, "cases": s.cases.len(), "epochs": s.epochs,
-                       "endpoints": s.endpoints})
-            })
-            .collect();
+        let parts = |parts: &[SuitePlan]| -> Vec<Value> { parts.iter().map(sweep_part).collect() };
         json!({"seed": plan.seed, "anchors": plan.anchors, "gives_evidence": plan.gives_evidence,
-               "attempts": plan.attempts(), "suites": suites})
+               "attempts": plan.attempts(), "suites": parts(&plan.suites), "aside": parts(&plan.aside)})
     });
     out.insert("plan".to_owned(), json!(plan));
     out
+}
+
+fn sweep_part(part: &SuitePlan) -> Value {
+    json!({"suite": part.suite, "digest": part.digest, "cases": part.cases.len(), "epochs": part.epochs,
+           "endpoints": part.endpoints})
 }

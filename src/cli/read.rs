@@ -8,7 +8,7 @@ use super::setup;
 use crate::api::views;
 use crate::clock::rfc3339;
 use crate::diagnostics::nearest;
-use crate::domain::{Allowlist, Attempt, Capability, DecisionKind, EndpointId, Fault, ModelId, SweepId, Try};
+use crate::domain::{Allowlist, Attempt, Capability, DecisionKind, EndpointId, Exchange, Fault, ModelId, SweepId, Try};
 use crate::store::{Ack, AttemptFilter, DecisionFilter, Store, StoreError, StoredAllowlist};
 
 /// `allowlist`: the stored bytes with `--json`, a table without.
@@ -197,8 +197,13 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     let store = setup::store(&config).await?;
     let found = load(&store, id).await;
+    let votes = match &found {
+        Ok(Some(stored)) => store.votes(&stored.attempt.key).await.map_err(CliError::failed),
+        _ => Ok(Vec::new()),
+    };
     store.close().await;
-    let Some(stored) = found? else {
+    let (found, votes) = (found?, votes?);
+    let Some(stored) = found else {
         output::note(&format!("no attempt {id} is stored; `exactod attempts` lists them"));
         return Ok(Exit::No);
     };
@@ -221,15 +226,15 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         };
     }
     if cli.json {
-        output::json(&views::attempt_detail(&stored, &config.models))?;
+        output::json(&views::attempt_detail(&stored, &votes, &config.models))?;
     } else {
-        show(&stored.attempt)?;
+        show(&stored.attempt, &votes)?;
     }
     Ok(Exit::Yes)
 }
 
 /// For people: what it was and came to, then what was sent and received.
-fn show(a: &Attempt) -> Result<(), CliError> {
+fn show(a: &Attempt, votes: &[Exchange]) -> Result<(), CliError> {
     let words = |faults: &[Fault]| faults.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ");
     let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let seconds = |us: i64| format!("{:.3} s", us as f64 / 1e6);
@@ -253,7 +258,12 @@ fn show(a: &Attempt) -> Result<(), CliError> {
     let request = serde_json::from_slice::<Value>(&transcript.request).and_then(|v| serde_json::to_string_pretty(&v));
     let request = request.unwrap_or_else(|_| String::from_utf8_lossy(&transcript.request).into_owned());
     let answer = String::from_utf8_lossy(&transcript.response);
-    output::line(&format!("\nrequest\n{}\n\nanswer\n{}", printable(&request), printable(&answer)))
+    output::line(&format!("\nrequest\n{}\n\nanswer\n{}", printable(&request), printable(&answer)))?;
+    for vote in votes {
+        let said = String::from_utf8_lossy(&vote.transcript.response);
+        output::line(&format!("\n{} (${:.6})\n{}", vote.part, vote.cost_nanousd as f64 / 1e9, printable(&said)))?;
+    }
+    Ok(())
 }
 
 /// A provider's text must not command the terminal; `--raw` gives it as it is.

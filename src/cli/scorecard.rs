@@ -10,7 +10,7 @@ use super::output::{self, CliError, Exit};
 use super::setup;
 use crate::clock::rfc3339;
 use crate::config::{Config, ModelConfig, durations};
-use crate::domain::scorecard::Gap;
+use crate::domain::scorecard::{Gap, TriggerFigures};
 use crate::domain::{EndpointId, Micros, Scorecard, SuiteCard};
 use crate::report;
 use crate::store::Store;
@@ -50,11 +50,16 @@ async fn write_all(
         let mut frame = report::attempts_of_models(&attempts).map_err(CliError::failed)?;
         return write_parquet(&mut frame, target(args, config, "attempts", "parquet")?);
     }
+    let suites = crate::suites::load_all(&config.suites)?;
     let mut cards = Vec::new();
     for model in models {
+        let triggers = report::Triggers::of(suites.iter(), model.reference.clone());
         let standings = crate::daemon::stored_standings(store, model).await.map_err(CliError::failed)?;
-        let of_model = report::scorecards(store, &model.id, &standings, from_us, to_us).await;
-        cards.extend(of_model.map_err(CliError::failed)?);
+        let of_model = report::scorecards(store, &model.id, &standings, &triggers, (from_us, to_us)).await;
+        let mut of_model = of_model.map_err(CliError::failed)?;
+        let pairs = crate::daemon::pair_cards(store, &model.id, suites.iter(), (from_us, to_us)).await;
+        crate::daemon::add_pairs(&mut of_model, pairs.map_err(CliError::failed)?);
+        cards.extend(of_model);
     }
     let text = match format {
         CardFormat::Table => return table(&cards).map(|()| Exit::Yes),
@@ -145,6 +150,8 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
             for s in &card.suites {
                 changes += &change_text(&card.endpoint, s).unwrap_or_default();
                 changes += &pass_k_text(&card.endpoint, s);
+                changes += &trigger_text(&card.endpoint, s).unwrap_or_default();
+                changes += &pair_text(&card.endpoint, s).unwrap_or_default();
                 let rate = match (s.rate, s.interval) {
                     (Some(r), Some(i)) => format!("{:.1} [{:.1}, {:.1}]", r * 100.0, i.lo * 100.0, i.hi * 100.0),
                     _ => "-".to_owned(),
@@ -187,6 +194,41 @@ fn pass_k_text(endpoint: &EndpointId, card: &SuiteCard) -> String {
     }
     let each = card.pass_k.iter().map(|p| format!("pass^{} {:.1} % ({} cases)", p.k, p.value * 100.0, p.cases));
     format!("\n{endpoint}: {} {}", card.suite, each.collect::<Vec<_>>().join(", "))
+}
+
+/// Where it calls a tool, on a line of its own; `None` for suites that do not judge that.
+fn trigger_text(endpoint: &EndpointId, card: &SuiteCard) -> Option<String> {
+    let trigger = card.trigger.as_ref()?;
+    let figures = |of: &TriggerFigures| {
+        let f1 = of.f1.map_or_else(|| "-".to_owned(), |f1| format!("{:.1}", f1 * 100.0));
+        let differs = of.disagreement.zip(of.interval).map_or_else(String::new, |(share, i)| {
+            format!(", differs on {:.1} % [{:.1}, {:.1}]", share * 100.0, i.lo * 100.0, i.hi * 100.0)
+        });
+        format!("F1 {f1}{differs} of {}", of.samples)
+    };
+    let mut text = format!("\n{endpoint}: {} calls tools as expected: {}", card.suite, figures(&trigger.expectation));
+    if let Some(reference) = &trigger.reference {
+        text += &format!("; as the reference: {}", figures(reference));
+    }
+    if let Some(noise) = &trigger.noise {
+        text += &format!("; the reference as itself: {}", figures(noise));
+    }
+    Some(text)
+}
+
+/// Whether streams say what plain answers say, on a line of its own; `None` for suites without pairs.
+fn pair_text(endpoint: &EndpointId, card: &SuiteCard) -> Option<String> {
+    let pairs = card.pairs.as_ref()?;
+    let kinds = pairs.kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ");
+    let kinds = if kinds.is_empty() { kinds } else { format!(" ({kinds})") };
+    Some(format!(
+        "\n{endpoint}: {} asked both ways: streams differ from plain answers in {} of {} pairs [{:.1}, {:.1}] %{kinds}",
+        card.suite,
+        pairs.differing,
+        pairs.pairs,
+        pairs.interval.lo * 100.0,
+        pairs.interval.hi * 100.0
+    ))
 }
 
 /// What a new version of the suite did, on a line of its own; `None` without one in the window.

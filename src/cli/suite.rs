@@ -11,7 +11,7 @@ use super::import;
 use super::output::{self, CliError, Exit};
 use crate::domain::{CaseId, CaseInstance, Fault, Json, Judgement, Suite, SuiteName, Verdict};
 use crate::provider::completion_from_message;
-use crate::runner::Ids;
+use crate::runner::{Ids, Proof, prove};
 use crate::scoring::Judge;
 use crate::suites::{self, Drawer};
 use crate::worlds::{self, World};
@@ -107,7 +107,7 @@ fn print_check(report: &[Value], findings: &[Finding]) -> Result<(), CliError> {
     output::line(&table.to_string())
 }
 
-/// Draws one instance and proves its reference and counter-example. Gives how many were proved and what was wrong.
+/// Draws one instance and proves the answers that it brings along. Gives how many were proved and what was wrong.
 fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64, Vec<String>) {
     let instance = match drawer.draw(case, seed, 0) {
         Ok(instance) => instance,
@@ -120,23 +120,7 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
     if instance.world.is_some() {
         return check_world(&instance, judge);
     }
-    let verdict = |message: &Json| prepared.judge(&completion_from_message(&message.value()));
-    let mut proved = 0;
-    let mut wrong = Vec::new();
-    if let Some(reference) = &instance.reference {
-        proved += 1;
-        let judgement = verdict(reference);
-        if judgement.verdict != Verdict::Pass {
-            wrong.push(format!("the reference answer must pass and is {}", told(&judgement)));
-        }
-    }
-    if let Some(counter) = &instance.counterexample {
-        proved += 1;
-        let judgement = verdict(&counter.message);
-        if judgement.verdict != Verdict::Fail(counter.fault) {
-            wrong.push(format!("the counter-example must be Fail({}) and is {}", counter.fault, told(&judgement)));
-        }
-    }
+    let Proof { proved, wrong, .. } = prove(&instance, &prepared);
     (proved, wrong)
 }
 
@@ -263,6 +247,7 @@ fn instance_json(instance: &CaseInstance) -> Value {
         "tools": tree(&instance.tools), "response_format": tree(&instance.response_format),
         "request": *instance.case.request, "expected": tree(&instance.expected),
         "world": tree(&instance.world), "reference": tree(&instance.reference),
+        "pair": instance.case.pair.as_ref().map(|pair| pair.with.as_str()),
     })
 }
 

@@ -143,6 +143,12 @@ pub static ROOT: Section = Section {
         key("signing", Table(&SIGNING), Optional("allowlists are not signed"), "Signatures of what is published."),
         key("provider", Tables(&PROVIDER), RequiredWithout("relay"), "Who serves models: one table for each provider."),
         key("model", Tables(&MODEL), RequiredWithout("relay"), "What is served: one table for each model."),
+        key(
+            "judge",
+            Tables(&JUDGE),
+            Optional("no judges"),
+            "Models that judge answers for suites with the scorer `judge`.",
+        ),
         key("schedule", Tables(&SCHEDULE), Optional("sweeps by hand only"), "When sweeps run."),
         key("policy", Table(&POLICY), Optional("its defaults hold"), "The rules of the decision."),
         key("budget", Table(&BUDGET), Optional("no cap"), "How much money sweeps may cost."),
@@ -416,6 +422,32 @@ pub static PRICE: Section = Section {
     ],
 };
 
+/// `[[judge]]`
+pub static JUDGE: Section = Section {
+    path: "judge",
+    heading: "[[judge]]",
+    about: "A model that a scorer `judge` of a suite names by `provider`, `model` and `tag`: these say that it may be asked. \
+            It judges no endpoint that is itself.",
+    keys: &[
+        key("provider", Text, Required, "Id of its `[[provider]]`."),
+        key("model", Text, Required, "The model's name at the provider."),
+        key("tag", Text, Optional("no tag"), "Quantisation, region or another mark."),
+        key("price", Table(&JUDGE_PRICE), Optional("requests count as free"), "What it costs."),
+        key("extra_body", Object, Default("{}"), "Keys merged into every request body, over those of the provider."),
+    ],
+};
+
+/// `[[judge]] price`
+pub static JUDGE_PRICE: Section = Section {
+    path: "judge.price",
+    heading: "[[judge]] price",
+    about: "US dollars per million tokens; 0 is free.",
+    keys: &[
+        key("input_per_mtok", USD, Required, "For a million prompt tokens."),
+        key("output_per_mtok", USD, Required, "For a million answer tokens."),
+    ],
+};
+
 /// `[[model.discover]]`, of a later version.
 pub static DISCOVER: Section =
     Section { path: "model.discover", heading: "[[model.discover]]", about: "Not supported yet.", keys: &[] };
@@ -441,7 +473,12 @@ pub static SCHEDULE: Section = Section {
             "A start is delayed by up to this much, the same for the same tick everywhere.",
         ),
         key("models", Texts, Default("[\"*\"]"), "Ids or aliases of models; `*` stands for any characters."),
-        key("suites", Texts, Optional("every loaded suite"), "Names of suites."),
+        key(
+            "suites",
+            Texts,
+            Optional("every suite that is asked by default"),
+            "Names of suites. Those with `default = false` in their header are asked only where they are named.",
+        ),
         key(
             "deadline",
             TIME,

@@ -11,7 +11,7 @@ use crate::domain::canonical::sha256_hex;
 
 use super::reader::{Reader, View};
 use super::secrets::{Env, SystemEnv};
-use super::{Budget, Config, Refused, check, gateways, keys, models, policy, providers, schedules, server};
+use super::{Budget, Config, Refused, check, gateways, judges, keys, models, policy, providers, schedules, server};
 
 /// Longest config file, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
@@ -208,6 +208,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
     let policy = policy::read_base(root, &mut named_suites);
     let providers = providers::read(root);
     let models = models::read(root, &policy, &providers, &mut named_suites);
+    let judges = judges::read(root, &providers);
     let schedules = schedules::read(root, &models, &mut named_suites);
     let budget = root.child("budget");
     let relays = gateways::relays(root, &models.good);
@@ -220,6 +221,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         signing: server::read_signing(root),
         providers: providers.good,
         models: models.good,
+        judges,
         schedules,
         policy,
         budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },

@@ -10,6 +10,7 @@
 mod check;
 pub mod durations;
 mod gateways;
+mod judges;
 pub mod keys;
 mod load;
 mod mask;
@@ -38,6 +39,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Place, nearest};
 use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider, SuiteName};
 
 pub use gateways::{EVENTS, RelayConfig, SinkConfig, WebhookConfig};
+pub use judges::JudgeConfig;
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
 pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
@@ -64,6 +66,8 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// Models, in file order.
     pub models: Vec<ModelConfig>,
+    /// Models that judge answers, in file order.
+    pub judges: Vec<JudgeConfig>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleConfig>,
     /// `[policy]`; each model carries its own, merged.
@@ -200,7 +204,7 @@ pub struct ScheduleConfig {
     pub jitter: Duration,
     /// Patterns of model ids and aliases; `*` stands for any characters. Each matches a model.
     pub models: Vec<String>,
-    /// Suites; empty: every loaded one.
+    /// Suites; empty: every loaded one that is asked by default.
     pub suites: Vec<SuiteName>,
     /// The calls of a sweep are spread over this much time; zero: as fast as the limits allow.
     pub spread: Duration,
@@ -218,16 +222,10 @@ impl ScheduleConfig {
         self.models.iter().any(|p| schedules::pattern_matches_model(p, model))
     }
 
-    /// Whether the schedule names the suite.
+    /// Whether the schedule takes a suite. `by_default`: the suite is asked where none is named.
     #[must_use]
-    pub fn names_suite(&self, suite: &SuiteName) -> bool {
-        self.suites.contains(suite)
-    }
-
-    /// Whether the schedule takes a suite.
-    #[must_use]
-    pub fn covers_suite(&self, suite: &SuiteName) -> bool {
-        self.suites.is_empty() || self.suites.contains(suite)
+    pub fn covers_suite(&self, suite: &SuiteName, by_default: bool) -> bool {
+        if self.suites.is_empty() { by_default } else { self.suites.contains(suite) }
     }
 
     /// The evaluator of the cron line: the same dialect by which it was validated.

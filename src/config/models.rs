@@ -142,7 +142,7 @@ fn endpoints(model_view: &View<'_>, model: &ModelId, providers: &Providers) -> (
     (out, ids)
 }
 
-fn known_provider(view: &View<'_>, text: &str, span: &Span, providers: &Providers) -> Option<ProviderId> {
+pub(super) fn known_provider(view: &View<'_>, text: &str, span: &Span, providers: &Providers) -> Option<ProviderId> {
     if providers.lines.contains_key(text) {
         return ProviderId::new(text).ok();
     }
@@ -182,13 +182,13 @@ fn slugs(view: &View<'_>) -> BTreeMap<String, String> {
     slugs.filter_map(|(k, _, v)| Some((k.to_owned(), v.get_ref().as_str()?.to_owned()))).collect()
 }
 
-fn price(view: &View<'_>) -> Option<Price> {
+pub(super) fn price(view: &View<'_>) -> Option<Price> {
     let view = view.has("price").then(|| view.child("price"))?;
     Some(Price { input_per_mtok: view.number("input_per_mtok")?, output_per_mtok: view.number("output_per_mtok")? })
 }
 
 /// The provider with an endpoint's own headers and body keys over its own.
-fn with_own(
+pub(super) fn with_own(
     provider: &Arc<Provider>,
     headers: BTreeMap<String, SecretString>,
     extra_body: Map<String, Value>,

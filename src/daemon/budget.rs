@@ -145,7 +145,7 @@ mod tests {
 
     fn drawers() -> BTreeMap<SuiteName, Arc<Drawer>> {
         let drawer = |s: Arc<crate::domain::Suite>| (s.name.clone(), Arc::new(Drawer::new(s).unwrap()));
-        shipped().unwrap().into_iter().filter(|suite| suite.default).map(drawer).collect()
+        shipped().unwrap().into_iter().filter(|suite| suite.by_default).map(drawer).collect()
     }
 
     /// A plan of some of the suites with as many cases for each of the endpoints.
@@ -162,6 +162,7 @@ mod tests {
             planned_at_us: 0,
             anchors: Vec::new(),
             suites: drawers.values().map(suite).collect(),
+            aside: Vec::new(),
             epochs: 1,
             gives_evidence: true,
             probes: Vec::new(),

@@ -11,6 +11,7 @@ mod onboarding;
 mod operate;
 mod outlook;
 mod owner;
+mod pairs;
 mod plan;
 mod relay;
 mod reload;
@@ -39,6 +40,7 @@ pub use onboarding::{FRUITLESS_SWEEPS_MAX, fruitless};
 pub use operate::operate;
 pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
+pub use pairs::{PairCards, add_to as add_pairs, pair_cards};
 pub use plan::{AtPace, BudgetRow, CapabilityPlan, Limit, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,

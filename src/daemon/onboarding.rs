@@ -54,7 +54,7 @@ impl<'a> Pace<'a> {
         // The first in file order among equals.
         let (schedule, pause) = on().min_by_key(|(_, pause)| *pause)?;
         let all = covering().count() == on().count();
-        let asked = |suite: &SuiteName| on().any(|(s, _)| s.config.covers_suite(suite));
+        let asked = |suite: &SuiteName| on().any(|(s, _)| runtime.schedule_takes(&s.config, suite));
         let suites = (!all).then(|| runtime.suites_of(&model.config).into_iter().filter(asked).collect());
         Some(Pace { schedule, pause, suites })
     }

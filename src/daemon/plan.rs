@@ -371,11 +371,12 @@ fn units(runtime: &Runtime, model: &ModelRuntime, scene: &Scene<'_>, trails: &Tr
             planned_at_us: scene.now_us,
             anchors: Vec::new(),
             suites: vec![SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None }],
+            aside: Vec::new(),
             epochs: 1,
             gives_evidence: true,
             probes: Vec::new(),
         });
-        let worst = WorstCase::of(&whole, &runtime.drawers, &tariffs);
+        let worst = WorstCase::with_judges(&whole, &runtime.drawers, &tariffs, &runtime.judge_prices());
         let known = trails.iter().filter(|((s, _), t)| s == suite && t.attempts > 0).map(|(_, t)| *t);
         let others = known.fold(Trail::default(), |a, b| Trail {
             attempts: a.attempts + b.attempts,

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::{
-    AttemptId, EndpointId, FaultClass, Judgement, Micros, ModelId, Suite, SuiteDigest, SuiteName, SweepId, Verdict,
+    AttemptId, EndpointId, Exchange, FaultClass, Judgement, Micros, ModelId, Suite, SuiteDigest, SuiteName, SweepId,
+    UnscoredWhy, Verdict,
 };
 use crate::runner::{Offline, OfflineError};
 use crate::store::{AttemptColumns, Rescored, Store, StoreError, StoredAttempt};
@@ -141,7 +142,13 @@ impl Rescoring {
                 Some("judged by this digest in its sweep")
             } else {
                 match store.attempt(page.id[i]).await? {
-                    Some(stored) => self.again(&stored).err(),
+                    Some(stored) => {
+                        let votes = match self.offline.has_judges() {
+                            true => store.votes(&stored.attempt.key).await?,
+                            false => Vec::new(),
+                        };
+                        self.again(&stored, &votes).err()
+                    }
                     // Pruned meanwhile.
                     None => Some(NO_TRANSCRIPT),
                 }
@@ -162,7 +169,8 @@ impl Rescoring {
             Some(digest) => digest.clone(),
             None => {
                 let plan = store.sweep(sweep).await?.and_then(|stored| stored.plan);
-                let part = plan.and_then(|plan| plan.suites.into_iter().find(|part| part.suite == *name));
+                let part =
+                    plan.and_then(|plan| plan.suites.into_iter().chain(plan.aside).find(|part| part.suite == *name));
                 let digest = part.map(|part| part.digest);
                 self.digests.insert(sweep, digest.clone());
                 digest
@@ -171,7 +179,7 @@ impl Rescoring {
         Ok(digest.as_ref() == Some(&self.offline.suite().digest))
     }
 
-    fn again(&mut self, stored: &StoredAttempt) -> Result<(), &'static str> {
+    fn again(&mut self, stored: &StoredAttempt, votes: &[Exchange]) -> Result<(), &'static str> {
         let attempt = &stored.attempt;
         let transcript = attempt.transcript.as_ref().ok_or(NO_TRANSCRIPT)?;
         let draw = attempt.draw.as_ref().and_then(Value::as_object);
@@ -179,7 +187,11 @@ impl Rescoring {
         if !case.asks_the_same(&transcript.request) {
             return Err("the case asks something else now");
         }
-        self.note(stored, case.judge(&transcript.response));
+        let now = case.judge(&transcript.response, votes);
+        if case.has_judges() && now.verdict == Verdict::Unscored(UnscoredWhy::Ours) {
+            return Err(NO_VOTES);
+        }
+        self.note(stored, now);
         Ok(())
     }
 
@@ -215,6 +227,8 @@ impl Rescoring {
     }
 }
 
+/// Nobody is asked again.
+const NO_VOTES: &str = "its judges were not asked this question";
 const NO_TRANSCRIPT: &str = "the transcript is not kept any more";
 
 fn why_not(error: &OfflineError) -> &'static str {

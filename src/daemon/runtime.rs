@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use tracing::warn;
+
 use super::relay;
 use super::schedule::Timetable;
 use crate::clock::Clock;
-use crate::config::{Config, ModelConfig, ScheduleConfig};
+use crate::config::{Config, JudgeConfig, ModelConfig, ScheduleConfig};
 use crate::diagnostics::Diagnostics;
+use crate::domain::jury::JudgeId;
 use crate::domain::probes::is_probe;
-use crate::domain::{Endpoint, EndpointId, ModelId, Provider, Suite, SuiteName};
+use crate::domain::{Endpoint, EndpointId, ModelId, Price, Provider, Suite, SuiteName};
 use crate::provider::{Client, ClientError, EndpointLimiter};
-use crate::runner::Lane;
+use crate::runner::{JudgeLane, Lane, is_endpoint};
+use crate::scoring::judges_of;
 use crate::signing::{KeyError, KeyRing};
 use crate::suites::{self, DrawError, Drawer};
 
@@ -55,6 +59,21 @@ pub enum RuntimeError {
     Reserved {
         /// The suite.
         suite: SuiteName,
+    },
+    /// A suite would have an endpoint judged by itself.
+    #[error(
+        "suite {suite} asks {judge} to judge, and that is endpoint {endpoint} of model {model}, which the suite tests: name \
+         another judge in the suite, or leave the suite out of that model's schedules"
+    )]
+    JudgesItself {
+        /// The suite.
+        suite: SuiteName,
+        /// The judge.
+        judge: String,
+        /// The model.
+        model: ModelId,
+        /// The endpoint.
+        endpoint: EndpointId,
     },
     /// A provider's client cannot be made.
     #[error("failed to prepare the client of provider {provider}: {source}")]
@@ -106,6 +125,8 @@ pub struct Runtime {
     pub probes: BTreeMap<SuiteName, Arc<Drawer>>,
     /// Models, by id.
     pub models: BTreeMap<ModelId, Arc<ModelRuntime>>,
+    /// Models that judge answers.
+    pub judges: Arc<BTreeMap<JudgeId, JudgeLane>>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleRuntime>,
     /// The keys that sign what is published.
@@ -160,9 +181,41 @@ impl Runtime {
             relay::read_keys(path).map_err(RuntimeError::RelayKeys)?;
         }
         let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
-        let runtime = Runtime { config: Arc::new(config), drawers, probes, models, schedules, keys, per_year };
+        let judges = Arc::new(judges(&config, clock, old)?);
+        let runtime = Runtime { config: Arc::new(config), drawers, probes, models, judges, schedules, keys, per_year };
+        runtime.nobody_judges_itself()?;
         runtime.config.check_capabilities(|model| runtime.tags_of(model)).into_result(())?;
         Ok(runtime)
+    }
+
+    /// The prices of the judges that have one.
+    #[must_use]
+    pub fn judge_prices(&self) -> BTreeMap<JudgeId, Price> {
+        self.judges.iter().filter_map(|(id, judge)| Some((id.clone(), judge.price?))).collect()
+    }
+
+    /// Refuses suites by which an endpoint would judge its own answers, as far as schedules say who is tested by what.
+    /// What a command asks is checked when it is asked. A judge that is not configured is told in the log.
+    fn nobody_judges_itself(&self) -> Result<(), RuntimeError> {
+        for model in &self.config.models {
+            for suite in self.suites_of(model) {
+                let Some(drawer) = self.drawers.get(&suite) else { continue };
+                let used: BTreeSet<JudgeId> =
+                    drawer.suite().cases.iter().flat_map(|c| judges_of(&c.scorers)).map(|used| used.judge).collect();
+                for judge in used {
+                    let url = self.judges.get(&judge).map(|lane| &lane.client.provider().base_url);
+                    if url.is_none() {
+                        warn!(%suite, %judge, "the suite's judge is not configured: its cases stay unscored; see [[judge]]");
+                    }
+                    let mut reached = model.endpoints.iter().zip(&model.providers);
+                    if let Some((endpoint, _)) = reached.find(|(e, provider)| is_endpoint(&judge, url, e, provider)) {
+                        let (model, endpoint) = (model.id.clone(), endpoint.id.clone());
+                        return Err(RuntimeError::JudgesItself { suite, judge: judge.to_string(), model, endpoint });
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The tags of the cases by which a model is judged.
@@ -182,26 +235,33 @@ impl Runtime {
         self.drawers.values().map(|d| d.suite())
     }
 
-    /// The suites that judge a model: those of its schedules, or all loaded ones when no schedule covers it.
+    /// The suites that judge a model: those of its schedules, or all that are asked by default when no schedule covers it.
     #[must_use]
     pub fn suites_of(&self, model: &ModelConfig) -> Vec<SuiteName> {
         let covering: Vec<&ScheduleConfig> =
             self.schedules.iter().map(|s| &s.config).filter(|s| s.covers_model(model)).collect();
-        let is_asked = |name: &SuiteName, drawer: &Drawer| match drawer.suite().default {
-            true => covering.is_empty() || covering.iter().any(|s| s.covers_suite(name)),
-            false => covering.iter().any(|s| s.names_suite(name)),
-        };
-        self.drawers.iter().filter(|(name, drawer)| is_asked(name, drawer)).map(|(name, _)| name.clone()).collect()
+        let suites = self.suites();
+        let judging = suites.filter(|suite| {
+            if covering.is_empty() { suite.by_default } else { covering.iter().any(|s| takes(s, suite)) }
+        });
+        judging.map(|suite| suite.name.clone()).collect()
     }
 
-    /// The suites of a sweep for which none are named: those that judge the model, without the ones that are asked only
-    /// where they are named, unless there is no other.
+    /// The suites that a schedule asks; those that judge the model when there is no such schedule (any more).
     #[must_use]
-    pub fn suites_by_default(&self, model: &ModelConfig) -> Vec<SuiteName> {
-        let all = self.suites_of(model);
-        let is_default = |name: &&SuiteName| self.drawers.get(*name).is_none_or(|drawer| drawer.suite().default);
-        let named: Vec<SuiteName> = all.iter().filter(is_default).cloned().collect();
-        if named.is_empty() { all } else { named }
+    pub fn suites_of_schedule(&self, model: &ModelConfig, schedule: &str) -> Vec<SuiteName> {
+        match self.schedules.iter().find(|s| s.config.name == schedule) {
+            Some(schedule) => {
+                self.suites().filter(|suite| takes(&schedule.config, suite)).map(|suite| suite.name.clone()).collect()
+            }
+            None => self.suites_of(model),
+        }
+    }
+
+    /// Whether a schedule asks a suite.
+    #[must_use]
+    pub fn schedule_takes(&self, schedule: &ScheduleConfig, suite: &SuiteName) -> bool {
+        self.drawers.get(suite).is_some_and(|drawer| takes(schedule, drawer.suite()))
     }
 
     /// Sweeps per year of a model by its schedules, counted over the 28 days (a year, if they hold none) after it is first
@@ -228,12 +288,32 @@ impl Runtime {
     }
 }
 
+fn takes(schedule: &ScheduleConfig, suite: &Suite) -> bool {
+    schedule.covers_suite(&suite.name, suite.by_default)
+}
+
 fn drawer(suite: Arc<Suite>) -> Result<(SuiteName, Arc<Drawer>), RuntimeError> {
     let name = suite.name.clone();
     match Drawer::new(suite) {
         Ok(drawer) => Ok((name, Arc::new(drawer))),
         Err(source) => Err(RuntimeError::Suite { suite: name, source }),
     }
+}
+
+fn judges(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    old: Option<&Runtime>,
+) -> Result<BTreeMap<JudgeId, JudgeLane>, RuntimeError> {
+    let lane = |judge: &JudgeConfig| {
+        let client = Client::new(Arc::clone(&judge.provider), Arc::clone(clock))
+            .map_err(|source| RuntimeError::Client { provider: judge.provider.id.to_string(), source })?;
+        let before = old.and_then(|old| old.judges.get(&judge.id));
+        let before = before.filter(|lane| lane.client.provider().limits == judge.provider.limits);
+        let limiter = before.map_or_else(|| EndpointLimiter::new(judge.provider.limits), |lane| lane.limiter.clone());
+        Ok((judge.id.clone(), JudgeLane { client: Arc::new(client), limiter, price: judge.price }))
+    };
+    config.judges.iter().map(lane).collect()
 }
 
 fn model_runtime(

@@ -323,9 +323,10 @@ impl Sweeper {
         allowance: Option<i64>,
     ) -> Result<Option<Fitted>, SweepError> {
         let (drawers, tariffs) = (runtime.askable(), budget::tariffs(model));
+        let prices = runtime.judge_prices();
         // Draws every case: work for a thread of its own.
         let fitting = tokio::task::spawn_blocking(move || {
-            let worst_case = WorstCase::of(&plan, &drawers, &tariffs);
+            let worst_case = WorstCase::with_judges(&plan, &drawers, &tariffs, &prices);
             (worst_case.unlimited, budget::fit(plan, &worst_case, allowance))
         });
         let (unlimited, fitted) = fitting.await.map_err(|e| RunError::Worker(e.to_string()))?;
@@ -350,7 +351,12 @@ impl Sweeper {
         let policy = &model.config.policy;
         let asked: HashSet<&EndpointId> = request.endpoints.iter().collect();
         let order: Vec<EndpointId> = model.config.endpoints.iter().map(|e| e.id.clone()).collect();
-        let names = request.suites.clone().unwrap_or_else(|| runtime.suites_by_default(&model.config));
+        let judging = runtime.suites_of(&model.config);
+        let names = match (&request.suites, &request.fire) {
+            (Some(names), _) => names.clone(),
+            (None, Some(fire)) => runtime.suites_of_schedule(&model.config, &fire.schedule),
+            (None, None) => judging.clone(),
+        };
         let due = taking_part::excluded_are_due(&self.store, &model.config.id, &state, &names, now_us).await?;
         let occasion = curation::Occasion { now_us, first_of_utc_day: due, back_to_back: request.back_to_back };
         let taking_part = curation::participants(&state, policy, &order, occasion);
@@ -361,7 +367,7 @@ impl Sweeper {
             .collect();
         let mut budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
         taking_part::add_asked_for(&mut budgets, &sizes, &state, policy, request.kind, &request.endpoints);
-        let mut suites = Vec::new();
+        let (mut suites, mut aside) = (Vec::new(), Vec::new());
         for (name, endpoints) in budgets {
             let Some(drawer) = runtime.drawers.get(&name) else { continue };
             let suite = Arc::clone(drawer.suite());
@@ -371,7 +377,9 @@ impl Sweeper {
                 .filter(|b| asked.is_empty() || asked.contains(&b.id))
                 .map(|b| BudgetedEndpoint { cases: size(&b, request, full), id: b.id })
                 .collect();
-            suites.push(SuiteBudget { suite, cases, only: None::<Vec<CaseId>> });
+            // What no schedule takes judges nobody: it is asked because a command names it.
+            let list = if judging.contains(&name) { &mut suites } else { &mut aside };
+            list.push(SuiteBudget { suite, cases, only: None::<Vec<CaseId>> });
         }
         // A part of the endpoints gives evidence only where the anchors are compared as well.
         let has_anchors = asked.is_empty() || anchors.iter().all(|a| asked.contains(a));
@@ -388,9 +396,10 @@ impl Sweeper {
             seed: self.ids.seed(),
             planned_at_us: now_us,
             anchors,
+            gives_evidence: has_anchors && (aside.is_empty() || !suites.is_empty()),
             suites,
+            aside,
             epochs: request.epochs.max(1),
-            gives_evidence: has_anchors,
             probes: due.probes,
         });
         let upstreams = upstreams(model, &plan);
@@ -434,7 +443,7 @@ impl Sweeper {
         self.speeds.forget(&plan.model);
         conclude::end(self, (runtime, model), &plan, fence).await?;
         if let Err(error) = self.store.clear_exchanges(plan.id).await {
-            warn!(sweep = %plan.id, %error, "failed to delete the answers of conversations that are over");
+            warn!(sweep = %plan.id, %error, "failed to delete the answers that stand in attempts");
         }
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
     }
@@ -502,7 +511,7 @@ impl Sweeper {
         let exchanges = self.store.open_exchanges(plan.id).await?;
         let speeds = self.speeds.of(&self.store, &model.config.id, self.clock.now_us()).await?;
         let first_byte_min = speeds.first_byte_minima(&plan.anchors);
-        let complete = execute(Execution {
+        execute(Execution {
             plan: Arc::clone(plan),
             lanes: model.lanes.clone(),
             drawers: runtime.askable(),
@@ -510,6 +519,7 @@ impl Sweeper {
             done,
             exchanges,
             store: self.store.clone(),
+            judges: Arc::clone(&runtime.judges),
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
@@ -520,8 +530,8 @@ impl Sweeper {
             stop: own.stop.clone(),
             abort: own.abort.clone(),
         })
-        .await?;
-        Ok(complete)
+        .await
+        .map_err(SweepError::from)
     }
 }
 

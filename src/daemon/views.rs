@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::conclude;
 use super::operate::Desk;
 use super::outlook;
+use super::pairs;
 use super::runtime::Runtime;
 use super::steps;
 use super::sweeper::Sweeper;
@@ -80,7 +81,15 @@ impl ScorecardSource for Views {
     fn of(&self, model: ModelId, from_us: Micros, to_us: Micros) -> BoxFuture<'_, Result<Vec<Scorecard>, String>> {
         Box::pin(async move {
             let standings = conclude::standings(&self.sweeper, &model).await.map_err(|e| e.to_string())?;
-            report::scorecards(&self.sweeper.store, &model, &standings, from_us, to_us).await.map_err(|e| e.to_string())
+            let runtime = self.runtime.load_full();
+            let reference = runtime.models.get(&model).and_then(|model| model.config.reference.clone());
+            let triggers = report::Triggers::of(runtime.suites(), reference);
+            let window = (from_us, to_us);
+            let cards = report::scorecards(&self.sweeper.store, &model, &standings, &triggers, window).await;
+            let mut cards = cards.map_err(|e| e.to_string())?;
+            let found = pairs::pair_cards(&self.sweeper.store, &model, runtime.suites(), window).await;
+            pairs::add_to(&mut cards, found.map_err(|e| e.to_string())?);
+            Ok(cards)
         })
     }
 }

@@ -85,23 +85,6 @@ pub struct Attempt {
     pub transcript: Option<Transcript>,
 }
 
-/// One request of a conversation and its answer: what was sent and came back, and what it cost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Exchange {
-    /// The transport tries, first to last.
-    pub tries: Vec<Try>,
-    /// When the first try was sent.
-    pub started_at_us: Micros,
-    /// From sending the last try to its first content, in microseconds.
-    pub ttft_us: Option<i64>,
-    /// Duration of the last try, in microseconds.
-    pub total_us: i64,
-    /// Cost in billionths of a US dollar.
-    pub cost_nanousd: i64,
-    /// Request and response.
-    pub transcript: Transcript,
-}
-
 impl Attempt {
     /// The first try delivered an answer.
     #[must_use]

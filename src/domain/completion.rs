@@ -38,6 +38,11 @@ pub struct Breach {
     pub what: String,
 }
 
+/// The breach of a name that a later delta sends again: appended, it makes a wrong name.
+pub const NAME_SENT_AGAIN: &str = "the name of a call is sent again or late";
+/// The breach of an id that a later delta sends again: appended, it makes a wrong id.
+pub const ID_SENT_AGAIN: &str = "the id of a call is sent again or late";
+
 /// A provider's answer. Lenient: every part may be absent; what was wrong is in `breaches`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Completion {

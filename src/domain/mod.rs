@@ -14,6 +14,8 @@
 //! | Completion, ToolCall | a provider's answer in one shape, whatever its protocol ([`Completion`], [`ToolCall`]) |
 //! | Fault | what is wrong with an answer or its transport ([`Fault`]) |
 //! | Verdict | `Pass`, `Fail(fault)`, `Unscored(why)`, with a score in \[0,1\] and an explanation ([`Verdict`], [`Judgement`]) |
+//! | Exchange, Part | one request of an attempt that takes several ([`Exchange`]) / a step of a conversation, an answer under examination, or a vote ([`Part`]) |
+//! | Judge, Vote | a pinned model that is asked whether an answer meets a rubric ([`jury::JudgeId`]) / one answer of it |
 //! | Anchor | an endpoint that the others are compared with in a sweep |
 //! | Evidence | the sequential test state of an endpoint on a suite |
 //! | Standing | `Unknown`, `Admitted`, `Suspect`, `Excluded`, `Provisional` ([`Standing`]); operators may set `Pinned`, `Banned` ([`Override`]) |
@@ -31,9 +33,11 @@ pub mod base64;
 pub mod canonical;
 pub mod completion;
 pub mod endpoint;
+pub mod exchange;
 pub mod fault;
 pub mod ids;
 pub mod json;
+pub mod jury;
 pub mod operator;
 pub mod policy;
 pub mod probes;
@@ -45,9 +49,10 @@ pub mod sweep;
 pub mod verdict;
 
 pub use allowlist::{Allowlist, AllowlistMode, ExcludedEntry, ListedEntry, Revision};
-pub use attempt::{Attempt, AttemptKey, Exchange, Transcript, Try};
+pub use attempt::{Attempt, AttemptKey, Transcript, Try};
 pub use completion::{Breach, Completion, ToolCall, Usage};
 pub use endpoint::{Endpoint, Price};
+pub use exchange::{Exchange, Exchanges, Part};
 pub use fault::{Fault, FaultClass};
 pub use ids::{
     AttemptId, Capability, CaseId, EndpointId, IdError, Micros, ModelId, ProviderId, SuiteDigest, SuiteName, SweepId,

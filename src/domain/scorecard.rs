@@ -118,6 +118,43 @@ pub struct PassK {
     pub cases: u64,
 }
 
+/// How far two agree on where a tool is called (suites, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TriggerFigures {
+    /// Answers compared.
+    pub samples: u64,
+    /// `tool_call_f1`; `None` where neither ever calls.
+    pub f1: Option<f64>,
+    /// Share of answers on which they differ.
+    pub disagreement: Option<f64>,
+    /// Wilson interval of that share at 95 %.
+    pub interval: Option<Interval>,
+}
+
+/// Where an endpoint calls a tool and where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TriggerCard {
+    /// Held against what the cases expect.
+    pub expectation: TriggerFigures,
+    /// Held against the reference endpoint's answers to the same instances of the same sweeps.
+    pub reference: Option<TriggerFigures>,
+    /// The reference against itself: what sampling alone gives.
+    pub noise: Option<TriggerFigures>,
+}
+
+/// Instances that were asked as a stream and plain: `StreamMismatch` where both were answered, and not in the same form.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PairCard {
+    /// Pairs compared.
+    pub pairs: u64,
+    /// Pairs that differ.
+    pub differing: u64,
+    /// Wilson interval of their share at 95 %.
+    pub interval: Interval,
+    /// How they differ: `calls`, `finish_reason`, `reasoning`, `usage`, `content`; a pair may differ in several ways.
+    pub kinds: BTreeMap<String, u64>,
+}
+
 /// One endpoint on one suite.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SuiteCard {
@@ -160,6 +197,12 @@ pub struct SuiteCard {
     /// How reliable repeated cases are; empty where no case was asked more than once in a sweep.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pass_k: Vec<PassK>,
+    /// Where it calls a tool, for suites that judge it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerCard>,
+    /// Streams held against plain answers, for suites with pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PairCard>,
     /// The last change of the suite's version in the window: all else counts the attempts after it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<VersionChange>,

@@ -71,6 +71,15 @@ pub struct CounterExample {
 /// Sources of a suite by their names in its folder.
 pub type SuiteFiles = BTreeMap<String, Arc<str>>;
 
+/// What a case has in common with the one that it is paired with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The other case: the same is drawn for both.
+    pub with: CaseId,
+    /// Content and arguments must be equal as well, not only the form of the answers.
+    pub content: bool,
+}
+
 /// One case, possibly a template. JSON texts hold `{{name}}` placeholders where it is one.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -108,6 +117,10 @@ pub struct Case {
     pub reference: Option<Json>,
     /// One that must fail, and how.
     pub counterexample: Option<CounterExample>,
+    /// Further answers that must pass or fail, as messages or as the bytes of the wire: see `runner::prove`.
+    pub answers: Option<Json>,
+    /// Asks the very instance of another case, the other way: streamed where that is plain, plain where it is streamed.
+    pub pair: Option<Pair>,
     /// SHA-256 over the canonical JSON of the whole case (request, expected, scorers with versions, params, derive).
     pub hash: String,
 }
@@ -169,8 +182,8 @@ pub struct Suite {
     pub sampling: Sampling,
     /// Share of cases (0 to 1) that stays fixed.
     pub fixed_share: f64,
-    /// Schedules that name no suites take it; `false`: only where a schedule or command names it.
-    pub default: bool,
+    /// Asked wherever no suites are named; without it, only where a schedule or a command names it.
+    pub by_default: bool,
     /// The cases in file order, `exclude`d ones left out.
     pub cases: Vec<Arc<Case>>,
     /// Known-broken cases, never run unless asked for.
@@ -208,6 +221,8 @@ pub struct CaseInstance {
     pub reference: Option<Json>,
     /// The message that must fail.
     pub counterexample: Option<CounterExample>,
+    /// Further answers that must pass or fail.
+    pub answers: Option<Json>,
 }
 
 impl CaseInstance {

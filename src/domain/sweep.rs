@@ -145,6 +145,10 @@ pub struct SweepPlan {
     /// versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: BTreeMap<EndpointId, Upstream>,
+    /// Suites that do not judge the model and are asked because a command names them: answered, scored and shown, no
+    /// evidence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<SuitePlan>,
     /// The program's own prompts for fingerprints, where they are due.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<SuitePlan>,
@@ -163,9 +167,9 @@ pub struct SampleShare {
 }
 
 impl SweepPlan {
-    /// All that is asked: the suites, then the prompts for fingerprints.
+    /// All that is asked: the suites, those aside, then the prompts for fingerprints.
     pub fn parts(&self) -> impl Iterator<Item = &SuitePlan> {
-        self.suites.iter().chain(&self.probes)
+        self.suites.iter().chain(&self.aside).chain(&self.probes)
     }
 
     /// Number of attempts planned.

@@ -83,13 +83,15 @@ fn with_roles(mut body: Map<String, Value>) -> Map<String, Value> {
     body
 }
 
-fn case_of(chat: chat::Chat, expected: Option<bool>, index: u64) -> Map<String, Value> {
+fn case_of(chat: chat::Chat, expected: Option<(bool, (u32, u32))>, index: u64) -> Map<String, Value> {
     let mut case = chat.into_case();
-    if let Some(call) = expected {
+    let mut metadata = json!({ "data_index": index });
+    if let Some((call, (calls, others))) = expected {
+        metadata["reference"] = json!({"calls": calls, "others": others});
         case.insert("category".to_owned(), json!(if call { "call" } else { "no-call" }));
         case.insert("expected".to_owned(), json!({ "call": call }));
     }
-    case.insert("metadata".to_owned(), json!({ "data_index": index }));
+    case.insert("metadata".to_owned(), metadata);
     case
 }
 
@@ -133,8 +135,8 @@ impl Reference {
         Ok(Reference { by_index, first })
     }
 
-    /// Whether the reference called a tool, by the majority of its answers.
-    fn of(&self, index: u64, body: &Map<String, Value>) -> Result<bool, String> {
+    /// Whether the reference called a tool, by the majority of its answers, and how many did and did not.
+    fn of(&self, index: u64, body: &Map<String, Value>) -> Result<(bool, (u32, u32)), String> {
         let found = self.by_index.get(&(index - 1 + self.first));
         let (calls, others, messages) = found.ok_or("the reference run does not have this sample")?;
         let asked = body.get("messages").and_then(Value::as_array).map(Vec::len);
@@ -142,8 +144,8 @@ impl Reference {
             return Err("the reference run asked something else here (are these results of these samples?)".to_owned());
         }
         match calls.cmp(others) {
-            std::cmp::Ordering::Greater => Ok(true),
-            std::cmp::Ordering::Less => Ok(false),
+            std::cmp::Ordering::Greater => Ok((true, (*calls, *others))),
+            std::cmp::Ordering::Less => Ok((false, (*calls, *others))),
             std::cmp::Ordering::Equal if *calls == 0 => Err("the reference run has no answer to it".to_owned()),
             std::cmp::Ordering::Equal => {
                 Err("the reference run is split evenly between calling and not calling".to_owned())

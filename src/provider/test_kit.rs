@@ -32,6 +32,8 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         files: Default::default(),
         reference: None,
         counterexample: None,
+        answers: None,
+        pair: None,
         hash: String::new(),
     };
     CaseInstance {
@@ -45,6 +47,7 @@ pub(super) fn instance(request: Value) -> CaseInstance {
         world: None,
         reference: None,
         counterexample: None,
+        answers: None,
     }
 }
 

@@ -1,18 +1,19 @@
 //! From a frame of attempts to Scorecards: sums and quantiles by polars, intervals by `stats`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use polars::prelude::*;
 
 use super::ReportError;
 use super::frame::{attempt_frame, read_window};
+use super::trigger::{Triggers, trigger_cards};
 use super::versions::{Course, Versions};
 use crate::domain::scorecard::{Gap, PassK, Quantiles, VersionChange};
 use crate::domain::{
     CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
 };
 use crate::stats::clustered::{clustered, wilson_clustered};
-use crate::stats::intervals::{Z95, student_t};
+use crate::stats::intervals::{Z95, student_t, wilson};
 use crate::stats::paired::paired_diff;
 use crate::stats::repeats::pass_k;
 use crate::store::{AttemptColumns, Store};
@@ -27,6 +28,7 @@ type Key = (EndpointId, SuiteName);
 type ByCase = BTreeMap<(SweepId, CaseId), Vec<f64>>;
 
 /// The scorecards of a model over `[from_us, to_us)`, one per endpoint of `standings`, in its order of ids.
+/// `triggers`: the suites that judge where tools are called.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -34,16 +36,19 @@ pub async fn scorecards(
     store: &Store,
     model: &ModelId,
     standings: &BTreeMap<EndpointId, Standing>,
-    from_us: Micros,
-    to_us: Micros,
+    triggers: &Triggers,
+    (from_us, to_us): (Micros, Micros),
 ) -> Result<Vec<Scorecard>, ReportError> {
     let pages = read_window(store, model, from_us, to_us).await?;
     let (pages, mut changes) = newest_versions(store, pages).await?;
     let anchors = anchors_of(store, &pages).await?;
+    let mut trigger = trigger_cards(store, model, triggers, &sweeps_of(&pages), (from_us, to_us)).await?;
     let mut cards = suite_cards(&pages, &anchors)?;
     for (endpoint, cards) in &mut cards {
         for card in cards {
-            card.change = changes.remove(&(endpoint.clone(), card.suite.clone())).and_then(|mut all| all.pop());
+            let key = (endpoint.clone(), card.suite.clone());
+            card.change = changes.remove(&key).and_then(|mut all| all.pop());
+            card.trigger = trigger.remove(&key);
         }
     }
     let card = |(endpoint, standing): (&EndpointId, &Standing)| Scorecard {
@@ -55,6 +60,20 @@ pub async fn scorecards(
         suites: cards.remove(endpoint).unwrap_or_default(),
     };
     Ok(standings.iter().map(card).collect())
+}
+
+/// The sweeps whose attempts are counted, by suite.
+fn sweeps_of(pages: &[AttemptColumns]) -> HashMap<SuiteName, HashSet<SweepId>> {
+    let mut out: HashMap<SuiteName, HashSet<SweepId>> = HashMap::new();
+    for page in pages {
+        for (suite, sweep) in page.suite.iter().zip(&page.sweep) {
+            match out.get_mut(suite) {
+                Some(sweeps) => _ = sweeps.insert(*sweep),
+                None => _ = out.insert(suite.clone(), HashSet::from([*sweep])),
+            }
+        }
+    }
+    out
 }
 
 /// The attempts under the newest version of each suite, and what changed in the window.
@@ -118,6 +137,8 @@ fn suite_cards(
             tokens_out: sums.tokens_out,
             cost_usd: sums.cost_nanousd as f64 / 1e9,
             pass_k: scores.get(&key).map(pass_k_of).unwrap_or_default(),
+            trigger: None,
+            pairs: None,
             change: None,
         };
         out.entry(key.0).or_default().push(card);
@@ -211,6 +232,13 @@ fn key_of(frame: &DataFrame, row: usize) -> Option<Key> {
 
 fn ratio(of: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| of as f64 / all as f64)
+}
+
+/// Wilson's interval of a share at 95 %, of independent counts.
+#[must_use]
+pub fn share_interval(of: u64, all: u64) -> Interval {
+    let (lo, hi) = wilson(of as f64, all as f64, Z95);
+    Interval { lo, hi }
 }
 
 /// Bounds of the rate if every undelivered attempt had failed / passed (suites, 2.2).

@@ -10,7 +10,7 @@ use polars_io::parquet::write::ParquetWriter;
 use super::ReportError;
 use crate::domain::{Scorecard, SuiteCard};
 
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 34] = [
     "model",
     "endpoint",
     "standing",
@@ -35,11 +35,24 @@ const COLUMNS: [&str; 24] = [
     "tokens_out",
     "cost_usd",
     "faults",
+    "trigger_f1",
+    "trigger_disagreement",
+    "trigger_lo",
+    "trigger_hi",
+    "trigger_reference_f1",
+    "trigger_reference_disagreement",
+    "trigger_noise_f1",
+    "trigger_noise_disagreement",
+    "stream_pairs",
+    "stream_pairs_differing",
 ];
 
-fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 24] {
+fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 34] {
     let number = |n: Option<f64>| n.map(|n| format!("{n:.5}")).unwrap_or_default();
     let ms = |us: Option<i64>| us.map(|us| format!("{:.1}", us as f64 / 1e3)).unwrap_or_default();
+    let trigger = suite.trigger;
+    let (expected, against) = (trigger.map(|t| t.expectation), trigger.and_then(|t| t.reference));
+    let noise = trigger.and_then(|t| t.noise);
     let faults = suite.faults.iter().map(|(f, n)| format!("{f} {n}")).collect::<Vec<_>>().join("; ");
     [
         card.model.to_string(),
@@ -66,6 +79,16 @@ fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 24] {
         suite.tokens_out.to_string(),
         format!("{:.6}", suite.cost_usd),
         faults,
+        number(expected.and_then(|t| t.f1)),
+        number(expected.and_then(|t| t.disagreement)),
+        number(expected.and_then(|t| t.interval).map(|i| i.lo)),
+        number(expected.and_then(|t| t.interval).map(|i| i.hi)),
+        number(against.and_then(|t| t.f1)),
+        number(against.and_then(|t| t.disagreement)),
+        number(noise.and_then(|t| t.f1)),
+        number(noise.and_then(|t| t.disagreement)),
+        suite.pairs.as_ref().map(|p| p.pairs.to_string()).unwrap_or_default(),
+        suite.pairs.as_ref().map(|p| p.differing.to_string()).unwrap_or_default(),
     ]
 }
 
@@ -113,7 +136,16 @@ pub fn card_frame(cards: &[Scorecard]) -> Result<DataFrame, ReportError> {
         let texts: Vec<String> = rows.iter().map(|(card, suite)| cells(card, suite)[index].clone()).collect();
         columns.push(match name {
             "model" | "endpoint" | "standing" | "suite" | "faults" => Column::new(name.into(), texts),
-            "attempts" | "pass" | "fail" | "unscored" | "first_try_ok" | "delivered" | "tokens_in" | "tokens_out" => {
+            "attempts"
+            | "pass"
+            | "fail"
+            | "unscored"
+            | "first_try_ok"
+            | "delivered"
+            | "tokens_in"
+            | "tokens_out"
+            | "stream_pairs"
+            | "stream_pairs_differing" => {
                 Column::new(name.into(), texts.iter().map(|t| t.parse::<i64>().ok()).collect::<Vec<_>>())
             }
             _ => Column::new(name.into(), texts.iter().map(|t| t.parse::<f64>().ok()).collect::<Vec<_>>()),

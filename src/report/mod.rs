@@ -5,11 +5,13 @@
 mod cards;
 mod export;
 mod frame;
+mod trigger;
 mod versions;
 
-pub use cards::scorecards;
+pub use cards::{scorecards, share_interval};
 pub use export::{card_frame, csv, markdown, parquet};
 pub use frame::{attempt_frame, attempts_of_models, read_window};
+pub use trigger::Triggers;
 pub use versions::{Course, Versions};
 /// A table in memory.
 pub type Frame = polars::prelude::DataFrame;

@@ -30,7 +30,7 @@ impl Versions {
         for sweep in &page.sweep {
             if !self.0.contains_key(sweep) {
                 let plan = store.sweep(*sweep).await?.and_then(|s| s.plan);
-                let parts = plan.into_iter().flat_map(|plan| plan.suites);
+                let parts = plan.into_iter().flat_map(|plan| plan.suites.into_iter().chain(plan.aside));
                 self.0.insert(*sweep, parts.map(|part| (part.suite, part.digest)).collect());
             }
         }

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::execute::{Item, Lane, Shared, cost_of, key_of};
 use super::prepared::Prepared;
 use crate::domain::{
-    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Transcript, Try, Usage,
+    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Part, Transcript, Try, Usage,
 };
 use crate::provider::{Reply, read_answer};
 use crate::scoring::judge_delivery;
@@ -52,8 +52,8 @@ pub(super) async fn converse(
     let run = &shared.run;
     let mut talk = Conversation::new(Arc::clone(world));
     let mut course = Course::new(key_of(run, lane, item), run.clock.now_us());
-    let stored = run.exchanges.get(&course.key).map(Vec::as_slice).unwrap_or_default();
-    if let Some(judgement) = course.resume(&mut talk, stored) {
+    let stored: Vec<&Exchange> = (0..).map_while(|step| run.kept(&course.key, Part::Step(step))).collect();
+    if let Some(judgement) = course.resume(&mut talk, &stored) {
         return Some(course.finish(shared, prepared, judgement));
     }
     let first_byte_min = run.first_byte_min.get(&item.suite).copied();
@@ -65,7 +65,8 @@ pub(super) async fn converse(
         if cancelled {
             return None;
         }
-        let mut exchange = Exchange { tries, started_at_us, ttft_us, total_us, cost_nanousd: 0, transcript };
+        let (key, part) = (course.key.clone(), Part::Step(talk.steps()));
+        let mut exchange = Exchange { key, part, tries, started_at_us, ttft_us, total_us, cost_nanousd: 0, transcript };
         let judgement = match outcome {
             Err(delivery) => {
                 let judgement = judge_delivery(delivery.fault, &delivery.detail);
@@ -75,7 +76,7 @@ pub(super) async fn converse(
             }
             Ok(completion) => {
                 exchange.cost_nanousd = cost_of(lane, &completion.usage, &exchange.transcript, &Judgement::pass(1.0));
-                if let Err(error) = run.store.add_exchange(&course.key, talk.steps(), &exchange).await {
+                if let Err(error) = run.store.add_exchange(&exchange).await {
                     // The conversation goes on: what it comes to is stored by the writer, which goes on trying.
                     warn!(endpoint = %lane.endpoint.id, case = %item.case, %error, "failed to store an answer of a conversation");
                 }
@@ -109,7 +110,7 @@ impl Course {
     }
 
     /// Takes up what is stored of the conversation; the judgement, when it was over already.
-    fn resume(&mut self, talk: &mut Conversation, stored: &[Exchange]) -> Option<Judgement> {
+    fn resume(&mut self, talk: &mut Conversation, stored: &[&Exchange]) -> Option<Judgement> {
         for exchange in stored {
             // What was an answer then is one now; should it be none, the rest is asked again.
             let completion = read_answer(&exchange.transcript.response, &talk.instance()).ok()?;

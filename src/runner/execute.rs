@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::converse::converse;
 use super::ids::Ids;
+use super::jury::{self, JudgeLane};
 use super::prepared::{Prepared, PreparedCases, Slot};
 use crate::clock::Clock;
+use crate::domain::jury::{Ask, JudgeId, Votes};
 use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
-    Attempt, AttemptKey, CaseId, Completion, Endpoint, EndpointId, Exchange, Judgement, SuiteName, SweepPlan,
-    Transcript, UnscoredWhy, Usage,
+    Attempt, AttemptKey, CaseId, Completion, Endpoint, EndpointId, Exchange, Exchanges, Judgement, Part, Price,
+    SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage, Verdict,
 };
 use crate::metrics::Metrics;
 use crate::progress::SweepProgress;
@@ -83,9 +85,9 @@ pub struct Execution {
     pub judge: Arc<Judge>,
     /// Stored already (a resumed sweep).
     pub done: HashSet<AttemptKey>,
-    /// Answers of conversations that were not over (a resumed sweep).
-    pub exchanges: HashMap<AttemptKey, Vec<Exchange>>,
-    /// Takes the answers of conversations as they arrive.
+    /// What was paid for of attempts that are not stored (a resumed sweep).
+    pub exchanges: Exchanges,
+    /// Takes what attempts of several requests are answered as it arrives.
     pub store: Store,
     /// Takes the outcomes.
     pub writer: BatchWriter,
@@ -99,12 +101,21 @@ pub struct Execution {
     pub progress: Arc<SweepProgress>,
     /// The calls are spread over this much time.
     pub spread: Duration,
+    /// Models that judge answers.
+    pub judges: Arc<BTreeMap<JudgeId, JudgeLane>>,
     /// Raises the first-byte limit, per suite (interfaces 6.6).
     pub first_byte_min: BTreeMap<SuiteName, Duration>,
     /// Cancelled: take no new attempts.
     pub stop: CancellationToken,
     /// Cancelled: give up the attempts in flight (nothing of them is stored).
     pub abort: CancellationToken,
+}
+
+impl Execution {
+    /// What is kept of an attempt's part.
+    pub(super) fn kept(&self, key: &AttemptKey, part: Part) -> Option<&Exchange> {
+        self.exchanges.get(key)?.get(&part)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -230,7 +241,7 @@ async fn worker(
         if !wait_for_turn(&shared, item).await {
             return Ok(());
         }
-        let Some(attempt) = attempt(&shared, &lane, item).await else { return Ok(()) };
+        let Some(attempt) = attempt(&shared, &lane, item).await? else { return Ok(()) };
         run.metrics.attempt_ended(&run.plan.model, &attempt);
         run.progress.ended(&attempt.key.endpoint, attempt.judgement.verdict);
         tokio::select! {
@@ -264,25 +275,60 @@ async fn wait_for_turn(shared: &Shared, item: &Item) -> bool {
 }
 
 /// Asks and judges; `None` when the attempt was given up in flight.
-async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Option<Attempt> {
+async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Result<Option<Attempt>, RunError> {
     let run = &shared.run;
-    let drawer = run.drawers.get(&item.suite)?;
+    let Some(drawer) = run.drawers.get(&item.suite) else { return Ok(None) };
     let prepared = match shared.prepared.get(item.slot, drawer, &item.case) {
         Ok(prepared) => prepared,
-        Err(reason) => return Some(broken_case(run, lane, item, reason)),
+        Err(reason) => return Ok(Some(broken_case(run, lane, item, reason))),
     };
     if let Some(world) = &prepared.world {
-        return converse(shared, lane, item, &prepared, world).await;
+        return Ok(converse(shared, lane, item, &prepared, world).await);
     }
-    let first_byte_min = run.first_byte_min.get(&item.suite).copied();
-    let reply = lane
-        .client
-        .attempt(&lane.endpoint.upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort)
-        .await;
+    if !prepared.judges.is_empty() {
+        return examined(shared, lane, item, &prepared).await;
+    }
+    let reply = ask(run, lane, item, &prepared).await;
     match reply.cancelled {
-        true => None,
-        false => Some(judged(shared, lane, item, &prepared, reply).await),
+        true => Ok(None),
+        false => Ok(Some(judged(shared, lane, item, &prepared, reply, (Votes::new(), 0)).await)),
     }
+}
+
+async fn ask(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared) -> Reply {
+    let first_byte_min = run.first_byte_min.get(&item.suite).copied();
+    let upstream_model = &lane.endpoint.upstream_model;
+    lane.client.attempt(upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort).await
+}
+
+/// Asks the endpoint, then the judges of its answer. Each answer is kept as soon as it is there: a run that is killed in
+/// between asks for nothing twice. Without judges nobody is asked at all.
+async fn examined(
+    shared: &Shared,
+    lane: &Lane,
+    item: &Item,
+    prepared: &Arc<Prepared>,
+) -> Result<Option<Attempt>, RunError> {
+    let run = &shared.run;
+    if let Some(why) = jury::why_not(run, &prepared.judges, lane) {
+        return Ok(Some(broken_case(run, lane, item, why)));
+    }
+    let key = key_of(run, lane, item);
+    let reply = match run.kept(&key, Part::Answer) {
+        Some(kept) => jury::reply_of(kept, &prepared.instance),
+        None => {
+            let reply = ask(run, lane, item, prepared).await;
+            if reply.cancelled {
+                return Ok(None);
+            }
+            let cost = cost_of_reply(lane, &reply);
+            run.store.add_exchange(&jury::exchange(&key, Part::Answer, &reply, cost)).await?;
+            reply
+        }
+    };
+    let asks = asks(shared, prepared, &reply).await;
+    let Some((votes, cost)) = jury::ask(run, &key, &asks).await? else { return Ok(None) };
+    Ok(Some(judged(shared, lane, item, prepared, reply, (votes, cost)).await))
 }
 
 pub(super) fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
@@ -295,18 +341,49 @@ pub(super) fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
     }
 }
 
-/// Judges an answer. A long one is judged away from the threads that carry the requests of all endpoints.
-async fn judgement(shared: &Shared, prepared: &Arc<Prepared>, completion: Completion, bytes: usize) -> Judgement {
+/// Looks at an answer: at a long one away from the threads that carry the requests of all endpoints. An error is a panic.
+async fn look<T: Send + 'static>(
+    shared: &Shared,
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
     if bytes <= JUDGED_IN_PLACE_BYTES_MAX {
-        return prepared.judge.judge(&completion);
+        return Ok(work());
     }
     let _turn = shared.long_answers.acquire().await;
+    tokio::task::spawn_blocking(work).await
+}
+
+/// What judges are to be asked about an answer, and nothing where it fails without them.
+async fn asks(shared: &Shared, prepared: &Arc<Prepared>, reply: &Reply) -> Vec<Ask> {
+    let Ok(completion) = &reply.outcome else { return Vec::new() };
+    let (prepared, completion) = (Arc::clone(prepared), completion.clone());
+    let asks = look(shared, reply.transcript.response.len(), move || prepared.judge.asks(&completion)).await;
+    // Whoever judges the answer next meets the same panic, and tells it.
+    asks.unwrap_or_default()
+}
+
+/// Judges an answer.
+async fn judgement(
+    shared: &Shared,
+    prepared: &Arc<Prepared>,
+    completion: Completion,
+    bytes: usize,
+    votes: Votes,
+) -> Judgement {
     let prepared = Arc::clone(prepared);
-    let judged = tokio::task::spawn_blocking(move || prepared.judge.judge(&completion)).await;
+    let judged = look(shared, bytes, move || prepared.judge.judge_with(&completion, &votes)).await;
     judged.unwrap_or_else(|e| Judgement::unscored(UnscoredWhy::Ours, format!("the scorer failed: {e}")))
 }
 
-async fn judged(shared: &Shared, lane: &Lane, item: &Item, prepared: &Arc<Prepared>, reply: Reply) -> Attempt {
+async fn judged(
+    shared: &Shared,
+    lane: &Lane,
+    item: &Item,
+    prepared: &Arc<Prepared>,
+    reply: Reply,
+    (votes, judges_nanousd): (Votes, i64),
+) -> Attempt {
     let run = &shared.run;
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
     let (mut observed, mut sampled) = (None, None);
@@ -317,14 +394,15 @@ async fn judged(shared: &Shared, lane: &Lane, item: &Item, prepared: &Arc<Prepar
         }
         Ok(completion) => {
             let (usage, finish_reason) = (completion.usage, completion.finish_reason.clone());
-            (judgement(shared, prepared, completion, transcript.response.len()).await, usage, finish_reason)
+            let bytes = transcript.response.len();
+            (judgement(shared, prepared, completion, bytes, votes).await, usage, finish_reason)
         }
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };
     Attempt {
         id: run.ids.attempt(started_at_us),
         key: key_of(run, lane, item),
-        cost_nanousd: cost_of(lane, &usage, &transcript, &judgement),
+        cost_nanousd: cost_of(lane, &usage, &transcript, &judgement).saturating_add(judges_nanousd),
         judgement,
         tries,
         started_at_us,
@@ -349,8 +427,26 @@ fn noticed(shown: bool) -> Judgement {
 
 /// Cost by reported usage; by bytes where an answer reports none, so that no paid answer counts as free.
 pub(super) fn cost_of(lane: &Lane, usage: &Usage, transcript: &Transcript, judgement: &Judgement) -> i64 {
-    let Some(price) = lane.endpoint.price else { return 0 };
-    if judgement.score.is_none() && usage.tokens_in.is_none() {
+    // An answer that judges were asked about came, whatever they said.
+    let came = judgement.score.is_some() || judgement.verdict == Verdict::Unscored(UnscoredWhy::Ours);
+    cost_by(lane.endpoint.price, usage, transcript, came)
+}
+
+/// As [`cost_of`], of an answer that is not judged yet.
+fn cost_of_reply(lane: &Lane, reply: &Reply) -> i64 {
+    match &reply.outcome {
+        Ok(completion) => cost_by(lane.endpoint.price, &completion.usage, &reply.transcript, true),
+        Err(delivery) => {
+            let judgement = judge_delivery(delivery.fault, &delivery.detail);
+            cost_of(lane, &Usage::default(), &reply.transcript, &judgement)
+        }
+    }
+}
+
+/// As [`cost_of`], of anything that was asked for; `came`: there was an answer.
+pub(super) fn cost_by(price: Option<Price>, usage: &Usage, transcript: &Transcript, came: bool) -> i64 {
+    let Some(price) = price else { return 0 };
+    if !came && usage.tokens_in.is_none() {
         return 0;
     }
     let tokens_in = usage.tokens_in.unwrap_or(transcript.request.len() as u64 / BYTES_PER_TOKEN);

@@ -6,13 +6,17 @@
 mod converse;
 mod execute;
 mod ids;
+mod jury;
 mod offline;
 mod plan;
 mod prepared;
+mod proof;
 mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
+pub use jury::{JudgeLane, is_endpoint, votes_of};
 pub use offline::{Offline, OfflineCase, OfflineError};
 pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
+pub use proof::{Proof, prove, wire_bytes};
 pub use worst_case::{Tariff, WorstCase};

@@ -7,10 +7,11 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::converse::judge_stored;
-use crate::domain::{CaseId, CaseInstance, Judgement, Suite, UnscoredWhy};
+use super::jury::votes_of;
+use crate::domain::{CaseId, CaseInstance, Exchange, Judgement, Suite, UnscoredWhy};
 use crate::provider::chat_completions::request_body;
 use crate::provider::{completion_from_message, read_answer};
-use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery};
+use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery, judges_of};
 use crate::suites::{DrawError, Drawer};
 use crate::worlds::{World, WorldError};
 
@@ -60,6 +61,12 @@ impl Offline {
         self.drawer.suite()
     }
 
+    /// Whether models judge some of its cases.
+    #[must_use]
+    pub fn has_judges(&self) -> bool {
+        self.suite().cases.iter().any(|case| !judges_of(&case.scorers).is_empty())
+    }
+
     /// A case with these drawn values (`None`: the case draws nothing, or always the same).
     ///
     /// # Errors
@@ -96,9 +103,10 @@ const QUESTION_KEYS: &[&str] = &["messages", "tools", "tool_choice", "response_f
 
 impl OfflineCase {
     /// Judges the body of a successful answer, plain or stream; of a conversation all its answers, as its transcript holds
-    /// them: `{"steps": ["..", ".."]}`.
+    /// them: `{"steps": ["..", ".."]}`. `votes`: those that were stored beside it, of which those count that answer the very
+    /// questions of this case.
     #[must_use]
-    pub fn judge(&self, body: &[u8]) -> Judgement {
+    pub fn judge(&self, body: &[u8], votes: &[Exchange]) -> Judgement {
         if let Some(world) = &self.world {
             return judge_stored(world, body).unwrap_or_else(|error| {
                 let what = "this case is a conversation, whose answers are {\"steps\": [\"..\", ..]}";
@@ -106,7 +114,10 @@ impl OfflineCase {
             });
         }
         match read_answer(body, &self.instance) {
-            Ok(completion) => self.prepared.judge(&completion),
+            Ok(completion) => {
+                let votes = votes_of(&self.prepared.asks(&completion), votes);
+                self.prepared.judge_with(&completion, &votes)
+            }
             Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
         }
     }
@@ -116,8 +127,14 @@ impl OfflineCase {
     pub fn judge_answer(&self, answer: &[u8]) -> Judgement {
         match bare_message(answer) {
             Some(message) => self.prepared.judge(&completion_from_message(&message)),
-            None => self.judge(answer),
+            None => self.judge(answer, &[]),
         }
+    }
+
+    /// Whether models judge it.
+    #[must_use]
+    pub fn has_judges(&self) -> bool {
+        !judges_of(&self.instance.scorers).is_empty()
     }
 
     /// Whether a request that was sent asked the very same: messages, tools, choice of tools and form of the answer.

@@ -41,6 +41,8 @@ pub struct PlanInput {
     pub anchors: Vec<EndpointId>,
     /// Suites and budgets.
     pub suites: Vec<SuiteBudget>,
+    /// Suites that are asked as well and judge nobody.
+    pub aside: Vec<SuiteBudget>,
     /// Repeats.
     pub epochs: u32,
     /// Whether the outcomes become evidence.
@@ -53,7 +55,9 @@ pub struct PlanInput {
 #[must_use]
 pub fn build_plan(input: PlanInput) -> SweepPlan {
     let probes = input.probes.into_iter().filter_map(|(s, repeats)| suite_plan(&input.seed, repeats, s)).collect();
-    let suites = input.suites.into_iter().filter_map(|s| suite_plan(&input.seed, input.epochs, s)).collect();
+    let planned = |s: SuiteBudget| suite_plan(&input.seed, input.epochs, s);
+    let suites = input.suites.into_iter().filter_map(planned).collect();
+    let aside = input.aside.into_iter().filter_map(planned).collect();
     SweepPlan {
         id: input.id,
         model: input.model,
@@ -67,6 +71,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         gives_evidence: input.gives_evidence,
         capabilities: Default::default(),
         upstreams: Default::default(),
+        aside,
         probes,
         samples: None,
     }
@@ -134,7 +139,7 @@ pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> 
     let mut plan = plan.clone();
     plan.probes.clear();
     plan.samples = None;
-    for part in &mut plan.suites {
+    for part in plan.suites.iter_mut().chain(&mut plan.aside) {
         for endpoint in &mut part.endpoints {
             let cases = u64::from(endpoint.cases) * u64::from(parts) / u64::from(whole.max(1));
             endpoint.cases = u32::try_from(cases).unwrap_or(u32::MAX);

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::domain::jury::JudgeId;
 use crate::domain::{CaseId, CaseInstance, SuiteName};
-use crate::scoring::{Judge, PreparedCase};
+use crate::scoring::{Judge, PreparedCase, judges_of};
 use crate::suites::Drawer;
 use crate::worlds::World;
 
@@ -17,6 +18,8 @@ pub(super) struct Prepared {
     pub(super) judge: PreparedCase,
     /// The case is a conversation.
     pub(super) world: Option<Arc<World>>,
+    /// Judges that its scorers ask.
+    pub(super) judges: Vec<JudgeId>,
 }
 
 type Cell = Arc<OnceLock<Result<Arc<Prepared>, String>>>;
@@ -59,9 +62,10 @@ impl PreparedCases {
     fn prepare(&self, slot: Slot, drawer: &Drawer, case: &CaseId) -> Result<Arc<Prepared>, String> {
         let instance = drawer.draw(case, &self.seed, slot.2).map_err(|e| describe(drawer, case, &e))?;
         let judge = self.judge.prepare(&instance).map_err(|e| describe(drawer, case, &e))?;
+        let judges = judges_of(&instance.scorers).into_iter().map(|used| used.judge).collect();
         let world = instance.world.as_ref().map(|_| World::new(&self.judge, &instance)).transpose();
         let world = world.map_err(|e| describe(drawer, case, &e))?.map(Arc::new);
-        Ok(Arc::new(Prepared { instance, judge, world }))
+        Ok(Arc::new(Prepared { instance, judge, world, judges }))
     }
 }
 

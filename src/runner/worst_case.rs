@@ -11,8 +11,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::domain::completion::JsonObject;
+use crate::domain::jury::JudgeId;
 use crate::domain::{CaseInstance, EndpointId, Json, Price, SuiteName, SuitePlan, SweepPlan};
 use crate::provider::chat_completions::request_body;
+use crate::scoring::{JudgeUse, judges_of};
 use crate::suites::Drawer;
 use crate::worlds::{RESULT_BYTES_MAX, STEPS_DEFAULT};
 
@@ -42,6 +44,8 @@ struct Size {
     choices: u64,
     /// Requests of a conversation, at most; 1 for all other cases.
     steps: u64,
+    /// What its judges may cost beside it, in billionths of a US dollar.
+    judges_nanousd: i64,
 }
 
 /// The worst case of a plan and of every plan that is shorter.
@@ -62,11 +66,22 @@ impl WorstCase {
         drawers: &BTreeMap<SuiteName, Arc<Drawer>>,
         tariffs: &BTreeMap<EndpointId, Tariff>,
     ) -> WorstCase {
+        WorstCase::with_judges(plan, drawers, tariffs, &BTreeMap::new())
+    }
+
+    /// As [`WorstCase::of`], with the votes of judges, by their prices; those without a price are free.
+    #[must_use]
+    pub fn with_judges(
+        plan: &SweepPlan,
+        drawers: &BTreeMap<SuiteName, Arc<Drawer>>,
+        tariffs: &BTreeMap<EndpointId, Tariff>,
+        judges: &BTreeMap<JudgeId, Price>,
+    ) -> WorstCase {
         let mut out = WorstCase { sums: Vec::new(), unlimited: 0 };
         for part in plan.parts() {
-            let paid = part.endpoints.iter().any(|e| tariffs.contains_key(&e.id));
+            let paid = part.endpoints.iter().any(|e| tariffs.contains_key(&e.id)) || !judges.is_empty();
             let drawer = drawers.get(&part.suite).filter(|_| paid);
-            let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, drawer, &plan.seed));
+            let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, drawer, &plan.seed, judges));
             let limited_by = |t: &Tariff| limit(&t.extra_body).is_some();
             let open = part.endpoints.iter().filter_map(|e| tariffs.get(&e.id)).any(|t| !limited_by(t));
             out.unlimited += sizes.iter().filter(|c| open && c.iter().any(|s| s.answer_tokens.is_none())).count();
@@ -90,19 +105,22 @@ impl WorstCase {
 }
 
 /// The repeats of every case of a suite's permutation.
-fn sizes(part: &SuitePlan, drawer: &Drawer, seed: &str) -> Vec<Vec<Size>> {
-    let drawn = |case| (0..part.epochs).filter_map(move |epoch| drawer.draw(case, seed, epoch).ok().map(|i| size(&i)));
+fn sizes(part: &SuitePlan, drawer: &Drawer, seed: &str, judges: &BTreeMap<JudgeId, Price>) -> Vec<Vec<Size>> {
+    let drawn =
+        |case| (0..part.epochs).filter_map(move |epoch| drawer.draw(case, seed, epoch).ok().map(|i| size(&i, judges)));
     part.cases.iter().map(|case| drawn(case).collect()).collect()
 }
 
-fn size(instance: &CaseInstance) -> Size {
+fn size(instance: &CaseInstance, judges: &BTreeMap<JudgeId, Price>) -> Size {
     let request = &instance.case.request;
     let turns = instance.world.as_ref().map_or(0, |world| world.text().len());
+    let request_bytes = (request_body("", instance, &Map::new()).len() + turns) as u64;
     Size {
-        request_bytes: (request_body("", instance, &Map::new()).len() + turns) as u64,
+        request_bytes,
         answer_tokens: limit(request),
         choices: request.get("n").and_then(Value::as_u64).unwrap_or(1).max(1),
         steps: instance.world.as_ref().map_or(1, steps),
+        judges_nanousd: if judges.is_empty() { 0 } else { votes_cost(instance, request_bytes, judges) },
     }
 }
 
@@ -111,13 +129,25 @@ fn steps(world: &Json) -> u64 {
     world.value().get("max_steps").and_then(Value::as_u64).unwrap_or(u64::from(STEPS_DEFAULT)).max(1)
 }
 
+/// All votes on the longest answer. A judge is shown the case and the answer inside a JSON text, which may double them.
+fn votes_cost(instance: &CaseInstance, request_bytes: u64, judges: &BTreeMap<JudgeId, Price>) -> i64 {
+    let answer = limit(&instance.case.request).unwrap_or(ANSWER_TOKENS_DEFAULT).saturating_mul(2);
+    let of = |used: JudgeUse| {
+        let Some(price) = judges.get(&used.judge) else { return 0 };
+        let shown = (2 * request_bytes + 2 * used.rubric_bytes).div_ceil(BYTES_PER_TOKEN_MIN);
+        let once = price.cost_nanousd(shown.saturating_add(answer), used.max_tokens);
+        once.saturating_mul(i64::try_from(used.votes).unwrap_or(i64::MAX))
+    };
+    judges_of(&instance.scorers).into_iter().map(of).fold(0, i64::saturating_add)
+}
+
 /// The limit of an answer; of two the larger, since each provider obeys the one that it knows.
 fn limit(request: &JsonObject) -> Option<u64> {
     LIMITS.iter().filter_map(|key| request.get(*key)?.as_u64()).max()
 }
 
 fn sums(cases: &[Vec<Size>], tariff: Option<&Tariff>) -> Vec<i64> {
-    let Some(tariff) = tariff else { return Vec::new() };
+    let Some(tariff) = tariff else { return added_up(cases, |size| size.judges_nanousd) };
     let extra_bytes = serde_json::to_string(&*tariff.extra_body).map_or(0, |text| text.len() as u64);
     let default = limit(&tariff.extra_body).unwrap_or(ANSWER_TOKENS_DEFAULT);
     let cost = |size: &Size| {
@@ -126,12 +156,17 @@ fn sums(cases: &[Vec<Size>], tariff: Option<&Tariff>) -> Vec<i64> {
         // Every step sends all that was said before: the answers, and what the tools gave back.
         let said = tokens_out.saturating_add(RESULT_TOKENS).saturating_mul(size.steps * (size.steps - 1) / 2);
         let tokens_in = tokens_in.saturating_mul(size.steps).saturating_add(said);
-        tariff.price.cost_nanousd(tokens_in, tokens_out.saturating_mul(size.steps))
+        let own = tariff.price.cost_nanousd(tokens_in, tokens_out.saturating_mul(size.steps));
+        own.saturating_add(size.judges_nanousd)
     };
+    added_up(cases, cost)
+}
+
+fn added_up(cases: &[Vec<Size>], cost: impl Fn(&Size) -> i64) -> Vec<i64> {
     let mut sum = 0i64;
     let mut out = vec![0];
     for case in cases {
-        sum = case.iter().map(cost).fold(sum, i64::saturating_add);
+        sum = case.iter().map(&cost).fold(sum, i64::saturating_add);
         out.push(sum);
     }
     out

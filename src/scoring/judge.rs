@@ -1,6 +1,6 @@
 //! Preparing a case once, judging many answers to it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -18,6 +18,7 @@ use super::implicit::{self, Answer};
 use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
 use super::programs::Programs;
+use super::rubric::{NoVerdict, Rubric};
 use super::schema::Validators;
 use super::script::{AskedScript, ScriptSet};
 use super::spec::{self, GROUP_DEPTH_MAX};
@@ -25,7 +26,8 @@ use super::structured::JsonScorer;
 use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
-use super::wire;
+use super::wire::{self, Wire};
+use crate::domain::jury::{Ask, Votes};
 use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
 use crate::sandbox::Program;
 
@@ -43,6 +45,8 @@ pub struct PreparedCase {
     call_due: bool,
     /// Judged by `bfcl` alone: the verdict is the official one, and what the implicit checks find is recorded only.
     is_official: bool,
+    /// The wire is judged: what is no matter of it is recorded only.
+    is_wire: bool,
 }
 
 /// What the implicit checks need to know of a case.
@@ -86,7 +90,9 @@ enum Scorer {
     /// An implicit check by name: 0 when one of these Faults was found.
     Implicit(&'static [Fault]),
     /// The wire contract, strictly.
-    Wire,
+    Wire(Wire),
+    /// A model says whether a rubric is met.
+    Rubric(Box<Rubric>),
     Group(Vec<Weighted>),
 }
 
@@ -122,7 +128,8 @@ impl Judge {
             _ => Map::new(),
         };
         let patterns = PatternBudget::default();
-        let compiling = Compiling { judge: self, instance, expected: &expected, patterns: &patterns };
+        let compiling =
+            Compiling { judge: self, instance, expected: &expected, patterns: &patterns, rubrics: Cell::new(0) };
         let scorers = compiling.all(&instance.scorers, 1)?;
         let mut asked = ScriptSet::default();
         visit(&scorers, &mut |s| {
@@ -146,7 +153,8 @@ impl Judge {
             .and_then(Value::as_u64);
         let rules = Rules { offered, tool_choice, context, asked_tokens, judged_reason };
         let is_official = is_official(&scorers);
-        Ok(PreparedCase { rules, scorers, call_due, is_official })
+        let is_wire = scorers.iter().any(|s| matches!(s.scorer, Scorer::Wire(_)));
+        Ok(PreparedCase { rules, scorers, call_due, is_official, is_wire })
     }
 }
 
@@ -157,6 +165,8 @@ struct Compiling<'a> {
     expected: &'a Map<String, Value>,
     /// What is left for regular expressions.
     patterns: &'a PatternBudget,
+    /// Judge scorers so far.
+    rubrics: Cell<u32>,
 }
 
 impl Compiling<'_> {
@@ -195,7 +205,11 @@ impl Compiling<'_> {
             "leak" => Scorer::Implicit(&[Fault::MarkupLeak]),
             "tool-schema" => Scorer::Implicit(&[Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch]),
             "tool-choice" => Scorer::Implicit(&[Fault::ToolChoiceIgnored]),
-            "wire" => Scorer::Wire,
+            "wire" => Scorer::Wire(Wire::new(&options, &instance.case.request)?),
+            "judge" => {
+                let place = self.rubrics.replace(self.rubrics.get() + 1);
+                Scorer::Rubric(Box::new(Rubric::new(&options, instance, place)?))
+            }
             "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
@@ -230,24 +244,52 @@ fn visit(scorers: &[Weighted], f: &mut impl FnMut(&Scorer)) {
 }
 
 impl PreparedCase {
-    /// Judges one answer. Pure: the same answer always gets the same Judgement.
+    /// Judges one answer. Pure: the same answer always gets the same Judgement. Where judges are to be asked, there is
+    /// none without their votes: see [`PreparedCase::asks`].
     #[must_use]
     pub fn judge(&self, completion: &Completion) -> Judgement {
+        self.judge_with(completion, &Votes::new())
+    }
+
+    /// What judges are to be asked about an answer; nothing where it fails, or gets no verdict, without them.
+    #[must_use]
+    pub fn asks(&self, completion: &Completion) -> Vec<Ask> {
+        let mut rubrics = Vec::new();
+        visit(&self.scorers, &mut |scorer| {
+            if let Scorer::Rubric(rubric) = scorer {
+                rubrics.push(rubric.ask(completion));
+            }
+        });
+        let needs_them = !rubrics.is_empty() && self.judged(completion, &Votes::new()).is_err();
+        if needs_them { rubrics } else { Vec::new() }
+    }
+
+    /// As [`PreparedCase::judge`], with the votes of judges.
+    #[must_use]
+    pub fn judge_with(&self, completion: &Completion, votes: &Votes) -> Judgement {
+        self.judged(completion, votes).unwrap_or_else(|NoVerdict(why)| Judgement::unscored(UnscoredWhy::Ours, why))
+    }
+
+    /// As [`PreparedCase::judge_with`]; an error where it is for judges to say and they did not.
+    fn judged(&self, completion: &Completion, votes: &Votes) -> Result<Judgement, NoVerdict> {
         if completion.truncated {
-            return truncated(completion);
+            return Ok(truncated(completion));
         }
         let calls = parse_calls(completion);
         let answer = Answer { completion, text: completion.content.as_deref().unwrap_or(""), calls: &calls };
         let mut findings = Vec::new();
         implicit::check(&self.rules, &answer, &mut findings);
+        if self.is_wire {
+            wire::strictly(completion, &mut findings);
+        }
         if self.call_due && calls.is_empty() {
             implicit::check_call_as_text(&self.rules, &answer, &mut findings);
         }
         let implicit_failed = !self.is_official && findings.iter().any(|f| f.role == Role::Fails);
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
-        let broken = RefCell::new(None);
-        let view = View { answer: &answer, implicit: &findings, broken: &broken };
+        let (broken, no_verdict) = (RefCell::new(None), RefCell::new(None));
+        let view = View { answer: &answer, implicit: &findings, votes, broken: &broken, no_verdict: &no_verdict };
         let outcome = judge_all(&self.scorers, &view, &mut found);
         if self.is_official {
             findings.iter_mut().for_each(|f| f.role = Role::Noted);
@@ -258,14 +300,19 @@ impl PreparedCase {
             empty_first: self.call_due && !tool_leak && !answer.announces_missing_calls(),
         };
         // The official checker does not look at the tools as they are offered.
-        if let Some(broken) = self.rules.offered.broken().filter(|_| !self.is_official) {
-            return Judgement::unscored(UnscoredWhy::Ours, broken.to_string());
+        if let Some(tools) = self.rules.offered.broken().filter(|_| !self.is_official) {
+            return Ok(Judgement::unscored(UnscoredWhy::Ours, tools.to_string()));
         }
-        // What the implicit checks found stands, whatever a custom scorer makes of the answer.
-        if let Some(why) = broken.into_inner().filter(|_| !implicit_failed) {
-            return Judgement::unscored(UnscoredWhy::Ours, why);
+        // What the implicit checks found stands, whatever a custom scorer or a judge makes of the answer.
+        if !implicit_failed {
+            if let Some(why) = broken.into_inner() {
+                return Ok(Judgement::unscored(UnscoredWhy::Ours, why));
+            }
+            if let Some(why) = no_verdict.into_inner() {
+                return Err(why);
+            }
         }
-        conclude(findings, outcome.value, implicit_failed, rulings)
+        Ok(conclude(findings, outcome.value, implicit_failed, rulings))
     }
 }
 
@@ -275,8 +322,12 @@ struct View<'a> {
     answer: &'a Answer<'a>,
     /// Findings of the implicit checks.
     implicit: &'a [Finding],
+    /// What judges said.
+    votes: &'a Votes,
     /// Why a custom scorer gave no verdict.
     broken: &'a RefCell<Option<String>>,
+    /// The first judge scorer that has no majority says why.
+    no_verdict: &'a RefCell<Option<NoVerdict>>,
 }
 
 /// Value of one or several scorers, and whether all reached their bars.
@@ -358,14 +409,15 @@ impl Scorer {
                 let hit = view.implicit.iter().any(|f| f.role == Role::Fails && faults.contains(&f.fault));
                 (if hit { 0.0 } else { 1.0 }, None)
             }
-            Scorer::Custom(scorer) => match scorer.judge(answer.completion) {
-                Ok(verdict) => verdict,
-                Err(why) => {
-                    view.broken.borrow_mut().get_or_insert(why);
-                    (0.0, None)
-                }
-            },
-            Scorer::Wire => wire::judge(view.implicit),
+            Scorer::Custom(scorer) => scorer.judge(answer.completion).unwrap_or_else(|why| {
+                view.broken.borrow_mut().get_or_insert(why);
+                (0.0, None)
+            }),
+            Scorer::Wire(scorer) => scorer.judge(view.implicit, answer.completion),
+            Scorer::Rubric(rubric) => rubric.judge(answer.completion, view.votes).unwrap_or_else(|why| {
+                view.no_verdict.borrow_mut().get_or_insert(why);
+                (0.0, None)
+            }),
             // Groups are judged by their weighted children.
             Scorer::Group(_) => (1.0, None),
         }

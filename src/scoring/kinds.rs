@@ -31,6 +31,8 @@ pub(super) enum Form {
     Scorers,
     /// A list of IFEval instructions, at least one.
     Instructions,
+    /// An odd number of votes.
+    Votes,
     /// A list of foreign objects, read when the case is compiled.
     Foreign,
 }
@@ -154,10 +156,22 @@ pub(super) const KINDS: &[Kind] = &[
         Needs::All(&["category"]),
     ),
     fault_kind("starlark", &[("file", Form::Text), ("function", Form::Text)], Needs::All(&["file"])),
+    fault_kind(
+        "judge",
+        &[
+            ("rubric", Form::Text),
+            ("provider", Form::Text),
+            ("model", Form::Text),
+            ("tag", Form::Text),
+            ("votes", Form::Votes),
+            ("max_tokens", Form::Count),
+        ],
+        Needs::All(&["rubric", "provider", "model"]),
+    ),
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),
-    fault_kind("wire", &[], Needs::Nothing),
+    Kind { version: 2, ..fault_kind("wire", &[("prompt_tokens", Form::Count)], Needs::Nothing) },
 ];
 
 /// A kind by its `type`, and whether it is negated.

@@ -34,7 +34,7 @@
 //! | concern | error types |
 //! |---|---|
 //! | `arguments:` | `empty`, `cut_off`, `trailing_data`, `not_json`, `double_encoded`, `not_object`, `schema` |
-//! | `call:` | `unknown_name`, `ambiguous_index`, `bad_id` |
+//! | `call:` | `unknown_name`, `ambiguous_index`, `bad_id`, `repeated_id` |
 //! | `tool_choice:` | `no_call`, `wrong_tool`, `forbidden_call` |
 //! | `tool_calls:` | `no_call`, `announced`, `unexpected_call`, `missing_call`, `extra_call`, `wrong_name`, `wrong_order`, `missing_argument`, `extra_argument`, `wrong_argument` |
 //! | `parallel_calls:` | `too_few` |
@@ -46,8 +46,9 @@
 //! | `json:` | `not_json`, `schema`, `wrong_value` |
 //! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `count:not_counted`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
 //! | `ifeval:` | `not_followed` |
-//! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `wire:arguments_as_value`, `wire:breach` |
+//! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `choices:missing`, `choices:unasked`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `usage:prompt_tokens`, `wire:arguments_as_value`, `wire:breach` |
 //! | `starlark:` | `failed`, or the name that the scorer gives |
+//! | `judge:` | `fail` |
 //! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
@@ -77,6 +78,7 @@ mod parameters;
 mod plain_schema;
 mod programs;
 pub mod python_json;
+mod rubric;
 mod schema;
 mod script;
 mod spec;
@@ -95,6 +97,7 @@ pub use error::ScorerError;
 pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
 pub use plain_schema::is_plain_schema;
+pub use rubric::{JudgeUse, VOTES_MAX, VOTES_MIN, judges_of};
 pub use schema::check_schema;
 pub use spec::{LIST_MAX, SpecProblem, check_case, check_spec};
 pub use text::PATTERN_TEXT_BYTES_MAX;

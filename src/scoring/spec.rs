@@ -9,6 +9,7 @@ use super::budget::PatternBudget;
 use super::ifeval;
 use super::kinds::{self, Form, KINDS, Kind, Needs};
 use super::matchers;
+use super::rubric::{VOTES_MAX, VOTES_MIN};
 use super::text::compile_pattern;
 use crate::diagnostics::nearest;
 use crate::domain::ScorerSpec;
@@ -99,7 +100,7 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
 const EXPECTED_OF_OTHERS: &[&str] = &["prompt_tokens"];
 
 /// The scorers with the children of groups in place of the groups.
-fn flatten(scorers: &[ScorerSpec]) -> Vec<ScorerSpec> {
+pub(super) fn flatten(scorers: &[ScorerSpec]) -> Vec<ScorerSpec> {
     let mut flat = Vec::new();
     let mut open: Vec<(ScorerSpec, usize)> = scorers.iter().rev().map(|s| (s.clone(), 1)).collect();
     while let Some((spec, depth)) = open.pop() {
@@ -233,12 +234,19 @@ pub(super) fn check_form(form: Form, value: &Value, budget: &PatternBudget) -> R
         }
         Form::Instructions => ifeval::compile(value, budget).map(|_| ()),
         Form::Calls => super::tool_calls::compile_calls(value, budget).map(|_| ()),
+        Form::Votes if !count(value).is_some_and(is_number_of_votes) => {
+            wanted(&format!("an odd number from {VOTES_MIN} to {VOTES_MAX}, so that there is a majority"))
+        }
         Form::Json => matchers::compile(value, budget).map(|_| ()),
         Form::Schema if !value.is_object() => wanted("a JSON Schema object"),
         Form::Scorers if !value.is_array() => wanted("a list of scorers"),
         Form::Foreign if !value.is_array() => wanted("a list of objects"),
         _ => Ok(()),
     }
+}
+
+fn is_number_of_votes(n: u64) -> bool {
+    (VOTES_MIN..=VOTES_MAX).contains(&n) && n % 2 == 1
 }
 
 /// The text of a value; typed placeholders give numbers and truth values.

@@ -28,8 +28,9 @@
 pub mod answer;
 pub mod defects;
 pub mod draws;
+pub mod exam;
 pub mod fleet;
-pub mod frames;
+mod frames;
 mod language;
 pub mod library;
 pub mod play;

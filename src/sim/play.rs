@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use super::answer::{self, Answer};
 use super::defects::{Act, DEFECTS, Effect, Expected, Instead, RETRY_AFTER_MS, Scene, choice};
 use super::draws::{Draw, hash_text};
+use super::exam;
 use super::frames::{self, Frame};
 use super::language::speak;
 use super::library::Library;
@@ -20,7 +21,7 @@ use super::prompt::{BadRequest, Effort, Outline, Prompt};
 use super::render::{self, Envelope};
 use super::schedule::{HasHeader, Moment, Strike};
 use super::spec::{Distribution, EndpointSpec, Fingerprint, Injection, Reasoning};
-use super::wrong::make_wrong;
+use super::wrong::{make_wrong, reword};
 use crate::domain::{CaseId, Fault, Micros, SuiteName};
 
 /// Different requests whose repeats are counted; beyond that, counting starts anew.
@@ -446,7 +447,7 @@ impl Player {
     fn base(&self, answer: &mut Answer, scene: &Scene<'_>, turn: &Turn<'_>, damage: &mut Damage) -> bool {
         let Some(known) = &turn.prompt.known else {
             damage.quality = Expected::Unknown;
-            return false;
+            return self.examine(answer, turn);
         };
         let calling = self.spec.calling;
         let mut draw = turn.draw.lane(lane::CALLING);
@@ -466,6 +467,10 @@ impl Player {
         if draw.chance(self.spec.rate(known.suite.as_str(), known.category())) || known.answer.is_none() {
             return false;
         }
+        if known.judges("wire") {
+            reword(answer);
+            return true;
+        }
         match make_wrong(answer, turn.prompt, &mut draw) {
             Some(fault) => {
                 damage.quality = Expected::Fault(fault);
@@ -473,6 +478,14 @@ impl Player {
             }
             None => false,
         }
+    }
+
+    /// As a judge: what is right by the truth, with the base rate of being right oneself.
+    fn examine(&self, answer: &mut Answer, turn: &Turn<'_>) -> bool {
+        let Some(exam) = &turn.prompt.exam else { return false };
+        let errs = !turn.draw.lane(lane::BASE).chance(self.spec.base);
+        answer.say(exam::reply(&exam.ticket, exam.right != errs));
+        errs
     }
 
     fn damage_answer(

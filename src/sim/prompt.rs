@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::draws::Hash64;
+use super::exam::Exam;
 use super::library::Known;
 use super::spec::{Choice, Format};
 
@@ -179,6 +180,8 @@ pub struct Prompt {
     pub nested_schema: bool,
     /// The case that it is, if it is one.
     pub known: Option<Known>,
+    /// It asks for the examination of an answer.
+    pub exam: Option<Exam>,
 }
 
 impl Prompt {
@@ -238,6 +241,7 @@ impl Prompt {
             tokens: bytes as u64 / BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * messages.len() as u64,
             non_ascii: messages_text.iter().any(|m| !m.is_ascii()),
             known: None,
+            exam: None,
         })
     }
 

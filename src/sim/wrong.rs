@@ -50,6 +50,15 @@ pub fn make_wrong(answer: &mut Answer, prompt: &Prompt, draw: &mut Draw) -> Opti
     Some(Fault::WrongAnswer)
 }
 
+/// Another text of the same form, where the form alone is judged: no answer to such a case is wrong. Calls stay.
+pub fn reword(answer: &mut Answer) {
+    if answer.calls.is_empty()
+        && let Some(content) = &mut answer.content
+    {
+        *content = another_text(content);
+    }
+}
+
 /// One argument changed: which call, and its arguments.
 fn another_argument(answer: &Answer, prompt: &Prompt, known: &Known, draw: &mut Draw) -> Option<(usize, Value)> {
     let expected = known.expected_calls()?;

@@ -235,6 +235,7 @@ impl Bench {
             suites: vec![suite],
             reserved_nanousd: 0,
             gives_evidence: true,
+            aside: Vec::new(),
             probes: Vec::new(),
             samples: None,
             upstreams: Default::default(),

@@ -359,6 +359,7 @@ impl Fleet {
             reserved_nanousd: 0,
             gives_evidence: true,
             capabilities: Default::default(),
+            aside: Vec::new(),
             probes: Vec::new(),
             samples: None,
             upstreams: Default::default(),

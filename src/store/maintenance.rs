@@ -108,14 +108,23 @@ impl Store {
             let (floor, of_round) = (id_floor(before_us), id_floor(before_us.saturating_sub(ROUND_MAX_US)));
             let args = [floor.as_str().into(), PRUNE_ROWS.into(), of_round.as_str().into()];
             pruned.attempts = self.delete(statements::PRUNE_ATTEMPTS, &args).await?;
+            self.prune_exchanges(&floor).await?;
         }
         if let Some(before_us) = retention.transcripts_before_us {
             let floor = id_floor(before_us);
             let args = [floor.as_str().into(), PRUNE_ROWS.into()];
             pruned.transcripts = self.delete(statements::PRUNE_TRANSCRIPTS, &args).await?;
+            self.prune_exchanges(&floor).await?;
         }
         self.pool.reclaim().await?;
         Ok(pruned)
+    }
+
+    /// Deletes the exchanges of sweeps before a floor, unless they are running.
+    async fn prune_exchanges(&self, floor: &str) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        tx.execute(statements::PRUNE_EXCHANGES, &[floor.into()]).await?;
+        tx.commit().await
     }
 
     /// Deletes at most [`PRUNE_ROWS`] rows, the second of `args`, until none is left.

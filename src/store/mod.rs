@@ -64,7 +64,7 @@ pub use rows::FREE_TEXT_BYTES_MAX;
 pub use suites::Registered;
 pub use sweeps::{Created, DayBudget, Fire, Progress, Spend, StoredSweep, SweepRecord};
 pub use transcripts::TRANSCRIPT_BYTES_MAX;
-pub use window::{AttemptColumns, WINDOW_PAGE_ROWS, Window};
+pub use window::{AttemptColumns, CalledRow, WINDOW_PAGE_ROWS, Window};
 pub use writer::{BatchWriter, ShutdownReport, WriterClosed, WriterFailure, WriterOptions, WriterStatus};
 
 use error::Result;

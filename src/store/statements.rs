@@ -21,7 +21,13 @@ macro_rules! measure_columns {
     };
 }
 
-/// Of an exchange `t`: its conversation is not stored as an attempt.
+macro_rules! exchange_columns {
+    () => {
+        "t.role, t.scorer, t.number, t.started_at_us, t.ttft_us, t.total_us, t.cost_nanousd, t.tries, t.codec, t.bytes"
+    };
+}
+
+/// Of an exchange `t`: its attempt is not stored.
 macro_rules! open_exchange {
     () => {
         "NOT EXISTS (SELECT 1 FROM attempts o WHERE o.sweep = t.sweep AND o.endpoint = t.endpoint AND o.suite = t.suite \
@@ -130,15 +136,18 @@ statements! {
     RESERVATIONS = concat!("SELECT s.reserved_nanousd, CAST(COALESCE((SELECT SUM(a.cost_nanousd) FROM attempts a \
                     WHERE a.sweep = s.id), 0) + COALESCE((SELECT SUM(t.cost_nanousd) FROM exchanges t WHERE t.sweep = s.id \
                     AND ", open_exchange!(), "), 0) AS BIGINT) FROM sweeps s WHERE s.state = 'running'");
-    EXCHANGE_ADD = "INSERT INTO exchanges (sweep, endpoint, suite, case_id, epoch, number, started_at_us, ttft_us, total_us, \
-                cost_nanousd, tries, codec, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-                ON CONFLICT DO NOTHING";
-    EXCHANGES_OPEN = concat!("SELECT t.endpoint, t.suite, t.case_id, t.epoch, t.started_at_us, t.ttft_us, t.total_us, \
-                  t.cost_nanousd, t.tries, t.codec, t.bytes FROM exchanges t WHERE t.sweep = $1 AND ", open_exchange!(),
-                  " ORDER BY t.endpoint, t.suite, t.case_id, t.epoch, t.number");
-    EXCHANGES_CLEAR = "DELETE FROM exchanges WHERE sweep = $1 AND EXISTS (SELECT 1 FROM attempts a WHERE a.sweep = exchanges.sweep \
-                   AND a.endpoint = exchanges.endpoint AND a.suite = exchanges.suite AND a.case_id = exchanges.case_id \
-                   AND a.epoch = exchanges.epoch)";
+    EXCHANGE_ADD = "INSERT INTO exchanges (sweep, endpoint, suite, case_id, epoch, role, scorer, number, started_at_us, \
+                    ttft_us, total_us, cost_nanousd, tries, codec, bytes) \
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
+    EXCHANGES_OPEN = concat!("SELECT ", exchange_columns!(), ", t.endpoint, t.suite, t.case_id, t.epoch FROM exchanges t \
+                      WHERE t.sweep = $1 AND ", open_exchange!());
+    VOTES_OF_ATTEMPT = concat!("SELECT ", exchange_columns!(), " FROM exchanges t WHERE t.sweep = $1 AND t.endpoint = $2 \
+                        AND t.suite = $3 AND t.case_id = $4 AND t.epoch = $5 AND t.role = 'vote' \
+                        ORDER BY t.scorer, t.number");
+    /// Those whose attempt is stored and holds them: votes stay.
+    EXCHANGES_CLEAR = "DELETE FROM exchanges WHERE sweep = $1 AND role <> 'vote' AND EXISTS (SELECT 1 FROM attempts a \
+                       WHERE a.sweep = exchanges.sweep AND a.endpoint = exchanges.endpoint AND a.suite = exchanges.suite \
+                       AND a.case_id = exchanges.case_id AND a.epoch = exchanges.epoch)";
 
     ATTEMPT_KNOWN = "SELECT id FROM attempts WHERE id = $1";
     ATTEMPT_GET = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE id = $1");
@@ -166,6 +175,10 @@ statements! {
                       WHERE model = $1 AND started_at_us >= $2 AND started_at_us < $3 \
                       AND suite NOT IN ('fingerprint-tokens', 'fingerprint-greedy', 'fingerprint-samples') \
                       AND (started_at_us > $2 OR id > $4) ORDER BY started_at_us, id LIMIT $5");
+    /// Answers with a finish reason: whether it says that a tool is called.
+    CALLED_WINDOW = "SELECT sweep, endpoint, case_id, epoch, finish_reason FROM attempts WHERE model = $1 \
+                     AND started_at_us >= $2 AND started_at_us < $3 AND suite = $4 AND finish_reason IS NOT NULL \
+                     AND verdict <> 'unscored'";
     RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
                     explanation, rescored_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     RESCORED_WINDOW = "SELECT r.attempt, r.digest, a.endpoint, a.suite, a.case_id, a.started_at_us, r.verdict, r.why, \
@@ -292,6 +305,9 @@ statements! {
     /// Sampled answers stay as long again as a round may last: every sweep that ends one and is not pruned finds them.
     PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.id < $1 \
                       AND (a.suite <> 'fingerprint-samples' OR a.id < $3) AND a.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') ORDER BY a.id LIMIT $2)";
+    /// They go with the transcripts of their attempts.
+    PRUNE_EXCHANGES = "DELETE FROM exchanges WHERE sweep < $1 AND sweep NOT IN (SELECT s.id FROM sweeps s \
+                       WHERE s.state = 'running')";
     PRUNE_PLANS = "UPDATE sweeps SET plan = NULL WHERE id < $1 AND state <> 'running' AND plan IS NOT NULL";
 
     ORPHAN_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts t WHERE NOT EXISTS \
@@ -307,8 +323,8 @@ statements! {
     COUNT_FIRES = "SELECT COUNT(*) FROM fires";
     COUNT_ATTEMPTS = "SELECT COUNT(*) FROM attempts";
     COUNT_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts";
-    COUNT_RESCORED = "SELECT COUNT(*) FROM rescored";
     COUNT_EXCHANGES = "SELECT COUNT(*) FROM exchanges";
+    COUNT_RESCORED = "SELECT COUNT(*) FROM rescored";
     COUNT_STATES = "SELECT COUNT(*) FROM states";
     COUNT_SETTINGS = "SELECT COUNT(*) FROM settings";
     COUNT_HISTORY = "SELECT COUNT(*) FROM history";
@@ -328,8 +344,8 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("fires", COUNT_FIRES),
     ("attempts", COUNT_ATTEMPTS),
     ("transcripts", COUNT_TRANSCRIPTS),
-    ("rescored", COUNT_RESCORED),
     ("exchanges", COUNT_EXCHANGES),
+    ("rescored", COUNT_RESCORED),
     ("states", COUNT_STATES),
     ("settings", COUNT_SETTINGS),
     ("history", COUNT_HISTORY),

@@ -3,6 +3,7 @@
 use super::attempts::MeasureReader;
 use super::error::Result;
 use super::pool::Row;
+use super::rows::{Shared, epoch, id};
 use super::{MeasuredRow, Store, statements};
 use crate::domain::{AttemptId, CaseId, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId, Verdict};
 
@@ -181,7 +182,47 @@ impl Window {
     }
 }
 
+/// Whether an answer calls a tool, by its finish reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledRow {
+    /// The sweep.
+    pub sweep: SweepId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The case.
+    pub case: CaseId,
+    /// The repeat.
+    pub epoch: u32,
+    /// The finish reason is `tool_calls`.
+    pub called: bool,
+}
+
 impl Store {
+    /// Which of a model's scored answers of a suite, asked in `[from_us, to_us)`, call a tool. Answers without a finish
+    /// reason say nothing about it.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) of the database.
+    pub async fn called(
+        &self,
+        model: &ModelId,
+        suite: &SuiteName,
+        (from_us, to_us): (Micros, Micros),
+    ) -> Result<Vec<CalledRow>> {
+        let (mut endpoints, mut cases) = (Shared::new(), Shared::new());
+        let each = |row: &Row| {
+            Ok(CalledRow {
+                sweep: SweepId(id(row, 0)?),
+                endpoint: endpoints.read(row, 1)?,
+                case: cases.read(row, 2)?,
+                epoch: epoch(row, 3)?,
+                called: row.get::<&str>(4)? == "tool_calls",
+            })
+        };
+        let args = [model.as_str().into(), from_us.into(), to_us.into(), suite.as_str().into()];
+        self.pool.read(statements::CALLED_WINDOW, &args, each).await
+    }
+
     /// A model's attempts that started in `[from_us, to_us)`.
     #[must_use]
     pub fn window(&self, model: &ModelId, from_us: Micros, to_us: Micros) -> Window {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::diagnostics::nearest;
-use crate::domain::suite::Param;
+use crate::domain::suite::{Pair, Param};
 use crate::domain::{Case, CaseId, CounterExample, Fault, Json};
 
 use super::header::{Header, check_variable_name, specs};
-use super::limits::{DERIVE_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX, TAGS_MAX, TOOLS_MAX};
+use super::limits::{ANSWERS_MAX, DERIVE_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX, TAGS_MAX, TOOLS_MAX};
 use super::source::{At, Findings, Path, clip};
 use super::{check, keys, params, template};
 
@@ -39,7 +39,11 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         }
     }
     let id = read_id(&mut map, f);
-    let (messages, messages_key) = read_messages(&mut map, f);
+    let pair = read_pair(&mut map, f);
+    let (messages, messages_key) = match pair {
+        Some(_) => (Vec::new(), "messages"),
+        None => read_messages(&mut map, f),
+    };
     let (params, params_read) = read_params(&mut map, header, f);
     let (params, derive, derive_read) = read_derive(&mut map, params, header, f);
     let tools = f.list(&mut map, &root, "tools");
@@ -64,6 +68,8 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         files: Arc::clone(&header.files),
         reference: f.object(&mut map, &root, "reference").map(|m| Value::Object(m).into()),
         counterexample: read_counterexample(&mut map, f),
+        answers: read_answers(&mut map, f),
+        pair,
         hash: String::new(),
     };
     Some(Draft { case, named: id.is_some(), messages_key, own_scorers, drawable: params_read && derive_read })
@@ -187,6 +193,34 @@ fn read_counterexample(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Op
         }
     });
     Some(CounterExample { message: message?, fault: fault? })
+}
+
+/// Further answers: their forms are checked once they are filled.
+fn read_answers(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<Json> {
+    let answers = f.list(map, &Path::ROOT, "answers")?;
+    if answers.len() > ANSWERS_MAX {
+        let message = format!("a case has at most {ANSWERS_MAX} answers, not {}", answers.len());
+        f.at(&Path::ROOT.key("answers"), At::Key, message, None);
+    }
+    Some(Json::from(Value::Array(answers)))
+}
+
+/// A case that is paired has nothing of its own but its name: the rest is that of the other.
+fn read_pair(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<Pair> {
+    let path = Path::ROOT.key("pair");
+    let mut pair = f.object(map, &Path::ROOT, "pair")?;
+    f.unknown_keys(&pair, &path, keys::PAIR, "`pair`");
+    for key in map.keys().filter(|key| keys::CASE.contains(&key.as_str()) && !keys::PAIRED.contains(&key.as_str())) {
+        let hint = format!("of its own such a case has {}", keys::PAIRED.join(", "));
+        f.at(&Path::ROOT.key(key), At::Key, format!("a case with `pair` takes `{key}` from the other one"), Some(hint));
+    }
+    let content = f.flag(&mut pair, &path, "content").unwrap_or(false);
+    if !pair.contains_key("with") {
+        f.missing(&path, "with", "the pair", "write {\"with\": \"id-of-the-other-case\"}");
+    }
+    let with = f.string(&mut pair, &path, "with")?;
+    let with = CaseId::new(&with).map_err(|e| f.value(&path.key("with"), format!("`{}`: {e}", clip(&with)))).ok()?;
+    Some(Pair { with, content })
 }
 
 type Params = Vec<(String, Param)>;

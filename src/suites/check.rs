@@ -1,10 +1,11 @@
 //! What a case sends and expects, checked on an instance: placeholders are filled, so that values have their types.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseInstance, Json, ScorerSpec};
+use crate::domain::{CaseInstance, Fault, Json, ScorerSpec};
 use crate::scoring::{Judge, check_schema, is_plain_schema};
 use crate::worlds::{World, WorldError};
 
@@ -52,6 +53,11 @@ impl Checker {
     fn programs(&mut self, instance: &CaseInstance, f: &mut Findings<'_>) {
         if let Some(Value::Object(world)) = instance.world.as_ref().map(Json::value) {
             f.unknown_keys(&world, &Path::ROOT.key("world"), keys::WORLD, "`world`");
+            if instance.answers.is_some() {
+                let message =
+                    "a conversation has no further answers: `reference` and `counterexample` tell what comes of it";
+                f.at(&Path::ROOT.key("answers"), At::Key, message, None);
+            }
             if let Err(WorldError { key, message }) = World::new(&self.judge, instance) {
                 f.at(&Path::ROOT.key(key), At::Value, message, None);
             }
@@ -320,5 +326,42 @@ fn answers(instance: &CaseInstance, f: &mut Findings<'_>) {
     }
     if let Some(counter) = &instance.counterexample {
         message(&counter.message.value(), &Path::ROOT.key("counterexample").key("message"));
+    }
+    let path = Path::ROOT.key("answers");
+    for (i, answer) in instance.answers.iter().flat_map(|answers| answers.items()).enumerate() {
+        further_answer(&answer, &path.index(i), f);
+    }
+}
+
+/// One of `answers`: a form of it, and the Fault that it must be judged with, if it must fail.
+fn further_answer(answer: &Value, path: &Path<'_>, f: &mut Findings<'_>) {
+    let Value::Object(map) = answer else {
+        f.wrong_type(path, "an answer such as {\"stream\": [..], \"fault\": \"WireShape\"}", answer);
+        return;
+    };
+    f.unknown_keys(map, path, keys::ANSWER, "an answer");
+    let forms = keys::ANSWER_FORMS.iter().filter(|form| map.contains_key(**form)).count();
+    if forms != 1 {
+        let hint = "`message`: as for `reference`; `stream`: a list of frames, or the text itself; `body`: the answer"
+            .to_owned();
+        f.at(path, At::Value, format!("an answer has one of {}", keys::ANSWER_FORMS.join(", ")), Some(hint));
+    }
+    if let Some(stream) = map.get("stream").filter(|s| !s.is_string() && !s.is_array()) {
+        f.wrong_type(&path.key("stream"), "a list of frames, or a text", stream);
+    }
+    if let Some(message) = map.get("message").filter(|m| !m.is_object()) {
+        f.wrong_type(&path.key("message"), "an object", message);
+    }
+    match map.get("fault") {
+        None => {}
+        Some(Value::String(name)) if Fault::from_str(name).is_ok() => {}
+        Some(Value::String(name)) => {
+            let names: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+            one_of(f, &path.key("fault"), name, &names, "Fault");
+        }
+        Some(other) => f.wrong_type(&path.key("fault"), "the name of a Fault", other),
+    }
+    if let Some(note) = map.get("note").filter(|n| !n.is_string()) {
+        f.wrong_type(&path.key("note"), "a string", note);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::domain::canonical::{canonical_json, hex, sha256_hex, sha256_parts};
-use crate::domain::{Case, Json, ScorerSpec, SuiteName};
+use crate::domain::{Case, CaseId, Json, ScorerSpec, SuiteName};
 
 use super::{params, scorers};
 
@@ -16,7 +16,8 @@ const SUITE_SCHEME: &str = "exactod-suite-v1";
 
 /// SHA-256 over the canonical JSON of what is asked and how the answer is judged: messages, tools, response format,
 /// request, expected values, scorers with their versions, parameters and expressions. Variables of the suite are in
-/// place already; so is the content of the Starlark files that judge. Reference, counterexample, metadata, category and tags do not enter: they change no verdict.
+/// place already; so is the content of the Starlark files that judge, and a paired case has all of the other one's. Reference,
+/// counterexample, further answers, metadata, category and tags do not enter: they change no verdict.
 pub(super) fn case_hash(case: &Case) -> String {
     let canonical = |json: &Json| canonical_json(&json.value());
     let optional = |json: &Option<Json>| json.as_ref().map_or_else(|| "null".to_owned(), canonical);
@@ -106,7 +107,7 @@ pub(super) fn mark_fixed(name: &SuiteName, share: f64, cases: &mut [Case], exclu
     let mut order: Vec<([u8; 32], usize)> = cases
         .iter()
         .enumerate()
-        .filter(|(_, case)| case.is_template() && !excluded.contains(case.id.as_str()))
+        .filter(|(_, case)| case.is_template() && case.pair.is_none() && !excluded.contains(case.id.as_str()))
         .map(|(i, case)| (sha256_parts(&[name.as_str().as_bytes(), case.id.as_str().as_bytes()]), i))
         .collect();
     order.sort_unstable();
@@ -115,6 +116,11 @@ pub(super) fn mark_fixed(name: &SuiteName, share: f64, cases: &mut [Case], exclu
         if let Some(case) = cases.get_mut(index) {
             case.fixed = true;
         }
+    }
+    // A pair draws what the other case draws.
+    let fixed: HashSet<CaseId> = cases.iter().filter(|case| case.fixed).map(|case| case.id.clone()).collect();
+    for case in cases {
+        case.fixed |= case.pair.as_ref().is_some_and(|pair| fixed.contains(&pair.with));
     }
 }
 

@@ -177,7 +177,9 @@ pub(super) fn draw_slots(
     if case.params.is_empty() && programs.is_empty() {
         return Ok(Vec::new());
     }
-    let mut generator = Generator::new(seed, digest, &case.id, epoch);
+    // A pair draws the same.
+    let drawn_as = case.pair.as_ref().map_or(&case.id, |pair| &pair.with);
+    let mut generator = Generator::new(seed, digest, drawn_as, epoch);
     let drawn = case.params.iter().map(|(_, param)| generator.draw(param)).collect();
     with_derived(case, programs, drawn)
 }
@@ -209,7 +211,7 @@ fn names(case: &Case) -> impl Iterator<Item = &str> {
 
 /// Fills a template.
 pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]) -> CaseInstance {
-    let Filled { messages, tools, response_format, expected, world, scorers, reference, counterexample } =
+    let Filled { messages, tools, response_format, expected, world, scorers, reference, counterexample, answers } =
         template.fill(case, slots);
     let draw = (!slots.is_empty()).then(|| Value::Object(values(case, slots)));
     CaseInstance {
@@ -223,6 +225,7 @@ pub(super) fn instance(case: &Arc<Case>, template: &CaseTemplate, slots: &[Slot]
         world,
         reference,
         counterexample,
+        answers,
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) struct Header {
     pub(super) epochs: Epochs,
     pub(super) sampling: Sampling,
     pub(super) fixed_share: f64,
-    /// Only where a schedule or command names it.
-    pub(super) on_demand: bool,
+    /// Says itself that it is not asked by default.
+    pub(super) on_request: bool,
     /// The Starlark files of the folder.
     pub(super) files: Arc<SuiteFiles>,
     pub(super) vars: Map<String, Value>,
@@ -90,23 +90,11 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
         epochs,
         sampling,
         fixed_share: read_fresh(map, f),
-        on_demand: read_default(map, f),
+        on_request: f.flag(map, &root, "default") == Some(false),
         files: Arc::default(),
         vars: read_vars(map, f),
         scorers: read_scorers(map, f).into(),
         whole: true,
-    }
-}
-
-/// Whether the suite is left out where no suite is named.
-fn read_default(map: &Map<String, Value>, f: &mut Findings<'_>) -> bool {
-    match map.get("default") {
-        None | Some(Value::Bool(true)) => false,
-        Some(Value::Bool(false)) => true,
-        Some(other) => {
-            f.wrong_type(&Path::ROOT.key("default"), "true or false", other);
-            false
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 /// `suite.toml`.
 pub(super) const HEADER: &[&str] = &[
-    "version", "name", "kind", "revision", "license", "exclude", "source", "request", "epochs", "sampling", "fresh",
-    "vars", "scorers", "metrics", "default",
+    "version", "name", "kind", "revision", "license", "default", "exclude", "source", "request", "epochs", "sampling",
+    "fresh", "vars", "scorers", "metrics",
 ];
 /// `[source]`.
 pub(super) const SOURCE: &[&str] = &["url", "sha256"];
@@ -43,11 +43,21 @@ pub(super) const CASE: &[&str] = &[
     "world",
     "reference",
     "counterexample",
+    "answers",
+    "pair",
 ];
 /// `world`.
 pub(super) const WORLD: &[&str] = &["file", "setup", "turns", "max_steps", "goal", "required", "outputs"];
 /// `counterexample`.
 pub(super) const COUNTEREXAMPLE: &[&str] = &["message", "fault"];
+/// One of `answers`.
+pub(super) const ANSWER: &[&str] = &["message", "stream", "body", "fault", "note"];
+/// The forms of one of `answers`, of which it has one.
+pub(super) const ANSWER_FORMS: &[&str] = &["message", "stream", "body"];
+/// `pair`.
+pub(super) const PAIR: &[&str] = &["with", "content"];
+/// What a case may have that is paired with another: the rest is the other's.
+pub(super) const PAIRED: &[&str] = &["id", "pair", "category", "tags", "metadata", "answers"];
 /// Keys of a case in which variables and placeholders are filled.
 pub(super) const TEMPLATED: &[&str] = &[
     "messages",
@@ -60,9 +70,10 @@ pub(super) const TEMPLATED: &[&str] = &[
     "world",
     "reference",
     "counterexample",
+    "answers",
 ];
 /// Those of them that hold messages.
-pub(super) const MESSAGES: &[&str] = &["messages", "input", "reference", "counterexample"];
+pub(super) const MESSAGES: &[&str] = &["messages", "input", "reference", "counterexample", "answers"];
 /// Request keys that have a place of their own in a case, or in the configuration.
 pub(super) const NOT_IN_REQUEST: &[(&str, &str)] = &[
     ("messages", "give `messages` in the case itself"),

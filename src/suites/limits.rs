@@ -41,3 +41,5 @@ pub const PROBLEMS_MAX: usize = 500;
 /// What the `derive` expressions of one case may use per draw.
 pub const DERIVE: crate::sandbox::Limits =
     crate::sandbox::Limits { steps: 50_000, work: 32 << 20, heap: 32 << 20, calls: 32, output: 1 << 20 };
+/// Further answers of a case.
+pub const ANSWERS_MAX: usize = 64;

@@ -22,7 +22,7 @@ use super::header::{self, Header};
 use super::limits::{CASES_BYTES_MAX, CASES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX, PROGRAMS_MAX};
 use super::source::{self, At, Findings, Path as ValuePath, clip, type_name};
 use super::strict_json::{self, JsonLocator};
-use super::{digest, shipped};
+use super::{digest, pair, shipped};
 
 /// The header's file name.
 pub const HEADER_FILE: &str = "suite.toml";
@@ -329,6 +329,7 @@ impl<'a> Lines<'a> {
 
     fn finish(mut self, header_file: &Path, header_text: &str) -> Result<Suite, Diagnostics> {
         self.duplicates();
+        self.pairs();
         let header = self.header;
         let excluded: HashSet<&str> = header.exclude.iter().map(String::as_str).collect();
         let ids: HashSet<&str> = self.cases.iter().map(|case| case.id.as_str()).collect();
@@ -364,6 +365,39 @@ impl<'a> Lines<'a> {
             let (line, text) = (self.places[i].line, self.places[i].text);
             let at_id = |f: &mut Findings<'_>| f.value(&ValuePath::ROOT.key("id"), message);
             self.problems.extend(reported(self.file, line, text, at_id).1);
+        }
+    }
+
+    /// Gives every case with `pair` what the other one asks, the other way.
+    fn pairs(&mut self) {
+        let known: HashMap<CaseId, usize> = self.cases.iter().enumerate().map(|(i, c)| (c.id.clone(), i)).collect();
+        for i in 0..self.cases.len() {
+            let Some(pair) = self.cases[i].pair.clone() else { continue };
+            let other = known.get(&pair.with).map(|at| (*at, &self.cases[*at]));
+            let paired = match other {
+                None => Err(format!("no case has the id `{}`", clip(pair.with.as_str()))),
+                Some((_, other)) if other.pair.is_some() => Err(format!("`{}` is paired itself", other.id)),
+                Some((_, other)) if other.world.is_some() => {
+                    Err(format!("`{}` is a conversation: only cases of one answer can be paired", other.id))
+                }
+                Some((_, other)) if pair.content && !is_repeatable(other) => {
+                    Err("`content` can be compared only where `temperature` is 0 and a `seed` is sent".to_owned())
+                }
+                Some((at, other)) => Ok((at, pair::asked_the_other_way(other, &self.cases[i]))),
+            };
+            match paired {
+                Ok((at, case)) => {
+                    self.cases[i] = case;
+                    self.places[i].origin.own_scorers = self.places[at].origin.own_scorers;
+                    self.places[i].drawable = self.places[at].drawable;
+                }
+                Err(message) => {
+                    let (line, text) = (self.places[i].line, self.places[i].text);
+                    let at_pair = |f: &mut Findings<'_>| f.value(&ValuePath::ROOT.key("pair").key("with"), message);
+                    self.problems.extend(reported(self.file, line, text, at_pair).1);
+                    self.places[i].drawable = false;
+                }
+            }
         }
     }
 
@@ -451,6 +485,11 @@ fn expression_problem(error: &DrawError, f: &mut Findings<'_>) {
     }
 }
 
+/// Its answers are the same whenever it is asked, as far as the request can say so.
+fn is_repeatable(case: &Case) -> bool {
+    case.request.get("temperature").and_then(Value::as_f64) == Some(0.0) && case.request.contains_key("seed")
+}
+
 fn unknown_exclusions(exclude: &[String], ids: &HashSet<&str>) -> Vec<(usize, String)> {
     let unknown = exclude.iter().enumerate().filter(|(_, id)| !ids.contains(id.as_str()));
     unknown.map(|(i, id)| (i, format!("`{}` is excluded, but no case has this id", clip(id)))).collect()
@@ -467,7 +506,7 @@ fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
         epochs: header.epochs.clone(),
         sampling: header.sampling.clone(),
         fixed_share: header.fixed_share,
-        default: !header.on_demand,
+        by_default: !header.on_request,
         cases,
         excluded: header.exclude.iter().filter_map(|id| CaseId::new(id).ok()).collect(),
     })

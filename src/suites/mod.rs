@@ -22,6 +22,7 @@ mod header;
 mod keys;
 pub mod limits;
 mod load;
+mod pair;
 mod params;
 mod probes;
 mod scaffold;

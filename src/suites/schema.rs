@@ -6,8 +6,8 @@ use crate::domain::Fault;
 use crate::worlds::STEPS_MAX;
 
 use super::limits::{
-    CHOICES_MAX, DECIMAL_DIGITS_MAX, DERIVE_MAX, EPOCHS_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX,
-    SCORERS_MAX, TAGS_MAX, TOOLS_MAX, VARS_MAX,
+    ANSWERS_MAX, CHOICES_MAX, DECIMAL_DIGITS_MAX, DERIVE_MAX, EPOCHS_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX,
+    PARAMS_MAX, SCORERS_MAX, TAGS_MAX, TOOLS_MAX, VARS_MAX,
 };
 use super::{header, keys};
 
@@ -32,8 +32,9 @@ pub fn header_schema() -> Value {
                 "description": "What the suite measures."},
             "revision": text("Label of the content: change it with every change of the cases."),
             "license": text("SPDX expression."),
+            "default": {"type": "boolean", "default": true,
+                "description": "Asked wherever no suites are named; false: only where a schedule or a command names it."},
             "exclude": {"type": "array", "items": {"type": "string"}, "description": "Ids of known-broken cases."},
-            "default": {"type": "boolean", "description": "false: asked only where a schedule or command names the suite."},
             "source": object(json!({"url": {"type": "string"}, "sha256": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}}), &[]),
             "request": request("Sent with every case; a case may override each key."),
             "epochs": object(json!({
@@ -95,12 +96,21 @@ pub fn case_schema() -> Value {
                 "message": or_placeholder(answer("A message that must fail.")),
                 "fault": {"enum": Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>()},
             }), keys::COUNTEREXAMPLE),
+            "answers": or_placeholder(json!({"type": "array", "maxItems": ANSWERS_MAX, "description":
+                "Further answers: those with a fault must fail so, the others must pass.", "items": further_answer()})),
+            "pair": object(json!({
+                "with": {"type": "string", "description": "The case that is asked the other way: streamed, or plain."},
+                "content": {"type": "boolean", "description": "Content and arguments must be equal, too."},
+            }), &["with"]),
         }),
         &["id"],
     );
     title(&mut schema, "exactod case (one line of cases.jsonl)");
     if let Value::Object(map) = &mut schema {
-        map.insert("oneOf".to_owned(), json!([{"required": ["messages"]}, {"required": ["input"]}]));
+        map.insert(
+            "oneOf".to_owned(),
+            json!([{"required": ["messages"]}, {"required": ["input"]}, {"required": ["pair"]}]),
+        );
     }
     schema
 }
@@ -178,6 +188,25 @@ fn answer(description: &str) -> Value {
     json!({"type": "object", "description": description, "properties": {
         "content": {"type": ["string", "null"]}, "tool_calls": {"type": ["array", "null"]},
         "finish_reason": {"type": "string"}}})
+}
+
+fn further_answer() -> Value {
+    let faults = Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>();
+    let mut schema = object(
+        json!({
+            "message": answer("As for `reference`."),
+            "stream": {"type": ["array", "string"], "description": "Frames (objects, or text such as [DONE]), or all bytes as one text."},
+            "body": {"description": "A plain answer: the JSON, or its text."},
+            "fault": {"enum": faults, "description": "It must fail with this Fault; without it, it must pass."},
+            "note": {"type": "string"},
+        }),
+        &[],
+    );
+    if let Value::Object(map) = &mut schema {
+        let forms = keys::ANSWER_FORMS.iter().map(|form| json!({"required": [form]})).collect::<Vec<_>>();
+        map.insert("oneOf".to_owned(), json!(forms));
+    }
+    schema
 }
 
 fn tool() -> Value {

@@ -33,6 +33,7 @@ macro_rules! embedded {
 const SHIPPED: &[Embedded] = embedded![
     "output-quality",
     "tool-use",
+    "wire-contract",
     "worlds" ["desk.star", "rooms.star"],
 ];
 

@@ -170,6 +170,17 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// Takes a truth value out of an object.
+    pub(super) fn flag(&mut self, map: &mut Map<String, Value>, path: &Path<'_>, key: &str) -> Option<bool> {
+        match map.get_mut(key).map(Value::take)? {
+            Value::Bool(flag) => Some(flag),
+            other => {
+                self.wrong_type(&path.key(key), "true or false", &other);
+                None
+            }
+        }
+    }
+
     /// Takes a list out of an object.
     pub(super) fn list(&mut self, map: &mut Map<String, Value>, path: &Path<'_>, key: &str) -> Option<Vec<Value>> {
         match map.get_mut(key).map(Value::take)? {

@@ -390,6 +390,7 @@ pub(super) struct CaseTemplate {
     scorers: Option<Vec<Option<Vec<Node>>>>,
     reference: TextTemplate,
     counterexample: TextTemplate,
+    answers: TextTemplate,
 }
 
 /// What a filled template gives.
@@ -402,6 +403,7 @@ pub(super) struct Filled {
     pub(super) scorers: Arc<[ScorerSpec]>,
     pub(super) reference: Option<Json>,
     pub(super) counterexample: Option<CounterExample>,
+    pub(super) answers: Option<Json>,
 }
 
 impl CaseTemplate {
@@ -413,6 +415,7 @@ impl CaseTemplate {
         let reference = compile_optional(case.reference.as_ref(), &root.key("reference"), c);
         let counter = case.counterexample.as_ref().map(|counter| &counter.message);
         let counterexample = compile_optional(counter, &root.key("counterexample").key("message"), c);
+        let answers = compile_optional(case.answers.as_ref(), &root.key("answers"), c);
         c.prose = false;
         let tools = compile_optional(case.tools.as_ref(), &root.key("tools"), c);
         let path = root.key("scorers");
@@ -427,6 +430,7 @@ impl CaseTemplate {
             scorers: scorers.iter().any(Option::is_some).then_some(scorers),
             reference,
             counterexample,
+            answers,
         }
     }
 
@@ -452,6 +456,7 @@ impl CaseTemplate {
                 message: self.counterexample.fill(&counter.message, slots),
                 fault: counter.fault,
             }),
+            answers: one(&self.answers, &case.answers),
         }
     }
 }

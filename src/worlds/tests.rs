@@ -233,6 +233,25 @@ fn a_broken_case_is_told_of_when_it_is_loaded() {
 }
 
 #[test]
+fn what_asks_for_one_answer_is_refused_in_a_conversation() {
+    let good = case(json!({"file": "till.star", "setup": setup()}), json!([put(5), say("x")]));
+    let told = |more: Value| {
+        let mut case = good.clone();
+        case.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world_of(&case).err().unwrap_or_default()
+    };
+    assert_eq!(told(json!({})), "");
+    let judge = json!({"type": "judge", "rubric": "Polite.", "provider": "lab", "model": "m"});
+    assert!(told(json!({"scorers": [judge.clone()]})).contains("not judged by a model"));
+    assert!(told(json!({"scorers": [{"type": "group", "scorers": [judge]}]})).contains("not judged by a model"));
+    assert!(told(json!({"answers": [{"message": {"content": "x"}}]})).contains("no further answers"));
+    let files = [("till.star".to_owned(), Arc::from(TILL))].into();
+    let cases = format!("{good}\n{}", json!({"id": "d", "pair": {"with": "c"}}));
+    let paired = parse_suite_with(Path::new("w"), HEADER.as_bytes(), cases.as_bytes(), files);
+    assert!(paired.unwrap_err().to_string().contains("`c` is a conversation"));
+}
+
+#[test]
 fn the_content_of_the_file_is_part_of_the_suites_digest() {
     let case = case(json!({"file": "till.star", "setup": setup()}), json!([put(5), say("x")])).to_string();
     let digest = |source: &str| {

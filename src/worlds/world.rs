@@ -9,7 +9,7 @@ use crate::domain::canonical::canonical_json;
 use crate::domain::{CaseInstance, Completion, Json, Judgement, ScorerSpec};
 use crate::sandbox::Program;
 use crate::sandbox::limits::SCRIPT;
-use crate::scoring::{Judge, PreparedCase};
+use crate::scoring::{Judge, PreparedCase, judges_of};
 
 /// The function that makes the state, when a file has it: `def start(setup)`.
 const START: &str = "start";
@@ -58,6 +58,10 @@ impl World {
     pub fn new(judge: &Judge, instance: &CaseInstance) -> Result<World, WorldError> {
         let spec = instance.world.as_ref().map(Json::value);
         let Some(Value::Object(spec)) = spec else { return Err(wrong("world", "the case has no `world`")) };
+        if !judges_of(&instance.scorers).is_empty() {
+            let message = "a conversation is not judged by a model: leave the scorer `judge` out of this case";
+            return Err(wrong("scorers", message));
+        }
         let file =
             text(&spec, "file")?.ok_or_else(|| wrong("world", "`file` is missing: the world's Starlark file"))?;
         let source = instance.case.files.get(&file);

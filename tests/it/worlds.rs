@@ -165,7 +165,7 @@ async fn killed_and_resumed(world: World) {
         let sweep = store.running_sweeps(None).await.unwrap().first()?.record.id;
         let done: Vec<AttemptKey> = store.done_keys(sweep).await.unwrap().into_iter().collect();
         let open = store.open_exchanges(sweep).await.unwrap();
-        let stored = done.iter().map(steps_of).sum::<usize>() + open.values().map(Vec::len).sum::<usize>();
+        let stored = done.iter().map(steps_of).sum::<usize>() + open.values().map(BTreeMap::len).sum::<usize>();
         // A conversation that is over may still wait to be written.
         let begun: BTreeMap<AttemptKey, usize> = open.iter().map(|(key, all)| (key.clone(), all.len())).collect();
         let settled = begun.iter().all(|(key, n)| *n < steps_of(key));
@@ -204,13 +204,13 @@ async fn worlds_are_asked_only_where_they_are_named() {
     std::fs::write(world.config_path(), all).unwrap();
     let said = world.json(&["sweep", "--full", "--json"]).await;
     assert_eq!(said["endpoints"][0]["attempts"], json!(CASES), "{said}");
-    // Another schedule that names them does not draw them into the sweeps that name none.
+    // Where a schedule names them they judge the model, and a sweep that names none asks all that judges it.
     let text = std::fs::read_to_string(world.config_path()).unwrap();
     let other =
         "[[schedule]]\nname = \"worlds\"\nmodels = [\"*\"]\nsuites = [\"worlds\"]\ncron = \"0 0 1 1 *\"\n\n[[model]]";
     std::fs::write(world.config_path(), text.replacen("[[model]]", other, 1)).unwrap();
     let said = world.json(&["sweep", "--full", "--json"]).await;
-    assert_eq!(said["endpoints"][0]["attempts"], json!(CASES), "{said}");
+    assert_eq!(said["endpoints"][0]["attempts"], json!(CASES + suite().cases.len()), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

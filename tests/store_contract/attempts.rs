@@ -1,8 +1,11 @@
 //! Attempts: appended once, listed, read as windows.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use exactod::domain::{
-    Attempt, AttemptId, Exchange, Fault, Judgement, Outcome, SweepState, Transcript, Try, UnscoredWhy, Usage, Verdict,
+    Attempt, AttemptId, Exchange, Fault, Judgement, Outcome, Part, SweepState, Transcript, Try, UnscoredWhy, Usage,
+    Verdict,
 };
 use exactod::store::{Appended, AttemptColumns, AttemptFilter, StoreError, SweepEnd};
 
@@ -306,31 +309,45 @@ pub async fn a_round_of_sampled_answers_is_read_whole(db: Database) {
     assert_eq!(store.rows_to_fold(&open).await.unwrap().len(), 4);
 }
 
-/// An answer of a conversation.
-fn exchange(number: u8, cost_nanousd: i64) -> Exchange {
+/// What an attempt's part was answered.
+pub fn exchange(attempt: &Attempt, part: Part, cost_nanousd: i64) -> Exchange {
+    let number = part.place().1;
     let transcript = Transcript {
-        request: Bytes::from(vec![number; 40]),
+        request: Bytes::from(vec![number as u8; 40]),
         response: Bytes::from_static(b"\x00 an answer \xff"),
         headers: "server: x\n".to_owned(),
     };
-    let tries = full(exactod::domain::SweepId(uuid::Uuid::nil())).tries;
-    Exchange { tries, started_at_us: T0 + i64::from(number), ttft_us: Some(7), total_us: 9, cost_nanousd, transcript }
+    Exchange {
+        key: attempt.key.clone(),
+        part,
+        tries: full(attempt.key.sweep).tries,
+        started_at_us: T0 + i64::from(number),
+        ttft_us: Some(7),
+        total_us: 9,
+        cost_nanousd,
+        transcript,
+    }
+}
+
+fn in_order(exchanges: &BTreeMap<Part, Exchange>) -> Vec<Exchange> {
+    exchanges.values().cloned().collect()
 }
 
 pub async fn conversations_are_kept_until_their_attempts_are_stored(db: Database) {
     let store = db.store().await;
     let sweep = sweep(&store, 1).await;
     let (over, open) = (attempt(sweep, 0), attempt(sweep, 1));
-    for (key, cost) in [(&over.key, 3), (&open.key, 50)] {
+    for (attempt, cost) in [(&over, 3), (&open, 50)] {
         // In any order, and one of them twice: what is stored first stays.
         for number in [1, 0] {
-            store.add_exchange(key, u32::from(number), &exchange(number, cost)).await.unwrap();
+            store.add_exchange(&exchange(attempt, Part::Step(number), cost)).await.unwrap();
         }
-        store.add_exchange(key, 0, &exchange(9, 1_000_000)).await.unwrap();
+        store.add_exchange(&exchange(attempt, Part::Step(0), 1_000_000)).await.unwrap();
     }
     let found = store.open_exchanges(sweep).await.unwrap();
     assert_eq!(found.len(), 2);
-    assert_eq!(found[&open.key], [exchange(0, 50), exchange(1, 50)]);
+    let steps = [exchange(&open, Part::Step(0), 50), exchange(&open, Part::Step(1), 50)];
+    assert_eq!(in_order(&found[&open.key]), steps);
     assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, 106, "paid for, though not over");
 
     let cost = over.cost_nanousd;
@@ -340,4 +357,29 @@ pub async fn conversations_are_kept_until_their_attempts_are_stored(db: Database
     assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, 100 + cost, "nothing counts twice");
     assert_eq!(store.clear_exchanges(sweep).await.unwrap(), 2);
     assert_eq!(store.open_exchanges(sweep).await.unwrap()[&open.key].len(), 2, "what was given up was paid for");
+    store.close().await;
+}
+
+pub async fn what_an_attempt_asked_besides_is_kept_once(db: Database) {
+    let store = db.store().await;
+    let sweep = sweep(&store, 1).await;
+    let attempt = full(sweep);
+    let vote = |scorer, vote, cost| exchange(&attempt, Part::Vote { scorer, vote }, cost);
+    let answer = exchange(&attempt, Part::Answer, 20);
+    for kept in [&vote(1, 0, 4), &answer, &vote(0, 10, 5), &vote(0, 2, 6), &vote(0, 2, 99)] {
+        store.add_exchange(kept).await.unwrap();
+    }
+    let votes = [vote(0, 2, 6), vote(0, 10, 5), vote(1, 0, 4)];
+    let open = store.open_exchanges(sweep).await.unwrap();
+    let all: Vec<Exchange> = [answer].into_iter().chain(votes.clone()).collect();
+    assert_eq!(in_order(&open[&attempt.key]), all, "the first stays");
+    assert_eq!(store.votes(&attempt.key).await.unwrap(), votes, "by scorer and number");
+    assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, 35, "paid for, though not judged");
+    store.append_attempts(vec![attempt.clone()]).await.unwrap();
+    assert!(store.open_exchanges(sweep).await.unwrap().is_empty(), "its attempt is stored");
+    assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, attempt.cost_nanousd, "nothing counts twice");
+    assert_eq!(store.clear_exchanges(sweep).await.unwrap(), 1, "the attempt holds its answer");
+    assert_eq!(store.votes(&attempt.key).await.unwrap(), votes, "votes stay beside it");
+    assert_eq!(store.check().await.unwrap().rows["exchanges"], 3);
+    store.close().await;
 }

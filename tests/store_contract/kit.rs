@@ -128,6 +128,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
         reserved_nanousd: 1_000,
         gives_evidence: true,
         capabilities: Default::default(),
+        aside: Vec::new(),
         probes: Vec::new(),
         samples: None,
         upstreams: Default::default(),

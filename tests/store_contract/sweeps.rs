@@ -170,6 +170,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
             files: Default::default(),
             reference: None,
             counterexample: None,
+            answers: None,
+            pair: None,
             hash: (*hash).to_owned(),
         })
     };
@@ -182,7 +184,7 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
         epochs: Epochs::default(),
         sampling: Sampling::default(),
         fixed_share: 0.2,
-        default: true,
+        by_default: true,
         cases: cases.iter().map(case).collect(),
         excluded: vec![],
     }

@@ -1,6 +1,6 @@
 //! Schema, check, prune.
 
-use exactod::domain::{Attempt, SweepId, SweepKind, SweepPlan, SweepState};
+use exactod::domain::{Attempt, Part, SweepId, SweepKind, SweepPlan, SweepState};
 use exactod::store::{
     Created, Fire, Pruned, Retention, SCHEMA_VERSION, Schema, Store, StoreError, StoreOptions, SweepEnd, SweepRecord,
 };
@@ -284,4 +284,66 @@ pub async fn a_version_is_found_by_its_digest(db: Database) {
     let hashes = store.case_hashes(&suite.name, &suite.digest).await.unwrap().unwrap();
     assert_eq!(hashes.len(), suite.cases.len());
     assert_eq!(hashes[suite.cases[0].id.as_str()], suite.cases[0].hash);
+}
+
+/// Answers of conversations that were stored before votes had a place beside them are found after the upgrade.
+pub async fn conversations_of_version_9_go_on_after_the_upgrade(db: Database) {
+    let empty = db.empty().await;
+    let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
+    store.migrate_to(9).await.unwrap();
+    let sweep = sweep(&store, 1).await;
+    let key = attempt(sweep, 0).key;
+    // Two steps of the attempt 0, each with an empty transcript.
+    empty
+        .raw(if empty.is_sqlite() {
+            "INSERT INTO exchanges (sweep, endpoint, suite, case_id, epoch, number, started_at_us, ttft_us, total_us, \
+             cost_nanousd, tries, codec, bytes) SELECT s.id, 'prov0/fp8', 'tool-use', 'case-0', 0, n.number, \
+             s.planned_at_us, NULL, 9, n.cost, '[]', 0, x'000000000000000000000000' FROM sweeps s, \
+             (SELECT 10 AS number, 7 AS cost UNION ALL SELECT 2, 5) n"
+        } else {
+            "INSERT INTO exchanges (sweep, endpoint, suite, case_id, epoch, number, started_at_us, ttft_us, total_us, \
+             cost_nanousd, tries, codec, bytes) SELECT s.id, 'prov0/fp8', 'tool-use', 'case-0', 0, n.number, \
+             s.planned_at_us, NULL, 9, n.cost, '[]', 0, '\\x000000000000000000000000' FROM sweeps s, \
+             (SELECT 10 AS number, 7 AS cost UNION ALL SELECT 2, 5) n"
+        })
+        .await;
+    assert_eq!(store.migrate().await.unwrap().found, SCHEMA_VERSION);
+    let open = store.open_exchanges(sweep).await.unwrap();
+    let found: Vec<_> = open[&key].iter().map(|(part, exchange)| (*part, exchange.cost_nanousd)).collect();
+    assert_eq!(found, [(Part::Step(2), 5), (Part::Step(10), 7)]);
+    assert_eq!(store.spend_since(T0).await.unwrap().spent_nanousd, 12);
+    let vote = crate::attempts::exchange(&attempt(sweep, 0), Part::Vote { scorer: 0, vote: 2 }, 1);
+    store.add_exchange(&vote).await.unwrap();
+    assert_eq!(store.votes(&key).await.unwrap(), [vote]);
+    assert!(!empty.takes("UPDATE exchanges SET role = 'guess'").await);
+    assert_eq!(store.check().await.unwrap().rows["exchanges"], 3);
+}
+
+pub async fn votes_are_pruned_with_what_they_are_about(db: Database) {
+    let store = db.store().await;
+    let (one, two, running) = (sweep(&store, 1).await, sweep(&store, 2).await, sweep(&store, 3).await);
+    let asked = [(one, 0), (two, 1), (running, 2)].map(|(sweep, n)| attempt(sweep, n));
+    let voted = || asked.iter().map(|a| crate::attempts::exchange(a, Part::Vote { scorer: 0, vote: 0 }, 1));
+    for (vote, attempt) in voted().zip(&asked) {
+        store.add_exchange(&vote).await.unwrap();
+        store.append_attempts(vec![attempt.clone()]).await.unwrap();
+    }
+    db.raw("UPDATE sweeps SET state = 'done', finished_at_us = 9 WHERE ordinal < 3").await;
+    let left = async || {
+        let mut left = Vec::new();
+        for attempt in &asked {
+            left.push(store.votes(&attempt.key).await.unwrap().len());
+        }
+        left
+    };
+    store
+        .prune(&Retention { transcripts_before_us: Some(T0 - DAY), attempts_before_us: Some(T0 - DAY) })
+        .await
+        .unwrap();
+    assert_eq!(left().await, [1, 1, 1]);
+    store.prune(&Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + DAY) }).await.unwrap();
+    assert_eq!(left().await, [0, 0, 1], "they go with their attempts");
+    store.add_exchange(&voted().next().unwrap()).await.unwrap();
+    store.prune(&Retention { transcripts_before_us: Some(T0 + DAY), attempts_before_us: None }).await.unwrap();
+    assert_eq!(left().await, [0, 0, 1], "and with the transcripts, unless their sweep is running");
 }

@@ -124,8 +124,10 @@ fn plan(ids: &Ids, clock: &Arc<dyn Clock>, drawer: &Drawer) -> Result<SweepPlan,
         planned_at_us: now_us,
         anchors: Vec::new(),
         suites: vec![SuiteBudget { suite, cases: vec![BudgetedEndpoint { id: endpoint_id()?, cases }], only: None }],
+        aside: Vec::new(),
         epochs: 1,
         gives_evidence: false,
+        probes: Vec::new(),
     }))
 }
 
@@ -145,6 +147,7 @@ fn execution(
     let progress = SweepProgress {
         sweep: plan.id,
         model: plan.model.clone(),
+        kind: plan.kind,
         planned_at_us: plan.planned_at_us,
         planned: plan.attempts(),
         done: 0.into(),
@@ -164,6 +167,7 @@ fn execution(
         metrics: Arc::new(Metrics::new()),
         progress: Arc::new(progress),
         spread: Duration::ZERO,
+        judges: Arc::default(),
         first_byte_min: BTreeMap::new(),
         stop: CancellationToken::new(),
         abort: CancellationToken::new(),

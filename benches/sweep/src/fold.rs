@@ -118,6 +118,7 @@ fn plan(
         suites: vec![part],
         reserved_nanousd: 0,
         gives_evidence: true,
+        aside: Vec::new(),
         probes: Vec::new(),
         samples: None,
         upstreams: BTreeMap::new(),

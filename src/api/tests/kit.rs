@@ -319,6 +319,7 @@ impl Kit {
             reserved_nanousd: 2_000_000,
             gives_evidence: true,
             capabilities: Default::default(),
+            aside: Vec::new(),
             probes: Vec::new(),
             samples: None,
             upstreams: Default::default(),
@@ -435,6 +436,8 @@ pub fn card(n: usize, rate: f64) -> Scorecard {
             tokens_out: 1,
             cost_usd: 0.1,
             pass_k: vec![],
+            trigger: None,
+            pairs: None,
             change: None,
         }],
     }

@@ -114,7 +114,7 @@ async fn a_pruned_transcript_is_null_and_has_no_command() {
         delivered: true,
         attempt: crate::domain::Attempt { transcript: None, ..attempt(kit.sweep(1).await, 0) },
     };
-    let shown = views::attempt_detail(&stored, &kit.state.setup.load().models);
+    let shown = views::attempt_detail(&stored, &[], &kit.state.setup.load().models);
     assert_eq!((&shown["transcript"], &shown["curl"]), (&Value::Null, &Value::Null));
 }
 

@@ -48,8 +48,8 @@ fn with_defaults_written(section: &Section, prefix: &str, out: &mut String) {
 #[test]
 fn the_documented_defaults_are_those_of_the_parser() {
     let mut top = String::new();
-    let (mut provider, mut model, mut endpoint, mut schedule) =
-        (String::new(), String::new(), String::new(), String::new());
+    let (mut provider, mut model, mut endpoint, mut schedule, mut judge) =
+        (String::new(), String::new(), String::new(), String::new(), String::new());
     let (mut relay, mut sink, mut webhook) = (String::new(), String::new(), String::new());
     for key in ROOT.keys {
         match key.kind {
@@ -61,6 +61,7 @@ fn the_documented_defaults_are_those_of_the_parser() {
                 let Some(Kind::Tables(below)) = below else { panic!("endpoints are tables") };
                 with_defaults_written(below, "", &mut endpoint);
             }
+            Kind::Tables(s) if key.name == "judge" => with_defaults_written(s, "", &mut judge),
             Kind::Tables(s) if key.name == "schedule" => with_defaults_written(s, "", &mut schedule),
             Kind::Tables(s) if key.name == "relay" => with_defaults_written(s, "", &mut relay),
             Kind::Tables(s) if key.name == "sink" => with_defaults_written(s, "", &mut sink),
@@ -71,8 +72,10 @@ fn the_documented_defaults_are_those_of_the_parser() {
     const RELAY: &str = "[[relay]]\nfrom = 'https://x.example'\nmodels = ['lab/relayed']\n";
     const SINK: &str = "[[sink]]\nformat = 'names'\nmodel = 'lab/relayed'\npath = 'x.json'\n";
     const WEBHOOK: &str = "[[webhook]]\nname = 'x'\nurl = 'https://x.example'\n";
-    let short = format!("{MINIMAL}\n{RELAY}{SINK}{WEBHOOK}\n[[schedule]]\ncron = '0 0 * * *'\n");
+    const JUDGE: &str = "[[judge]]\nprovider = 'p'\nmodel = 'j'\n";
+    let short = format!("{MINIMAL}\n{RELAY}{SINK}{WEBHOOK}\n{JUDGE}[[schedule]]\ncron = '0 0 * * *'\n");
     let long = short
+        .replace("[[schedule]]", &format!("{judge}\n[[schedule]]"))
         .replace("[[model]]", &format!("{provider}\n[[model]]"))
         .replace("[[model.endpoint]]", &format!("{model}\n[[model.endpoint]]\n{endpoint}"));
     let long = [(RELAY, relay), (SINK, sink), (WEBHOOK, webhook)]

@@ -158,6 +158,13 @@ policy = { cases = { cap = 3000 }, suites = { one = { weight = 2 } }, alpha = 0.
   provider = "p1"
   id = "own"
 
+[[judge]]
+provider = "p1"
+model = "lab/judge"
+tag = "fp8"
+price = { input_per_mtok = 1.5, output_per_mtok = 6.0 }
+extra_body = { reasoning = "low" }
+
 [[schedule]]
 name = "nightly"
 cron = "30  2 * * MON-FRI"

@@ -113,8 +113,8 @@ fn a_schedule_arrives_and_covers_what_it_names() {
     assert_eq!([s.jitter, s.spread, s.deadline].map(|d| d.as_secs()), [600, 1800, 3600]);
     assert_eq!(s.onboarding, Some(Duration::from_secs(2700)));
     assert!(s.covers_model(&c.models[0]));
-    assert!(s.covers_suite(&SuiteName::new("one").expect("a name")));
-    assert!(!s.covers_suite(&SuiteName::new("two").expect("a name")));
+    assert!(s.covers_suite(&SuiteName::new("one").expect("a name"), false), "it is named");
+    assert!(!s.covers_suite(&SuiteName::new("two").expect("a name"), true));
     let friday = s.timezone.with_ymd_and_hms(2026, 1, 2, 12, 0, 0).single().expect("a time");
     let next = s.evaluator().expect("valid").find_next_occurrence(&friday, false).expect("due");
     assert_eq!(next.to_rfc3339(), "2026-01-05T02:30:00+01:00");
@@ -133,7 +133,8 @@ fn a_minimal_config_has_the_documented_defaults() {
     assert_eq!((&c.policy, &m.policy), (&Policy::default(), &Policy::default()));
     let s = &c.schedules[0];
     assert_eq!((s.name.as_str(), s.timezone, s.jitter), ("schedule-1", chrono_tz::UTC, Duration::ZERO));
-    assert!(s.covers_model(m) && s.covers_suite(&SuiteName::new("any").expect("a name")));
+    let any = SuiteName::new("any").expect("a name");
+    assert!(s.covers_model(m) && s.covers_suite(&any, true) && !s.covers_suite(&any, false));
     assert_eq!(s.spread, Duration::from_secs(1800));
     let short = read(&format!("{MINIMAL}[[schedule]]\ncron = '0 0 * * *'\ndeadline = '1m'\n"));
     assert_eq!(short.schedules[0].spread, Duration::from_secs(30));

@@ -186,6 +186,7 @@ impl World {
             reserved_nanousd: 0,
             gives_evidence: true,
             capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
+            aside: Vec::new(),
             probes: Vec::new(),
             samples: None,
             upstreams: Default::default(),

@@ -53,6 +53,7 @@ pub(super) fn rows(runtime: &Runtime, model: &ModelRuntime, scene: &Scene<'_>) -
             planned_at_us: scene.now_us,
             anchors: Vec::new(),
             suites: Vec::new(),
+            aside: Vec::new(),
             epochs: 1,
             gives_evidence: true,
             probes: vec![(SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None }, repeats)],

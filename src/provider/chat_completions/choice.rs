@@ -12,6 +12,7 @@ use super::answer::{self, Notes};
 use super::lenient::{Call, Choice, Count, Function, Message, Slot, text_of};
 use super::plain::{call_id, finish_reason, reasoning};
 use crate::domain::completion::RawJson;
+use crate::domain::completion::{ID_SENT_AGAIN, NAME_SENT_AGAIN};
 use crate::domain::{Completion, Fault, ToolCall};
 
 /// A choice so far.
@@ -303,7 +304,7 @@ impl CallDraft {
             notes.add(Fault::WireShape, "the type of a call is sent again");
         }
         if let Some(id) = piece.id.filter(|id| !id.is_empty()) {
-            notes.add(Fault::WireShape, "the id of a call is sent again or late");
+            notes.add(Fault::WireShape, ID_SENT_AGAIN);
             if self.first_id.is_some() {
                 notes.add(Fault::BadCallId, "the id of a call is sent again");
             } else {
@@ -312,7 +313,7 @@ impl CallDraft {
             append(&mut self.call.id, Some(id));
         }
         if let Some(name) = piece.name.filter(|name| !name.is_empty()) {
-            notes.add(Fault::WireShape, "the name of a call is sent again or late");
+            notes.add(Fault::WireShape, NAME_SENT_AGAIN);
             self.call.name.push_str(&name);
         }
         self.call.arguments_as_value |= piece.arguments_as_value;

@@ -33,6 +33,8 @@ pub fn completion_from_message(message: &Value) -> Completion {
     });
     let mut completion = parse(body.to_string().as_bytes(), false).unwrap_or_default();
     completion.model = None;
+    // How many choices a case asks for is not said in a message.
+    completion.choices = 0;
     completion
 }
 

@@ -4,6 +4,7 @@ mod benign;
 mod bfcl;
 mod catalogue;
 mod custom;
+mod judges;
 mod laws;
 mod plain_schema;
 mod python_json;
@@ -47,6 +48,8 @@ fn instance(case: &Value) -> CaseInstance {
         files: Arc::new(files),
         reference: value("reference"),
         counterexample: None,
+        answers: None,
+        pair: None,
         hash: String::new(),
     };
     CaseInstance {
@@ -58,6 +61,7 @@ fn instance(case: &Value) -> CaseInstance {
         world: None,
         reference: case.reference.clone(),
         counterexample: None,
+        answers: None,
         draw: None,
         case: Arc::new(case),
     }

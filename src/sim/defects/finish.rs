@@ -5,6 +5,7 @@ use super::{Act, Defect, Effect, Expected, Scene};
 use crate::domain::Fault::{MissingCall, ToolChoiceIgnored, WrongFinishReason};
 use crate::sim::answer::Answer;
 use crate::sim::draws::Draw;
+use crate::sim::spec::Choice;
 
 pub(super) const ROWS: &[Defect] = &[
     Defect {
@@ -49,7 +50,10 @@ fn reason(answer: &mut Answer, scene: &Scene<'_>, reason: String) -> Option<Effe
 }
 
 fn stop_with_calls(answer: &mut Answer, scene: &Scene<'_>, _: &mut Draw) -> Option<Effect> {
-    reason(answer, scene, "stop".to_owned())
+    let effect = reason(answer, scene, "stop".to_owned())?;
+    // After a named choice this is what the contract's author sends.
+    let is_right = scene.prompt.choice == Choice::Named && !scene.judged_by("finish-reason");
+    Some(if is_right { Effect::none() } else { effect })
 }
 
 fn raw_token(answer: &mut Answer, scene: &Scene<'_>, draw: &mut Draw) -> Option<Effect> {

@@ -6,7 +6,7 @@ use crate::domain::Fault::{self, CorruptText, Degenerate, MissingCall, ToolChoic
 use crate::sim::answer::Answer;
 use crate::sim::draws::Draw;
 use crate::sim::spec::Format;
-use crate::sim::wrong::make_wrong;
+use crate::sim::wrong::{make_wrong, reword};
 
 /// A wrong answer fails as the case's counter-example does, so with any Fault of an answer.
 pub(super) const WRONG: &[Fault] = Fault::ALL;
@@ -83,6 +83,10 @@ pub(super) const ROWS: &[Defect] = &[
 
 /// A plausible wrong answer.
 pub(super) fn wrong(answer: &mut Answer, scene: &Scene<'_>, draw: &mut Draw) -> Option<Effect> {
+    if scene.judged_by("wire") {
+        reword(answer);
+        return Some(Effect::none());
+    }
     make_wrong(answer, scene.prompt, draw).map(|fault| scene.wrong(Some(fault)))
 }
 

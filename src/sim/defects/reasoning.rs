@@ -3,7 +3,7 @@
 use super::Need::{History, Reasoning, Stream, Text, Tools};
 use super::quality::{WRONG, wrong};
 use super::{Act, Defect, Effect, Expected, Scene};
-use crate::domain::Fault::{BadUsage, ParameterIgnored, ReasoningOnly, WireShape};
+use crate::domain::Fault::{BadUsage, ParameterIgnored, ReasoningOnly, ToolChoiceIgnored, WireShape};
 use crate::sim::answer::{self, Answer};
 use crate::sim::draws::Draw;
 use crate::sim::prompt::Effort;
@@ -22,7 +22,7 @@ pub(super) const ROWS: &[Defect] = &[
         needs: &[],
         act: Act::Answer(reasoning_only),
         quality: &[ReasoningOnly],
-        wire: &[BadUsage],
+        wire: &[BadUsage, ToolChoiceIgnored],
         shows: "reasoning, and neither text nor call; in some answers no token billed",
     },
     Defect {
@@ -58,15 +58,18 @@ fn answer_in_reasoning(answer: &mut Answer, _: &Scene<'_>, _: &mut Draw) -> Opti
     Some(Effect::quality(ReasoningOnly).instead())
 }
 
-fn reasoning_only(answer: &mut Answer, _: &Scene<'_>, draw: &mut Draw) -> Option<Effect> {
+fn reasoning_only(answer: &mut Answer, scene: &Scene<'_>, draw: &mut Draw) -> Option<Effect> {
     answer.reasoning.get_or_insert_with(|| answer::reasoning(Effort::Medium));
     answer.say_nothing();
-    let quality = Effect::quality(ReasoningOnly).instead();
+    // The form is kept, unless a call was forced.
+    let is_forced = scene.prompt.is_forced() && !scene.prompt.tools.is_empty();
+    let wire = if is_forced { Expected::Fault(ToolChoiceIgnored) } else { Expected::Pass };
+    let effect = Effect { wire, ..Effect::quality(ReasoningOnly).instead() };
     if draw.chance(0.5) {
         answer.usage.nothing_billed = true;
-        return Some(Effect { wire: Expected::Fault(BadUsage), ..quality });
+        return Some(Effect { wire: wire.and(Expected::Fault(BadUsage)), ..effect });
     }
-    Some(quality)
+    Some(effect)
 }
 
 fn missing_in_stream(answer: &mut Answer, _: &Scene<'_>, _: &mut Draw) -> Option<Effect> {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 
 use super::draws::Hash64;
+use super::exam;
 use super::prompt::Prompt;
 use crate::domain::{Case, CaseId, CaseInstance, Json, Suite, SuiteName};
 use crate::suites::Drawer;
@@ -184,6 +185,9 @@ impl Library {
     /// Finds the case that a request asks for and remembers the request.
     pub fn learn(&self, mut prompt: Prompt, body: &Map<String, Value>) -> Arc<Prompt> {
         prompt.known = self.find(body);
+        if prompt.known.is_none() {
+            prompt.exam = exam::read(self, body);
+        }
         let prompt = Arc::new(prompt);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(prompt.hash, prompt.clone());
         prompt

@@ -63,6 +63,8 @@ pub(super) fn case(id: &str, content: &str, params: Vec<(&str, Param)>, derive: 
         files: Default::default(),
         reference: Some(json!({"role": "assistant", "content": answer}).into()),
         counterexample: None,
+        answers: None,
+        pair: None,
         hash: id.to_owned(),
     }
 }
@@ -77,7 +79,7 @@ pub(super) fn library(cases: Vec<Case>) -> (Arc<Drawer>, Library) {
         epochs: Epochs::default(),
         sampling: Sampling::default(),
         fixed_share: 0.0,
-        default: true,
+        by_default: true,
         cases: cases.into_iter().map(Arc::new).collect(),
         excluded: vec![],
     };
