@@ -136,6 +136,7 @@ impl<'a> Fold<'a> {
             self.changed = prints::take(&mut self.state, plan, rows, *ended_at_us);
         }
         if as_evidence && self.state.form >= Form::COMPACT {
+            prints::forget_unasked(&mut self.state, self.policy);
             levels::take(&mut self.state, self.policy, &self.levels);
         }
     }

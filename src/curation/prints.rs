@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::canonical::sha256_parts;
 use crate::domain::probes::{GREEDY, SAMPLES, TOKENS};
-use crate::domain::{CaseId, EndpointId, Micros, Outcome, OutcomeRow, SuiteName, SweepPlan};
+use crate::domain::{CaseId, EndpointId, Micros, Outcome, OutcomeRow, Policy, SuiteName, SweepPlan};
 use crate::stats::bets::{Bets, Logs, Side};
 use crate::stats::detector::{FRESH, close_batch};
 use crate::stats::num::{ln, log_mean_exp};
@@ -190,6 +190,19 @@ pub(super) fn take(state: &mut ModelState, plan: &SweepPlan, rows: &[OutcomeRow]
         }
     }
     changed
+}
+
+/// Forgets what differed of prompts that the policy does not ask any more: nothing could ever end it.
+pub(super) fn forget_unasked(state: &mut ModelState, policy: &Policy) {
+    for endpoint in state.endpoints.values_mut() {
+        let prints = &mut endpoint.watch.prints;
+        if policy.fingerprint_us.is_none() {
+            *prints = Prints { cases_left: prints.cases_left, samples: prints.samples, ..Prints::default() };
+        }
+        if policy.fingerprint_samples_us.is_none() {
+            prints.samples = None;
+        }
+    }
 }
 
 fn observed<'a>(plan: &SweepPlan, rows: &'a [OutcomeRow], suite: &str) -> Observed<'a> {

@@ -241,8 +241,8 @@ pub(super) async fn restored(
     let Seen { seq, revision, capabilities, step: _ } = seen;
     let base = steps::base(&sweeper.store, &model.config.id).await?;
     let done = match overtaken {
-        // What has been made since carries revisions of its own: they tell nothing.
-        true => steps::is_kind(&sweeper.store, &model.config.id, base.seq, RESTORED).await?,
+        // What has been made since carries revisions of its own: they tell nothing. Whoever noted it may have gone on.
+        true => sweeper.store.has_step_of_kind(&model.config.id, seq, RESTORED).await?,
         false => base.list.as_ref().is_some_and(|list| list.version > revision),
     };
     if done {

@@ -44,11 +44,6 @@ pub(super) async fn state(store: &Store, model: &ModelId) -> Result<ModelState, 
     }
 }
 
-/// Whether a step is of a kind.
-pub(super) async fn is_kind(store: &Store, model: &ModelId, seq: u64, kind: &str) -> Result<bool, StoreError> {
-    Ok(store.step(model, seq).await?.is_some_and(|step| step.kind == kind))
-}
-
 /// What tells a step from every other: its mark grows with every step of the model, and the state is what came of it.
 pub(super) async fn identity(store: &Store, model: &ModelId, seq: u64) -> Result<Option<String>, StoreError> {
     Ok(store.step(model, seq).await?.map(|step| format!("{}-{}", step.mark_us, step.state_digest)))

@@ -98,6 +98,16 @@ impl Store {
         self.pool.read_one(statements::HISTORY_GET, &args, stored_step).await
     }
 
+    /// Whether a step after another one is of a kind.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn has_step_of_kind(&self, model: &ModelId, after: u64, kind: &str) -> Result<bool> {
+        let args = [model.as_str().into(), signed(after).into(), kind.into()];
+        let found = self.pool.read_one(statements::HISTORY_OF_KIND, &args, |row| count(row, 0)).await?;
+        Ok(found.is_some())
+    }
+
     /// The step that published a revision.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub struct RescoredRow {
 
 impl Store {
     /// Adds verdicts, all in one transaction; how many are new. What a digest has judged already stays as it is: judging is
-    /// pure.
+    /// pure. The verdict on an attempt that has been pruned meanwhile is passed over.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) of the database; nothing was written then.

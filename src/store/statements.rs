@@ -180,7 +180,8 @@ statements! {
                      AND started_at_us >= $2 AND started_at_us < $3 AND suite = $4 AND finish_reason IS NOT NULL \
                      AND verdict <> 'unscored'";
     RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
-                    explanation, rescored_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+                    explanation, rescored_at_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+                    WHERE EXISTS (SELECT 1 FROM attempts a WHERE a.id = $1) ON CONFLICT DO NOTHING";
     RESCORED_WINDOW = "SELECT r.attempt, r.digest, a.endpoint, a.suite, a.case_id, a.started_at_us, r.verdict, r.why, \
                        r.fault, a.verdict, a.why, a.fault FROM attempts a JOIN rescored r ON r.attempt = a.id \
                        WHERE a.model = $1 AND a.started_at_us >= $2 AND a.started_at_us < $3 AND (a.started_at_us > $2 \
@@ -203,6 +204,7 @@ statements! {
     HISTORY_GET = concat!("SELECT ", history_columns!(), " FROM history WHERE model = $1 AND seq = $2");
     HISTORY_AFTER = concat!("SELECT ", history_columns!(), " FROM history WHERE model = $1 AND seq > $2 \
                     ORDER BY seq LIMIT $3");
+    HISTORY_OF_KIND = "SELECT seq FROM history WHERE model = $1 AND seq > $2 AND kind = $3 ORDER BY seq LIMIT 1";
     HISTORY_OF_REVISION = "SELECT seq FROM history WHERE model = $1 AND revision = $2 ORDER BY seq DESC LIMIT 1";
     HISTORY_HORIZON = concat!("SELECT CAST(COALESCE(MAX(g.seq), 0) AS BIGINT) FROM history g WHERE g.model = $1 \
                       AND (g.rules <> $2 OR g.seq = (", steps_pruned!("$1"), "))");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::replays::{Chronicle, tags};
 use super::world::*;
 use crate::curation::{Act, AlarmKind, ModelState, Occasion, Stepped, SuiteEvidence, budgets, encode, participants};
-use crate::domain::policy::RankBy;
+use crate::domain::policy::{RankBy, SuitePolicy};
 use crate::domain::{
     Allowlist, AllowlistMode, Capability, DecisionKind, EndpointId, Outcome, Override, Policy, Standing, Verb,
 };
@@ -82,6 +82,21 @@ fn sweeps(
 fn decided(c: &Chronicle) -> bool {
     let all = |state: &ModelState| state.endpoints.values().all(|e| e.standing.is_decided());
     all(&c.base.state) && all(state(c))
+}
+
+#[test]
+fn a_floor_holds_on_the_list_of_a_capability_too() {
+    let mut c = chronicle();
+    sweeps(&mut c, 60, |_, _| PASS, decided);
+    let floor = SuitePolicy { floor: Some(0.8), ..SuitePolicy::default() };
+    c.policy.suites = BTreeMap::from([(suite("one"), floor)]);
+    c.configure();
+    // All are as bad as one another in what the list is about, and well above the floor in the whole suite.
+    let bad = |ask: &Ask<'_>, dice: &mut Dice| scored(ask.suite != "one" || ask.case > 1 || dice.unit() < 0.1);
+    sweeps(&mut c, 200, bad, |c| IDS.iter().all(|id| standing(c, id) == Standing::Excluded));
+    assert!(IDS.iter().all(|id| c.base.state.endpoints[&endpoint(id)].standing == Standing::Admitted));
+    assert_eq!((list(&c).mode, list(&c).providers.is_empty()), (AllowlistMode::Frozen, false), "held, never empty");
+    c.check_replay();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::lists::configured;
 use super::replays::Chronicle;
 use super::world::*;
 use crate::curation::{
-    Refused, allowlist, decode, encode, explain_now, explanation, frozen_alarm, guarantees, outlook,
+    AlarmKind, Refused, allowlist, decode, encode, explain_now, explanation, frozen_alarm, guarantees, outlook,
 };
 use crate::domain::policy::SuitePolicy;
 use crate::domain::{AllowlistMode, Outcome, Policy, Standing};
@@ -143,6 +143,49 @@ fn above_the_floor_nothing_changes_but_what_is_told() {
         "{}",
         told.guarantee
     );
+}
+
+#[test]
+fn the_designated_reference_below_the_floor_is_an_alarm_and_falls_only_where_the_policy_lets_it() {
+    for falls in [false, true] {
+        let mut world = floored(Admitted, 4);
+        world.policy.reference_may_fall = falls;
+        world.sync(Some("a"));
+        let worst = |ask: &Ask<'_>, dice: &mut Dice| scored(dice.unit() < if ask.endpoint == "a" { 0.6 } else { 0.95 });
+        let mut told = Vec::new();
+        for _ in 0..30 {
+            let folded = world.sweep(worst);
+            told.extend(folded.alarms.iter().map(|a| (a.kind, a.endpoint.clone())));
+        }
+        let stands = if falls { Excluded } else { Admitted };
+        assert_eq!(world.standing("a"), stands);
+        assert_eq!(told.contains(&(AlarmKind::Reference, Some(endpoint("a")))), !falls, "{told:?}");
+        assert!(["b", "c", "d"].iter().all(|id| world.standing(id) == Admitted), "nobody falls with it");
+    }
+}
+
+#[test]
+fn floors_of_several_suites_exclude_by_the_weighted_mean_and_name_the_suite() {
+    // Below the floor of the light suite only: the heavier the other is, the more it takes.
+    let sweeps_to_fall = |weight_of_other: f64| {
+        let mut world = World::new(&["a"], &[("chat", 190), ("tool-use", 190)]);
+        with_floor(&mut world.policy, 0.8);
+        let other = SuitePolicy { floor: Some(0.8), weight: Some(weight_of_other), ..SuitePolicy::default() };
+        world.policy.suites.insert(suite("chat"), other);
+        world.stand("a", Admitted);
+        world.dice = Dice(5);
+        for sweep in 1..200 {
+            let folded =
+                world.sweep(|ask, dice| scored(dice.unit() < if ask.suite == "tool-use" { 0.7 } else { 0.95 }));
+            if let Some(fell) = folded.decisions.iter().find(|d| d.to == Excluded) {
+                assert_eq!(fell.suite, Some(suite("tool-use")), "{}", fell.reason);
+                return sweep;
+            }
+        }
+        panic!("never excluded")
+    };
+    let (light, heavy) = (sweeps_to_fall(0.01), sweeps_to_fall(1e6));
+    assert!(light < heavy, "{light} {heavy}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::curation::outcomes::tally;
 use crate::curation::{
     DecodeError, Form, ModelState, SuiteEvidence, SweepRecord, allowlist, decode, encode, fold_sweep, sync_endpoints,
 };
-use crate::domain::policy::{CaseBudgets, Pool};
+use crate::domain::policy::{CaseBudgets, Pool, SuitePolicy};
 use crate::domain::{Allowlist, Capability, EndpointId, Outcome, OutcomeRow, Override, Policy, Standing, SweepPlan};
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -33,9 +33,14 @@ const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// A model in some state, with a finished sweep. Small thresholds, so that transitions happen.
 fn situation() -> impl Strategy<Value = (World, SweepPlan, Vec<OutcomeRow>)> {
     let standings = prop::collection::vec(standing(), IDS.len());
-    (standings, prop::collection::vec(outcome(), 64), 1u64..1000, any::<bool>()).prop_map(
-        |(standings, outcomes, seed, easy)| {
+    let floor = prop::option::of((0.05..0.95f64, 0.1..5.0f64));
+    (standings, prop::collection::vec(outcome(), 64), 1u64..1000, any::<bool>(), floor).prop_map(
+        |(standings, outcomes, seed, easy, floor)| {
             let mut world = World::new(&IDS, &[("one", 20), ("two", 12)]);
+            if let Some((floor, weight)) = floor {
+                let under = SuitePolicy { floor: Some(floor), weight: Some(weight), ..SuitePolicy::default() };
+                world.policy.suites.insert(suite("one"), under);
+            }
             world.dice = Dice(seed);
             world.back_to_back = true;
             // Prefixes of several lengths.

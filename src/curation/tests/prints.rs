@@ -11,6 +11,7 @@ const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 fn admitted(seed: u64) -> World {
     let mut world = World::new(&IDS, &[("tool-use", 190)]);
     IDS.iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.policy.fingerprint_us = Some(DAY_US);
     world.dice = Dice(seed);
     world
 }
@@ -127,6 +128,40 @@ fn a_quantised_model_becomes_suspect_is_asked_more_and_is_cleared_by_its_quality
         asked(&mut world, voice);
     }
     assert_eq!(world.standing("e"), Standing::Admitted);
+}
+
+#[test]
+fn while_transitions_are_held_a_change_is_alarmed_and_makes_nobody_suspect() {
+    let mut world = admitted(13);
+    asked(&mut world, |_| SAME);
+    let broken = |ask: &Ask<'_>, _: &mut Dice| scored(["a", "b"].contains(&ask.endpoint));
+    world.sweep_until(5, broken, |w, _| w.state.frozen.is_some());
+    let voice = |id: &str| if id == "e" { Voice { off: 0.1, drift: 0.25, ..SAME } } else { SAME };
+    let (plan, rows) = plan_with(&mut world, voice);
+    let mut rows: Vec<_> = rows.into_iter().filter(|row| row.suite != suite("tool-use")).collect();
+    rows.extend(world.rows(&plan, broken));
+    let folded = world.fold(&plan, &rows);
+    assert_eq!(changed(&folded), ["e"], "the alarm is told");
+    assert!(world.state.frozen.is_some());
+    assert_eq!(world.standing("e"), Standing::Admitted, "no transition while they are held: {:?}", folded.decisions);
+}
+
+#[test]
+fn an_alarm_ends_when_nobody_asks_for_fingerprints_any_more() {
+    let mut world = admitted(12);
+    let voice = |id: &str| if id == "e" { Voice { off: 0.1, drift: 0.25, ..SAME } } else { SAME };
+    assert_eq!(changed(&asked(&mut world, voice)), ["e"]);
+    let plain = world.plan();
+    let rows = world.rows(&plain, |_, _| PASS);
+    assert_eq!(changed(&world.fold(&plain, &rows)), ["e"], "between two askings it stands");
+    world.policy.fingerprint_us = None;
+    let plain = world.plan();
+    let rows = world.rows(&plain, |_, _| PASS);
+    let left = world.state.endpoints[&endpoint("e")].watch.prints.cases_left;
+    assert!(changed(&world.fold(&plain, &rows)).is_empty());
+    let prints = &world.state.endpoints[&endpoint("e")].watch.prints;
+    assert!(prints.text().is_none() && prints.asked_at_us == 0, "asked anew when it is switched on again");
+    assert!(prints.cases_left > 0 && prints.cases_left < left, "the suspicion runs out as it was told");
 }
 
 #[test]

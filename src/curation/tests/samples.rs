@@ -15,6 +15,7 @@ const WEEK_US: i64 = 7 * DAY_US;
 fn admitted(seed: u64) -> World {
     let mut world = World::new(&IDS, &[("tool-use", 190)]);
     IDS.iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.policy.fingerprint_samples_us = Some(WEEK_US);
     world.dice = Dice(seed);
     world
 }

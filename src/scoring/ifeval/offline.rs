@@ -89,7 +89,11 @@ impl Row {
         for (index, (id, arguments)) in ids.iter().zip(kwargs).enumerate() {
             let parsed: Result<Instruction, Unscorable> =
                 Instruction::parse_within(id, arguments.as_ref().unwrap_or(&none), &budget);
-            let judged = parsed.and_then(|i| Ok((i.strict(&response)?, i.loose(&response)?)));
+            let judged = match parsed {
+                // A blank answer follows nothing: the official checker looks at no pattern then.
+                Err(Unscorable::Pattern { .. }) if response.variants().next().is_none() => Ok((false, false)),
+                parsed => parsed.and_then(|i| Ok((i.strict(&response)?, i.loose(&response)?))),
+            };
             verdict.strict.push(judged.as_ref().ok().map(|(strict, _)| *strict));
             verdict.loose.push(judged.as_ref().ok().map(|(_, loose)| *loose));
             if let Err(why) = judged {

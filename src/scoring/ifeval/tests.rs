@@ -351,6 +351,18 @@ fn a_row_keeps_order_and_says_what_has_no_verdict() {
 }
 
 #[test]
+fn a_blank_answer_follows_nothing_whatever_the_pattern() {
+    let row = |response: &str| {
+        let ids = ["keywords:forbidden_words", "made:up"];
+        let row =
+            json!({"response": response, "instruction_id_list": ids, "kwargs": [{"forbidden_words": ["a**"]}, {}]});
+        Row::parse(&row.to_string()).unwrap().judge().unwrap()
+    };
+    assert_eq!((row("\t\n ").strict, row("").loose), (vec![Some(false), None], vec![Some(false), None]));
+    assert_eq!(row("*").strict, [None, None], "here the official checker raises");
+}
+
+#[test]
 fn rows_are_read_as_python_reads_them() {
     let line = r#"{"prompt": NaN, "x": {"a": 1, "a": 2}, "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"num_words": NaN}], "response": "\ud83d, \ud83d\ude00"}"#;
     let row = Row::parse(line).unwrap();
