@@ -23,6 +23,11 @@ impl<S> Impatient<S> {
         Impatient { stream, patience, deadline: Box::pin(sleep(patience)), waiting: false }
     }
 
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Passes what a write came to, or the end of patience.
     fn judge<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {

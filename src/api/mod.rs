@@ -29,6 +29,7 @@ mod openapi;
 mod orders;
 mod page;
 mod params;
+mod parking;
 mod problem;
 mod reports;
 mod routes;

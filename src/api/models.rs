@@ -1,5 +1,6 @@
 //! `GET /v1/models`, and the way to everything below a model.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,6 +16,7 @@ use super::access::Need;
 use super::guard::{self, App, Shared};
 use super::model_path::{self, PathError, Resource, Target};
 use super::params::Params;
+use super::parking::{Parking, detached};
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, ApiState};
 use super::{allowlist, decisions, endpoints, orders, scorecards, series, watch};
@@ -122,23 +124,40 @@ pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {
             app.count_read(response.status());
             response
         }
-        // These wait, thousands at a time: the other resources' work is boxed, so that it takes no room here.
+        // These wait, thousands at a time: off their connection, and the other resources' work is boxed.
         Ok((Target { resource: Resource::Allowlist, model }, true)) if waits(&parts) => {
-            let answered = waited(&app, &parts, &model).await;
-            let response = answered.unwrap_or_else(Problem::into_response);
-            app.count_read(response.status());
-            response
+            let parking = Parking::of(&parts, &body);
+            let head = detached(&parts);
+            let work = async move {
+                let response = waited(&app, &head, &model).await.unwrap_or_else(Problem::into_response);
+                app.count_read(response.status());
+                response
+            };
+            aside(parking, &parts, work).await
         }
         Ok((Target { resource: Resource::Watch, model }, _)) => {
-            let response = watch::open(&app, parts, &model).unwrap_or_else(Problem::into_response);
+            let parking = Parking::of(&parts, &body);
+            let response = watch::open(&app, detached(&parts), &model).unwrap_or_else(Problem::into_response);
             app.count("/v1/models/{model}/allowlist/watch", response.status());
-            response
+            aside(parking, &parts, ready(response)).await
         }
         Ok((target, _)) => Box::pin(guarded(app, parts, body, target)).await,
         Err(problem) => {
             let work = async { problem.into_response() };
             Box::pin(guard::run(&app, "/v1/models/{model}", Need::Read, &parts, work)).await
         }
+    }
+}
+
+/// Does work off the connection where that offers a place for it.
+async fn aside(
+    parking: Option<Parking>,
+    parts: &Parts,
+    work: impl Future<Output = Response> + Send + 'static,
+) -> Response {
+    match parking {
+        Some(parking) => parking.park(parts, work).await,
+        None => work.await,
     }
 }
 

@@ -1,8 +1,11 @@
 //! The listener: connections with limits on their number, their heads and their patience, drained at the end.
 
 use std::convert::Infallible;
+use std::future::Future as _;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +13,7 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +24,11 @@ use tracing::{debug, warn};
 use super::descriptors::connections_max;
 use super::impatient::Impatient;
 use super::limits::{ACCEPT_PAUSE, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
+use super::parking::{self, Parked, Parking};
 use super::routes::router;
 use super::state::ApiState;
+use crate::clock::Clock;
+use crate::publish::http_date;
 
 /// Why the API stopped serving.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,7 @@ pub async fn serve(
     drain: Duration,
 ) -> Result<(), ApiError> {
     listener.local_addr()?;
+    let clock = Arc::clone(&state.clock);
     let router = router(ApiState { stopping: shutdown.clone(), ..state });
     let permits = Arc::new(Semaphore::new(connections_max()));
     let connections = TaskTracker::new();
@@ -63,7 +71,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, permit)) => {
-                let connection = connection(stream, router.clone(), shutdown.clone(), cut.clone());
+                let connection = connection(stream, router.clone(), Arc::clone(&clock), shutdown.clone(), cut.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -83,36 +91,100 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken, cut: CancellationToken) {
+/// What ended hyper's part of a connection.
+enum Turn {
+    /// The connection is over.
+    Over,
+    /// A request waits.
+    Parked(Impatient<TcpStream>, Parked),
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+    cut: CancellationToken,
+) {
     // A connection on which this fails is gone already.
     let _ = stream.set_nodelay(true);
-    let stream = Impatient::new(stream, WRITE_STALL_TIMEOUT);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let mut stream = Impatient::new(stream, WRITE_STALL_TIMEOUT);
+    loop {
+        // Boxed, so that it takes no room while a request waits.
+        let turn = Box::pin(talk(stream, router.clone(), &shutdown, &cut)).await;
+        let Turn::Parked(back, parked) = turn else { return };
+        stream = back;
+        let date = || http_date(clock.now_us());
+        let settled = tokio::select! {
+            settled = parking::settle(&mut stream, parked, || !shutdown.is_cancelled(), date) => settled,
+            () = cut.cancelled() => return,
+        };
+        match settled {
+            Ok(true) => {}
+            Ok(false) => {
+                // What the peer still has to read is not lost by it.
+                let _ = stream.shutdown().await;
+                return;
+            }
+            Err(error) => {
+                debug!(%error, "a connection ended while a request waited");
+                return;
+            }
+        }
+    }
+}
+
+/// Speaks HTTP until the connection ends or a request is parked.
+async fn talk(
+    stream: Impatient<TcpStream>,
+    router: Router,
+    shutdown: &CancellationToken,
+    cut: &CancellationToken,
+) -> Turn {
+    let parking = Parking::default();
+    let offered = parking.clone();
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(offered.clone());
         let router = router.clone();
         async move {
             let answered: Result<_, Infallible> = router.oneshot(request.map(Body::new)).await;
             answered
         }
     });
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cut.cancelled() => return,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = cut.cancelled() => return,
-            }
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut parked = None;
+    let mut stopping = std::pin::pin!(shutdown.cancelled());
+    let mut is_stopping = false;
+    let ended = std::future::poll_fn(|cx| {
+        if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
         }
+        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        parked = parking.take();
+        if parked.is_some() { Poll::Ready(None) } else { Poll::Pending }
+    });
+    let ended = tokio::select! {
+        ended = ended => ended,
+        () = cut.cancelled() => return Turn::Over,
     };
-    if let Err(error) = ended {
-        debug!(%error, "a connection ended early");
+    match (ended, parked) {
+        (None, Some(mut parked)) => {
+            let parts = connection.into_parts();
+            // A client that sends its next request before this one is answered is told to send it again.
+            parked.persistent &= parts.read_buf.is_empty();
+            Turn::Parked(parts.io.into_inner(), parked)
+        }
+        (Some(Err(error)), _) => {
+            debug!(%error, "a connection ended early");
+            Turn::Over
+        }
+        _ => Turn::Over,
     }
 }

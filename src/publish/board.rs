@@ -278,6 +278,12 @@ impl Board {
         slot.subscribe()
     }
 
+    /// How many wait for a model's own list.
+    #[cfg(test)]
+    pub fn watching(&self, model: &ModelId) -> usize {
+        self.desk().slots.get(&(model.clone(), None)).map_or(0, watch::Sender::receiver_count)
+    }
+
     fn swap(&self, desk: &Desk, published: &Arc<Published>) {
         let mut index = Index::clone(&self.index.load());
         index.entry(published.model.to_string()).or_default().put(Arc::clone(published));

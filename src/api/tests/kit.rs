@@ -285,6 +285,13 @@ impl Kit {
     }
 
     /// Puts a list of a capability up.
+    /// Until so many clients wait for the model's own list.
+    pub async fn waiters(&self, count: usize) {
+        while self.state.board.watching(&model()) != count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub fn publish_for(&self, capability: &str, revision: Revision) -> Arc<Published> {
         let capability = Capability::new(capability).unwrap();
         let mut list: Allowlist = serde_json::from_slice(&Kit::own_list(revision)).unwrap();

@@ -92,3 +92,113 @@ async fn too_much_work_at_once_is_refused_and_lists_are_not() {
     drop(waiting);
     assert_eq!(kit.get("/v1/models").await.status, 200);
 }
+
+/// A server and a connection to it.
+async fn served(kit: &Kit) -> (TcpStream, CancellationToken, tokio::task::JoinHandle<Result<(), ApiError>>) {
+    let (listener, address) = listen().await;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), DRAIN));
+    (TcpStream::connect(address).await.unwrap(), stop, task)
+}
+
+async fn read_until(connection: &mut TcpStream, end: &str) -> String {
+    let mut answer = Vec::new();
+    while !answer.ends_with(end.as_bytes()) {
+        let count = connection.read_buf(&mut answer).await.unwrap();
+        assert!(count > 0, "the end came early: {}", String::from_utf8_lossy(&answer));
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+fn long_poll(etag: &str, more: &str) -> String {
+    format!("GET /v1/models/kimi/allowlist?wait=30s HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\n{more}\r\n")
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_each_request_that_waited_on_it() {
+    let kit = Kit::new().await;
+    let mut etag = kit.publish(1).etag.clone();
+    let (mut connection, stop, task) = served(&kit).await;
+    for revision in 2..5 {
+        connection.write_all(long_poll(&etag, "").as_bytes()).await.unwrap();
+        kit.waiters(1).await;
+        etag = kit.publish(revision).etag.clone();
+        let answer = read_until(&mut connection, "}]}").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let heads = [
+            "content-length: ",
+            "date: ",
+            "cache-control: ",
+            &format!("etag: {etag}"),
+            &format!("exacto-version: {revision}"),
+        ];
+        assert!(heads.iter().all(|head| answer.contains(&format!("\r\n{head}"))), "{answer}");
+        kit.waiters(0).await;
+    }
+    // One that does not wait is answered on the same connection, and so is the last one when the process stops.
+    connection.write_all(b"GET /v1/models/kimi/allowlist HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    read_until(&mut connection, "}]}").await;
+    connection.write_all(long_poll(&etag, "").as_bytes()).await.unwrap();
+    kit.waiters(1).await;
+    kit.state.stopping.cancel();
+    stop.cancel();
+    let answer = read_until(&mut connection, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 304 Not Modified\r\n") && !answer.contains("content-length"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert_eq!(connection.read_buf(&mut Vec::new()).await.unwrap(), 0);
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_sent_before_the_waiting_one_is_answered_ends_the_connection_with_its_answer() {
+    let kit = Kit::new().await;
+    // Two at once, or one that says itself that it is the last.
+    for (revision, closes) in [(1, ""), (3, "Connection: close\r\n")] {
+        let etag = kit.publish(revision).etag.clone();
+        let requests = long_poll(&etag, closes).repeat(if closes.is_empty() { 2 } else { 1 });
+        let (mut connection, _stop, _task) = served(&kit).await;
+        connection.write_all(requests.as_bytes()).await.unwrap();
+        kit.waiters(1).await;
+        kit.publish(revision + 1);
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_waits_no_longer() {
+    let kit = Kit::new().await;
+    let etag = kit.publish(1).etag.clone();
+    let watch = "GET /v1/models/kimi/allowlist/watch HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
+    for request in [long_poll(&etag, ""), watch] {
+        let (mut connection, _stop, _task) = served(&kit).await;
+        connection.write_all(request.as_bytes()).await.unwrap();
+        kit.waiters(1).await;
+        drop(connection);
+        kit.waiters(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_comes_in_chunks_and_ends_as_it_should_when_the_process_stops() {
+    let kit = Kit::new().await;
+    kit.publish(1);
+    let (mut connection, stop, task) = served(&kit).await;
+    let request = "GET /v1/models/kimi/allowlist/watch HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let begin = read_until(&mut connection, "}]}\n\n\r\n").await;
+    let (head, body) = begin.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("\r\ntransfer-encoding: chunked") && head.contains("\r\ncontent-type: text/event-stream"));
+    assert!(body.starts_with("d\r\nretry: 2000\n\n\r\n"), "{body}");
+    kit.publish(2);
+    let next = read_until(&mut connection, "}]}\n\n\r\n").await;
+    let (length, event) = next.split_once("\r\n").unwrap();
+    assert_eq!(usize::from_str_radix(length, 16).unwrap(), event.len() - 2);
+    kit.state.stopping.cancel();
+    stop.cancel();
+    assert_eq!(read_until(&mut connection, "0\r\n\r\n").await, "0\r\n\r\n");
+    task.await.unwrap().unwrap();
+}
