@@ -109,15 +109,8 @@ pub async fn settle(
         }
     };
     let mut bytes = head_bytes(head.status, &head.headers);
-    while !bodiless {
-        let frame = tokio::select! {
-            biased;
-            frame = body.frame() => frame,
-            error = gone_or_flush(stream, &mut bytes) => return Err(error),
-        };
-        let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
-        push(&mut bytes, &data, chunked);
+    if !bodiless {
+        write_body(stream, &mut body, &mut bytes, chunked).await?;
     }
     if chunked {
         bytes.extend_from_slice(b"0\r\n\r\n");
@@ -125,6 +118,25 @@ pub async fn settle(
     stream.write_all(&bytes).await?;
     stream.flush().await?;
     Ok(persistent)
+}
+
+/// Puts the frames of a body into the buffer, which is written whenever the next one is waited for.
+async fn write_body(
+    stream: &mut Impatient<TcpStream>,
+    body: &mut Body,
+    bytes: &mut Vec<u8>,
+    chunked: bool,
+) -> io::Result<()> {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            error = gone_or_flush(stream, bytes) => return Err(error),
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        push(bytes, &data, chunked);
+    }
 }
 
 /// Writes what there is, then waits for the peer to go away. Bytes leave the buffer as they are written, so that nothing is

@@ -8,11 +8,13 @@
 //! scripts/bench                  all variants
 //! scripts/bench plain 500        one variant, another number of cases
 //! scripts/bench fold             what deciding costs
+//! scripts/bench lists            what serving lists costs, beside nginx
 //! ```
 
 mod bare;
 mod client;
 mod fold;
+mod lists;
 mod micro;
 mod process;
 mod provider;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["--bare", order] => bare::main(order),
         ["--micro", dir] => micro::main(dir),
         ["fold"] => fold::main(),
+        ["lists"] => lists::main(),
         _ => variants::main(&words),
     };
     match done {

@@ -1,4 +1,4 @@
-//! What the system knows of this process (Linux).
+//! What the system knows of this process and of others (Linux).
 
 use std::fs;
 
@@ -17,7 +17,15 @@ const UTIME: usize = 11;
 /// # Errors
 /// No Linux `/proc`.
 pub fn cpu_seconds() -> Result<f64, Failure> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+    cpu_seconds_of(std::process::id())
+}
+
+/// Those of another process.
+///
+/// # Errors
+/// No Linux `/proc`, or no such process.
+pub fn cpu_seconds_of(pid: u32) -> Result<f64, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name stands in parentheses and may hold anything.
     let (_, rest) = stat.rsplit_once(')').ok_or("/proc/self/stat has another form")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -30,7 +38,7 @@ pub fn cpu_seconds() -> Result<f64, Failure> {
 /// # Errors
 /// No Linux `/proc`.
 pub fn peak_rss_mib() -> Result<f64, Failure> {
-    kib_line("VmHWM:")
+    kib_line(std::process::id(), "VmHWM:")
 }
 
 /// The memory that this process has resident, in MiB.
@@ -38,11 +46,19 @@ pub fn peak_rss_mib() -> Result<f64, Failure> {
 /// # Errors
 /// No Linux `/proc`.
 pub fn rss_mib() -> Result<f64, Failure> {
-    kib_line("VmRSS:")
+    rss_mib_of(std::process::id())
 }
 
-fn kib_line(key: &str) -> Result<f64, Failure> {
-    let status = fs::read_to_string("/proc/self/status")?;
+/// The memory that another process has resident, in MiB.
+///
+/// # Errors
+/// No Linux `/proc`, or no such process.
+pub fn rss_mib_of(pid: u32) -> Result<f64, Failure> {
+    kib_line(pid, "VmRSS:")
+}
+
+fn kib_line(pid: u32, key: &str) -> Result<f64, Failure> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or("a line is missing")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib / 1024.0)

@@ -1,0 +1,317 @@
+//! What serving lists costs: CPU per read beside nginx, memory of ten thousand clients that wait, and how soon a new
+//! revision reaches them all.
+//!
+//! The daemon is the program itself (`target/release/exactod`, which `scripts/bench` builds), a process of its own; nginx
+//! serves the very bytes as a file, in one worker without a log, from the open file and opened anew each time.
+
+use std::fs;
+use std::net::TcpListener as Bound;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{Barrier, mpsc};
+
+use super::{Failure, process};
+
+/// Clients that wait at once.
+const CLIENTS: usize = 10_000;
+/// MiB that the daemon has resident with all of them, at most.
+const RSS_MIB_MAX: f64 = 150.0;
+/// Seconds from the order that makes a revision to the last client's answer, at most.
+const REACH_S_MAX: f64 = 1.0;
+/// CPU of a read over that of nginx with a file, at most.
+const NGINX_RATIO_MAX: f64 = 1.0;
+/// Connections that read, and reads of each.
+const READERS: usize = 16;
+const READS: usize = 6_000;
+/// Rounds of reads, one server after the other; their median counts.
+const ROUNDS: usize = 5;
+/// How long anything may take before the benchmark gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LIST: &str = "/v1/models/lab/m/allowlist";
+
+/// A process that ends with the benchmark.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the daemon and prints the figures. `false` when a goal is missed.
+///
+/// # Errors
+/// The daemon does not start, nginx is missing, or a client gets something else than the list.
+pub fn main() -> Result<bool, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run())
+}
+
+#[expect(clippy::print_stdout, reason = "the benchmark tells its figures on the terminal")]
+async fn run() -> Result<bool, Failure> {
+    let dir = PathBuf::from(std::env::temp_dir()).join(format!("exactod-lists-{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    let port = free_port()?;
+    let daemon = daemon(&dir, port)?;
+    let pid = daemon.0.id();
+    ready(port).await?;
+    order(port, "pin").await?;
+    let (head, body) = list(port).await?;
+    fs::write(dir.join("allowlist.json"), &body)?;
+    let mut good = true;
+    let mut goal = |what: &str, value: f64, most: f64, unit: &str| {
+        good &= value <= most;
+        println!("{what:<58} {value:>8.2} {unit:<4} goal {most} {}", if value <= most { "ok" } else { "MISSED" });
+    };
+
+    let nginx_port = free_port()?;
+    let mut own = Vec::new();
+    for (name, cache) in [("opened for each request", ""), ("kept open", "open_file_cache max=10;")] {
+        let nginx = nginx(&dir, nginx_port, cache)?;
+        let worker = worker_of(nginx.0.id()).await?;
+        let mut ratios = Vec::new();
+        for _ in 0..ROUNDS {
+            let theirs = cpu_us_per_read(worker, nginx_port, "/allowlist.json").await?;
+            let ours = cpu_us_per_read(pid, port, LIST).await?;
+            own.push(ours);
+            ratios.push(ours / theirs);
+        }
+        goal(&format!("CPU of a read over nginx's, its file {name}"), median(&mut ratios), NGINX_RATIO_MAX, "");
+    }
+    println!("{:<58} {:>8.2} us", "CPU of a read", median(&mut own));
+
+    let etag = head.lines().find_map(|l| l.strip_prefix("etag: ")).ok_or("the list has no entity tag")?.to_owned();
+    println!("{:<58} {:>8.1} MiB", "resident before anybody waits", process::rss_mib_of(pid)?);
+    for (kind, verb) in [("long-polls", "unpin"), ("streams", "pin")] {
+        let (rss, reach) = wait_all(kind, verb, port, pid, &etag).await?;
+        goal(&format!("resident with {CLIENTS} idle {kind}"), rss, RSS_MIB_MAX, "MiB");
+        goal(&format!("from the order to the last of {CLIENTS} {kind}"), reach, REACH_S_MAX, "s");
+        // The list is as it was for the next kind.
+        ready(port).await?;
+    }
+    drop(daemon);
+    fs::remove_dir_all(&dir)?;
+    Ok(good)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn free_port() -> Result<u16, Failure> {
+    Ok(Bound::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn daemon(dir: &Path, port: u16) -> Result<Server, Failure> {
+    let endpoint = |id: &str| {
+        format!(
+            "[[provider]]\nid = \"{id}\"\nbase_url = \"http://127.0.0.1:9/v1\"\n[[model.endpoint]]\nid = \"{id}\"\nprovider = \"{id}\"\nupstream_model = \"m\"\n"
+        )
+    };
+    let providers: String = ["a", "b", "c", "d"].map(endpoint).concat();
+    let (providers, endpoints): (Vec<&str>, Vec<&str>) =
+        providers.split("[[").filter(|part| !part.is_empty()).partition(|part| part.starts_with("provider]]"));
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:{port}\"\n[store]\nurl = \"sqlite://{}\"\n[[{}[[model]]\nid = \"lab/m\"\n[[{}",
+        dir.join("store.db").display(),
+        providers.join("[["),
+        endpoints.join("[["),
+    );
+    let config = dir.join("exactod.toml");
+    fs::write(&config, text)?;
+    let program = std::env::current_exe()?.with_file_name("exactod");
+    let mut command = Command::new(&program);
+    command.arg("--config").arg(&config).arg("serve").stdout(Stdio::null()).stderr(fs::File::create(dir.join("log"))?);
+    let child =
+        command.spawn().map_err(|e| format!("{}: {e}; build it first: scripts/bench does", program.display()))?;
+    Ok(Server(child))
+}
+
+fn nginx(dir: &Path, port: u16, more: &str) -> Result<Server, Failure> {
+    let text = format!(
+        "worker_processes 1; daemon off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{ access_log off; keepalive_requests 100000000; sendfile on; {more} types {{ application/json json; }}\n\
+         server {{ listen 127.0.0.1:{port}; root {0}; }} }}\n",
+        dir.display()
+    );
+    let config = dir.join("nginx.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Server(command.spawn().map_err(|e| format!("nginx: {e}; install it to compare with"))?))
+}
+
+/// The one worker of an nginx, once it is there.
+async fn worker_of(master: u32) -> Result<u32, Failure> {
+    let begun = Instant::now();
+    loop {
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
+        if let Some(pid) = children.split_whitespace().next() {
+            return Ok(pid.parse()?);
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err("nginx has no worker".into());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// One answer with a body of known length.
+async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(String, Vec<u8>), Failure> {
+    buffer.clear();
+    loop {
+        if let Some(at) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+            let head = String::from_utf8(buffer[..at].to_vec())?;
+            let length =
+                head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length: usize = length.unwrap_or(0);
+            while buffer.len() < at + 4 + length {
+                more(stream, buffer).await?;
+            }
+            return Ok((head, buffer[at + 4..at + 4 + length].to_vec()));
+        }
+        more(stream, buffer).await?;
+    }
+}
+
+async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+    match tokio::time::timeout(PATIENCE, stream.read_buf(buffer)).await? {
+        Ok(0) => Err("the server closed the connection".into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn ask(port: u16, request: &str) -> Result<(String, Vec<u8>), Failure> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(request.as_bytes()).await?;
+    answer(&mut stream, &mut Vec::new()).await
+}
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+async fn ready(port: u16) -> Result<(), Failure> {
+    let begun = Instant::now();
+    while !matches!(ask(port, &get("/readyz", "")).await, Ok((head, _)) if head.contains(" 200 ")) {
+        if begun.elapsed() > PATIENCE {
+            return Err("the daemon does not become ready".into());
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+async fn order(port: u16, verb: &str) -> Result<(), Failure> {
+    let body = r#"{"note":"benchmark"}"#;
+    let request = format!(
+        "POST /v1/models/lab/m/endpoints/{}/{verb} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        "a",
+        body.len()
+    );
+    let (head, body) = ask(port, &request).await?;
+    if head.contains(" 200 ") { Ok(()) } else { Err(format!("{head}\n{}", String::from_utf8_lossy(&body)).into()) }
+}
+
+async fn list(port: u16) -> Result<(String, Vec<u8>), Failure> {
+    let (head, body) = ask(port, &get(LIST, "")).await?;
+    if head.contains(" 200 ") { Ok((head, body)) } else { Err(head.into()) }
+}
+
+/// CPU of a server per read, in microseconds.
+async fn cpu_us_per_read(pid: u32, port: u16, path: &str) -> Result<f64, Failure> {
+    let before = process::cpu_seconds_of(pid)?;
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let request = get(path, "");
+            tokio::spawn(async move {
+                let (mut stream, mut buffer) = (TcpStream::connect(("127.0.0.1", port)).await?, Vec::new());
+                for _ in 0..READS {
+                    stream.write_all(request.as_bytes()).await?;
+                    let (head, body) = answer(&mut stream, &mut buffer).await?;
+                    if !head.contains(" 200 ") || body.is_empty() {
+                        return Err(Failure::from(head));
+                    }
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await??;
+    }
+    Ok((process::cpu_seconds_of(pid)? - before) * 1e6 / (READERS * READS) as f64)
+}
+
+/// Memory with all clients waiting, and the seconds until the last has what an order made.
+async fn wait_all(kind: &str, verb: &'static str, port: u16, pid: u32, etag: &str) -> Result<(f64, f64), Failure> {
+    let polls = kind == "long-polls";
+    let request = if polls {
+        get(&format!("{LIST}?wait=300s"), &format!("If-None-Match: {etag}\r\n"))
+    } else {
+        get(&format!("{LIST}/watch"), "")
+    };
+    let request: Arc<str> = request.into();
+    let all = Arc::new(Barrier::new(CLIENTS + 1));
+    let (tell, mut told) = mpsc::channel::<Result<(), Failure>>(CLIENTS);
+    for _ in 0..CLIENTS {
+        let (request, all, tell) = (Arc::clone(&request), Arc::clone(&all), tell.clone());
+        tokio::spawn(async move {
+            let waited = one_that_waits(&request, polls, port, &all).await;
+            let _ = tell.send(waited).await;
+        });
+    }
+    all.wait().await;
+    if polls {
+        // Their requests are written; a read behind them is answered when they are taken up.
+        list(port).await?;
+        all_taken_up(port).await?;
+    }
+    let rss = process::rss_mib_of(pid)?;
+    let begun = Instant::now();
+    order(port, verb).await?;
+    for _ in 0..CLIENTS {
+        told.recv().await.ok_or("a client is missing")??;
+    }
+    Ok((rss, begun.elapsed().as_secs_f64()))
+}
+
+/// Until the daemon has answered nothing for a while: all that was sent to it waits.
+async fn all_taken_up(port: u16) -> Result<(), Failure> {
+    for _ in 0..200 {
+        list(port).await?;
+    }
+    Ok(())
+}
+
+async fn one_that_waits(request: &str, polls: bool, port: u16, all: &Barrier) -> Result<(), Failure> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut buffer = Vec::with_capacity(2_048);
+    if !polls {
+        // The list in force comes first.
+        while !buffer.ends_with(b"}\n\n\r\n") {
+            more(&mut stream, &mut buffer).await?;
+        }
+        buffer.clear();
+    }
+    all.wait().await;
+    loop {
+        more(&mut stream, &mut buffer).await?;
+        // A heartbeat is no news.
+        let is_news =
+            |bytes: &[u8]| if polls { bytes.starts_with(b"HTTP/1.1 200") } else { bytes.ends_with(b"}\n\n\r\n") };
+        if is_news(&buffer) {
+            return Ok(());
+        }
+    }
+}
