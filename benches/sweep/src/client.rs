@@ -126,6 +126,7 @@ fn plan(ids: &Ids, clock: &Arc<dyn Clock>, drawer: &Drawer) -> Result<SweepPlan,
         suites: vec![SuiteBudget { suite, cases: vec![BudgetedEndpoint { id: endpoint_id()?, cases }], only: None }],
         epochs: 1,
         gives_evidence: false,
+        probes: Vec::new(),
     }))
 }
 
@@ -145,6 +146,7 @@ fn execution(
     let progress = SweepProgress {
         sweep: plan.id,
         model: plan.model.clone(),
+        kind: plan.kind,
         planned_at_us: plan.planned_at_us,
         planned: plan.attempts(),
         done: 0.into(),
