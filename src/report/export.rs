@@ -101,7 +101,7 @@ pub fn markdown(cards: &[Scorecard]) -> String {
     out
 }
 
-/// The table of [`csv`] with numbers as numbers; what is unknown is null.
+/// The table of [`csv()`] with numbers as numbers; what is unknown is null.
 ///
 /// # Errors
 /// [`ReportError::Frame`].
