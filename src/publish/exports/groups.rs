@@ -11,7 +11,7 @@ pub const GROUPS_SCHEMA: &str = "exacto.groups/v1";
 const SUFFIX: &str = ":exacto";
 
 /// Renders the index of all models that have a list. `version` must grow whenever any list is published. A model goes by
-/// its public name, and by each alias with [`SUFFIX`].
+/// its public name, and by each alias with `:exacto`.
 #[must_use]
 pub fn groups(version: Revision, scenes: &[Scene<'_>]) -> String {
     let mut groups = Map::new();
