@@ -20,7 +20,7 @@
 //! | [`answer`], [`wrong`], [`schema`] | the answer before it is written; plausible wrong ones |
 //! | [`defects`] | the catalogue: one row and one function each |
 //! | [`schedule`] | whether an injection strikes: condition, time, correlation |
-//! | [`frames`], [`render`] | cutting into deltas; bytes |
+//! | `frames`, [`render`] | cutting into deltas; bytes |
 //! | [`play`] | one endpoint without sockets |
 //! | [`server`] | sockets |
 //! | [`draws`] | the only source of randomness |

@@ -54,7 +54,7 @@ pub fn main() -> Result<bool, Failure> {
 
 #[expect(clippy::print_stdout, reason = "the benchmark tells its figures on the terminal")]
 async fn run() -> Result<bool, Failure> {
-    let dir = PathBuf::from(std::env::temp_dir()).join(format!("exactod-lists-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("exactod-lists-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let port = free_port()?;
     let daemon = daemon(&dir, port)?;
