@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::net::TcpListener as Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
