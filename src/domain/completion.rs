@@ -66,7 +66,7 @@ pub struct Completion {
     pub served_by: Option<String>,
     /// `system_fingerprint`, when sent.
     pub fingerprint: Option<String>,
-    /// Number of choices in the answer.
+    /// Number of choices in the answer; 0 where that is not known, as of a reference.
     pub choices: u32,
     /// The answer came as a stream.
     pub streamed: bool,

@@ -10,8 +10,8 @@ use crate::domain::Completion;
 /// For the convenience of those who write suites: `function.arguments` may be an object, which is written as the string
 /// that the wire would carry; `role` and the calls' `type` and `id` are filled in where the key is absent (not where it
 /// is null or empty); `finish_reason` may stand beside them and is otherwise `tool_calls` when there are calls and
-/// `stop` when there are none. There is no usage, and that is no breach. A value that is no object gives an empty
-/// Completion without choices.
+/// `stop` when there are none. There is no usage, and that is no breach; the number of choices is not known (0). A value
+/// that is no object gives an empty Completion.
 #[must_use]
 pub fn completion_from_message(message: &Value) -> Completion {
     let Value::Object(message) = message else { return Completion::default() };
