@@ -120,6 +120,10 @@ pub async fn settle(
     Ok(persistent)
 }
 
+/// Bytes that a client has not taken, above which nothing more is got for it: of lists that follow each other a slow one gets
+/// the newest.
+const UNWRITTEN_BYTES_MAX: usize = 8 << 10;
+
 /// Puts the frames of a body into the buffer, which is written whenever the next one is waited for.
 async fn write_body(
     stream: &mut Impatient<TcpStream>,
@@ -128,6 +132,9 @@ async fn write_body(
     chunked: bool,
 ) -> io::Result<()> {
     loop {
+        while bytes.len() > UNWRITTEN_BYTES_MAX {
+            write_some(stream, bytes).await?;
+        }
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
@@ -139,14 +146,22 @@ async fn write_body(
     }
 }
 
+async fn write_some(stream: &mut Impatient<TcpStream>, bytes: &mut Vec<u8>) -> io::Result<()> {
+    match stream.write(bytes).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => {
+            bytes.drain(..written);
+            Ok(())
+        }
+    }
+}
+
 /// Writes what there is, then waits for the peer to go away. Bytes leave the buffer as they are written, so that nothing is
 /// lost or sent twice when the body goes on in the middle of a write.
 async fn gone_or_flush(stream: &mut Impatient<TcpStream>, bytes: &mut Vec<u8>) -> io::Error {
     while !bytes.is_empty() {
-        match stream.write(bytes).await {
-            Ok(0) => return io::ErrorKind::WriteZero.into(),
-            Ok(written) => drop(bytes.drain(..written)),
-            Err(error) => return error,
+        if let Err(error) = write_some(stream, bytes).await {
+            return error;
         }
     }
     *bytes = Vec::new();

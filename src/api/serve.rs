@@ -27,7 +27,7 @@ use super::limits::{ACCEPT_PAUSE, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_
 use super::parking::{self, Parked, Parking};
 use super::routes::router;
 use super::state::ApiState;
-use crate::clock::Clock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::publish::http_date;
 
 /// Why the API stopped serving.
@@ -52,7 +52,6 @@ pub async fn serve(
     drain: Duration,
 ) -> Result<(), ApiError> {
     listener.local_addr()?;
-    let clock = Arc::clone(&state.clock);
     let router = router(ApiState { stopping: shutdown.clone(), ..state });
     let permits = Arc::new(Semaphore::new(connections_max()));
     let connections = TaskTracker::new();
@@ -71,7 +70,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, permit)) => {
-                let connection = connection(stream, router.clone(), Arc::clone(&clock), shutdown.clone(), cut.clone());
+                let connection = connection(stream, router.clone(), shutdown.clone(), cut.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -99,13 +98,7 @@ enum Turn {
     Parked(Impatient<TcpStream>, Parked),
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    clock: Arc<dyn Clock>,
-    shutdown: CancellationToken,
-    cut: CancellationToken,
-) {
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken, cut: CancellationToken) {
     // A connection on which this fails is gone already.
     let _ = stream.set_nodelay(true);
     let mut stream = Impatient::new(stream, WRITE_STALL_TIMEOUT);
@@ -114,7 +107,8 @@ async fn connection(
         let turn = Box::pin(talk(stream, router.clone(), &shutdown, &cut)).await;
         let Turn::Parked(back, parked) = turn else { return };
         stream = back;
-        let date = || http_date(clock.now_us());
+        // hyper's own dates are those of the system: in fast motion as well.
+        let date = || http_date(SystemClock.now_us());
         let settled = tokio::select! {
             settled = parking::settle(&mut stream, parked, || !shutdown.is_cancelled(), date) => settled,
             () = cut.cancelled() => return,
@@ -122,7 +116,6 @@ async fn connection(
         match settled {
             Ok(true) => {}
             Ok(false) => {
-                // What the peer still has to read is not lost by it.
                 let _ = stream.shutdown().await;
                 return;
             }

@@ -137,6 +137,10 @@ impl<'a> Fold<'a> {
         }
         if as_evidence && self.state.form >= Form::COMPACT {
             prints::forget_unasked(&mut self.state, self.policy);
+            // Prompts that were asked for before the policy changed say nothing any more.
+            let differs =
+                |id: &EndpointId| self.state.endpoints.get(id).is_some_and(|e| e.watch.prints.text().is_some());
+            self.changed.retain(differs);
             levels::take(&mut self.state, self.policy, &self.levels);
         }
     }
@@ -185,8 +189,9 @@ impl<'a> Fold<'a> {
 
     fn print_changed(&self, id: &EndpointId, endpoint: &EndpointState) -> Option<Move> {
         // What was found while a guard held everything is due when it ends.
-        let is_due =
-            self.changed.contains(id) || self.state.form >= Form::COMPACT && endpoint.watch.prints.cases_left > 0;
+        let prints = &endpoint.watch.prints;
+        let is_held = || self.state.form >= Form::COMPACT && prints.cases_left > 0 && prints.text().is_some();
+        let is_due = self.changed.contains(id) || is_held();
         (endpoint.standing == Standing::Admitted && is_due).then(|| Move {
             rule: Rule::Changed,
             to: Standing::Suspect,

@@ -87,7 +87,7 @@ impl ScorecardSource for Views {
             let window = (from_us, to_us);
             let cards = report::scorecards(&self.sweeper.store, &model, &standings, &triggers, window).await;
             let mut cards = cards.map_err(|e| e.to_string())?;
-            let found = pairs::pair_cards(&self.sweeper.store, &model, runtime.suites(), window).await;
+            let found = pairs::pair_cards(&self.sweeper.store, &model, (runtime.suites(), &cards), window).await;
             pairs::add_to(&mut cards, found.map_err(|e| e.to_string())?);
             Ok(cards)
         })

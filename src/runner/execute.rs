@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::converse::converse;
 use super::ids::Ids;
@@ -322,12 +323,15 @@ async fn examined(
                 return Ok(None);
             }
             let cost = cost_of_reply(lane, &reply);
-            run.store.add_exchange(&jury::exchange(&key, Part::Answer, &reply, cost)).await?;
+            if let Err(error) = run.store.add_exchange(&jury::exchange(&key, Part::Answer, &reply, cost)).await {
+                // The attempt is stored by the writer, which goes on trying.
+                warn!(endpoint = %key.endpoint, case = %key.case, %error, "failed to store an answer before it is judged");
+            }
             reply
         }
     };
     let asks = asks(shared, prepared, &reply).await;
-    let Some((votes, cost)) = jury::ask(run, &key, &asks).await? else { return Ok(None) };
+    let Some((votes, cost)) = jury::ask(run, &key, &asks).await else { return Ok(None) };
     Ok(Some(judged(shared, lane, item, prepared, reply, (votes, cost)).await))
 }
 

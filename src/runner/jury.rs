@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
-use super::execute::{Execution, Lane, RunError, cost_by};
+use super::execute::{Execution, Lane, cost_by};
 use crate::domain::jury::{Ask, JudgeId, Votes};
 use crate::domain::{
     AttemptKey, Case, CaseId, CaseInstance, Endpoint, Exchange, Json, Part, Price, Provider, ScorerSpec, Transcript,
@@ -46,7 +47,7 @@ pub(super) fn why_not(run: &Execution, judges: &[JudgeId], lane: &Lane) -> Optio
 
 /// Asks what an answer needs to be judged, except for what was kept. Gives the votes and what they cost; `None`: given
 /// up in flight.
-pub(super) async fn ask(run: &Execution, key: &AttemptKey, asks: &[Ask]) -> Result<Option<(Votes, i64)>, RunError> {
+pub(super) async fn ask(run: &Execution, key: &AttemptKey, asks: &[Ask]) -> Option<(Votes, i64)> {
     let (mut votes, mut cost) = (Votes::new(), 0i64);
     for ask in asks {
         for vote in 0..ask.votes {
@@ -59,12 +60,15 @@ pub(super) async fn ask(run: &Execution, key: &AttemptKey, asks: &[Ask]) -> Resu
                     let reply =
                         judge.client.attempt(&ask.judge.model, &question, &judge.limiter, None, &run.abort).await;
                     if reply.cancelled {
-                        return Ok(None);
+                        return None;
                     }
                     let usage = reply.outcome.as_ref().map(|c| c.usage).unwrap_or_default();
                     let cost = cost_by(judge.price, &usage, &reply.transcript, reply.outcome.is_ok());
                     let voted = exchange(key, part, &reply, cost);
-                    run.store.add_exchange(&voted).await?;
+                    if let Err(error) = run.store.add_exchange(&voted).await {
+                        // The vote counts; after a crash it would be asked for again.
+                        warn!(endpoint = %key.endpoint, case = %key.case, %error, "failed to store a vote");
+                    }
                     voted
                 }
             };
@@ -72,7 +76,7 @@ pub(super) async fn ask(run: &Execution, key: &AttemptKey, asks: &[Ask]) -> Resu
             votes.extend(said(&voted, ask, vote).map(|text| ((ask.scorer, vote), text)));
         }
     }
-    Ok(Some((votes, cost)))
+    Some((votes, cost))
 }
 
 /// A reply as it is kept.

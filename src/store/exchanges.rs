@@ -11,7 +11,7 @@ impl Store {
     /// Keeps an exchange. One that is kept already stays as it is.
     ///
     /// # Errors
-    /// [`StoreError`] of the database. nothing was written then.
+    /// [`StoreError`] of the database; nothing was written then.
     pub async fn add_exchange(&self, exchange: &Exchange) -> Result<()> {
         let packed = self.packer.pack(&exchange.transcript);
         let tries = to_json(&exchange.tries)?;
@@ -42,7 +42,7 @@ impl Store {
     /// from it.
     ///
     /// # Errors
-    /// [`StoreError`] of the database. or of a damaged row.
+    /// [`StoreError`] of the database, or of a damaged row.
     pub async fn open_exchanges(&self, sweep: SweepId) -> Result<Exchanges> {
         let (mut endpoints, mut suites, mut cases) = (Shared::new(), Shared::new(), Shared::new());
         let each = |row: &Row| {
@@ -65,7 +65,7 @@ impl Store {
     /// The votes on an attempt's answer, by scorer and number.
     ///
     /// # Errors
-    /// [`StoreError`] of the database. or of a damaged row.
+    /// [`StoreError`] of the database, or of a damaged row.
     pub async fn votes(&self, key: &AttemptKey) -> Result<Vec<Exchange>> {
         let args = [
             Arg::Id(key.sweep.0),

@@ -122,9 +122,7 @@ impl Store {
 
     /// Deletes the exchanges of sweeps before a floor, unless they are running.
     async fn prune_exchanges(&self, floor: &str) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
-        tx.execute(statements::PRUNE_EXCHANGES, &[floor.into()]).await?;
-        tx.commit().await
+        self.delete(statements::PRUNE_EXCHANGES, &[floor.into(), PRUNE_ROWS.into()]).await.map(drop)
     }
 
     /// Deletes at most [`PRUNE_ROWS`] rows, the second of `args`, until none is left.

@@ -37,6 +37,7 @@ mod listing;
 mod maintenance;
 mod migrate;
 mod outbox;
+mod paired;
 mod pool;
 mod rescored;
 mod rows;
@@ -58,6 +59,7 @@ pub use listing::{AttemptFilter, DecisionFilter, PAGE_ITEMS_MAX, Page, StoredAtt
 pub use maintenance::{CheckReport, Pruned, Retention};
 pub use migrate::{SCHEMA_VERSION, Schema};
 pub use outbox::{DeliveryOutcome, Event, EventKind, EventSubject};
+pub use paired::{ANSWERS_PAGE_ROWS, AnswerRow};
 pub use pool::{BUSY_TIMEOUT, CONNECTIONS, SQLITE_APPLICATION_ID, STATEMENT_TIMEOUT, StoreOptions};
 pub use rescored::{Rescored, RescoredRow};
 pub use rows::FREE_TEXT_BYTES_MAX;

@@ -47,6 +47,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError) of the database; nothing was written then.
     pub async fn add_rescored(&self, rows: &[Rescored], at_us: Micros) -> Result<u64> {
+        match self.try_rescored(rows, at_us).await {
+            // Attempts that were pruned at the same moment are gone when it is tried once more.
+            Err(_) => self.try_rescored(rows, at_us).await,
+            done => done,
+        }
+    }
+
+    async fn try_rescored(&self, rows: &[Rescored], at_us: Micros) -> Result<u64> {
         let mut new = 0;
         let mut tx = self.pool.begin().await?;
         for row in rows {

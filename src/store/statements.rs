@@ -179,6 +179,11 @@ statements! {
     CALLED_WINDOW = "SELECT sweep, endpoint, case_id, epoch, finish_reason FROM attempts WHERE model = $1 \
                      AND started_at_us >= $2 AND started_at_us < $3 AND suite = $4 AND finish_reason IS NOT NULL \
                      AND verdict <> 'unscored'";
+    /// Newest first, the page after (started_at_us, id); without one the pair is the end of the window and no id.
+    ANSWERS_WINDOW = "SELECT a.id, a.sweep, a.endpoint, a.case_id, a.epoch, a.started_at_us, t.codec, t.bytes \
+                      FROM attempts a JOIN transcripts t ON t.attempt = a.id WHERE a.model = $1 AND a.started_at_us >= $2 \
+                      AND a.suite = $3 AND a.started_at_us <= $4 AND (a.started_at_us < $4 OR a.id < $5) \
+                      ORDER BY a.started_at_us DESC, a.id DESC LIMIT $6";
     RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
                     explanation, rescored_at_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
                     WHERE EXISTS (SELECT 1 FROM attempts a WHERE a.id = $1) ON CONFLICT DO NOTHING";
@@ -308,8 +313,10 @@ statements! {
     PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.id < $1 \
                       AND (a.suite <> 'fingerprint-samples' OR a.id < $3) AND a.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') ORDER BY a.id LIMIT $2)";
     /// They go with the transcripts of their attempts.
-    PRUNE_EXCHANGES = "DELETE FROM exchanges WHERE sweep < $1 AND sweep NOT IN (SELECT s.id FROM sweeps s \
-                       WHERE s.state = 'running')";
+    PRUNE_EXCHANGES = "DELETE FROM exchanges WHERE (sweep, endpoint, suite, case_id, epoch, role, scorer, number) IN \
+                       (SELECT e.sweep, e.endpoint, e.suite, e.case_id, e.epoch, e.role, e.scorer, e.number \
+                       FROM exchanges e WHERE e.sweep < $1 \
+                       AND e.sweep NOT IN (SELECT s.id FROM sweeps s WHERE s.state = 'running') LIMIT $2)";
     PRUNE_PLANS = "UPDATE sweeps SET plan = NULL WHERE id < $1 AND state <> 'running' AND plan IS NOT NULL";
 
     ORPHAN_TRANSCRIPTS = "SELECT COUNT(*) FROM transcripts t WHERE NOT EXISTS \

@@ -2,7 +2,7 @@
 //! revision reaches them all.
 //!
 //! The daemon is the program itself (`target/release/exactod`, which `scripts/bench` builds), a process of its own; nginx
-//! serves the very bytes as a file, in one worker without a log, from the open file and opened anew each time.
+//! serves the very bytes as a file, in one process without a log, from the open file and opened anew each time.
 
 use std::fs;
 use std::net::TcpListener as Bound;
@@ -73,10 +73,10 @@ async fn run() -> Result<bool, Failure> {
     let mut own = Vec::new();
     for (name, cache) in [("opened for each request", ""), ("kept open", "open_file_cache max=10;")] {
         let nginx = nginx(&dir, nginx_port, cache)?;
-        let worker = worker_of(nginx.0.id()).await?;
+        up(nginx_port, "/allowlist.json").await?;
         let mut ratios = Vec::new();
         for _ in 0..ROUNDS {
-            let theirs = cpu_us_per_read(worker, nginx_port, "/allowlist.json").await?;
+            let theirs = cpu_us_per_read(nginx.0.id(), nginx_port, "/allowlist.json").await?;
             let ours = cpu_us_per_read(pid, port, LIST).await?;
             own.push(ours);
             ratios.push(ours / theirs);
@@ -135,7 +135,7 @@ fn daemon(dir: &Path, port: u16) -> Result<Server, Failure> {
 
 fn nginx(dir: &Path, port: u16, more: &str) -> Result<Server, Failure> {
     let text = format!(
-        "worker_processes 1; daemon off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
+        "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; keepalive_requests 100000000; sendfile on; {more} types {{ application/json json; }}\n\
          server {{ listen 127.0.0.1:{port}; root {0}; }} }}\n",
@@ -146,21 +146,6 @@ fn nginx(dir: &Path, port: u16, more: &str) -> Result<Server, Failure> {
     let mut command = Command::new("nginx");
     command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
     Ok(Server(command.spawn().map_err(|e| format!("nginx: {e}; install it to compare with"))?))
-}
-
-/// The one worker of an nginx, once it is there.
-async fn worker_of(master: u32) -> Result<u32, Failure> {
-    let begun = Instant::now();
-    loop {
-        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
-        if let Some(pid) = children.split_whitespace().next() {
-            return Ok(pid.parse()?);
-        }
-        if begun.elapsed() > PATIENCE {
-            return Err("nginx has no worker".into());
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 /// One answer with a body of known length.
@@ -200,10 +185,15 @@ fn get(path: &str, headers: &str) -> String {
 }
 
 async fn ready(port: u16) -> Result<(), Failure> {
+    up(port, "/readyz").await
+}
+
+/// Until a server answers.
+async fn up(port: u16, path: &str) -> Result<(), Failure> {
     let begun = Instant::now();
-    while !matches!(ask(port, &get("/readyz", "")).await, Ok((head, _)) if head.contains(" 200 ")) {
+    while !matches!(ask(port, &get(path, "")).await, Ok((head, _)) if head.contains(" 200 ")) {
         if begun.elapsed() > PATIENCE {
-            return Err("the daemon does not become ready".into());
+            return Err(format!("no answer on {path}").into());
         }
         tokio::task::yield_now().await;
     }

@@ -285,19 +285,19 @@ impl Kit {
     }
 
     /// Puts a list of a capability up.
-    /// Until so many clients wait for the model's own list.
-    pub async fn waiters(&self, count: usize) {
-        while self.state.board.watching(&model()) != count {
-            tokio::task::yield_now().await;
-        }
-    }
-
     pub fn publish_for(&self, capability: &str, revision: Revision) -> Arc<Published> {
         let capability = Capability::new(capability).unwrap();
         let mut list: Allowlist = serde_json::from_slice(&Kit::own_list(revision)).unwrap();
         list.capability = Some(capability);
         let body = Bytes::from(serde_json::to_vec(&list).unwrap());
         self.state.board.publish(Document::read(body).unwrap(), Origin::Own)
+    }
+
+    /// Until so many clients wait for the model's own list.
+    pub async fn waiters(&self, count: usize) {
+        while self.state.board.watching(&model()) != count {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A stored, running sweep.
