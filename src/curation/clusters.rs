@@ -4,8 +4,6 @@
 //! interval is that of a scorecard over the same attempts. When there are more than [`CLUSTERS_MAX`], keys are cut short
 //! bit by bit until few enough differ: clusters of several independent cases keep the clustered standard error valid.
 
-use std::collections::BTreeMap;
-
 /// Clusters kept at most: the shipped suites have fewer cases.
 pub const CLUSTERS_MAX: usize = 192;
 /// Bits of a whole key.
@@ -24,32 +22,42 @@ pub struct Cluster {
     pub count: u64,
 }
 
+impl Cluster {
+    fn take(&mut self, new: Cluster) {
+        self.sum += new.sum;
+        self.count += new.count;
+    }
+}
+
 /// Scores by cluster. What it holds depends on the attempts alone, not on the batches they came in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clusters {
     bits: u8,
-    cells: BTreeMap<u16, Cluster>,
+    /// By key, ascending: so few that a search among neighbours in memory is faster than a tree.
+    cells: Vec<(u16, Cluster)>,
 }
 
 impl Default for Clusters {
     fn default() -> Self {
-        Clusters { bits: KEY_BITS, cells: BTreeMap::new() }
+        Clusters { bits: KEY_BITS, cells: Vec::new() }
     }
 }
 
 impl Clusters {
     /// From stored parts; `None` when they could not have come about.
-    pub(super) fn from_parts(bits: u8, cells: BTreeMap<u16, Cluster>) -> Option<Clusters> {
+    pub(super) fn from_parts(bits: u8, cells: Vec<(u16, Cluster)>) -> Option<Clusters> {
         let known = (KEY_BITS_MIN..=KEY_BITS).contains(&bits) && cells.len() <= CLUSTERS_MAX;
-        let whole = cells.keys().all(|key| u32::from(*key) < 1 << bits);
-        (known && whole).then_some(Clusters { bits, cells })
+        let whole = cells.iter().all(|(key, _)| u32::from(*key) < 1 << bits);
+        let ascends = cells.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        (known && whole && ascends).then_some(Clusters { bits, cells })
     }
 
     /// The clusters of version 1 of the codec: 32, by the five lowest bits of the hash.
     pub(super) fn from_version_1(clusters: [Cluster; 32]) -> Clusters {
         let key = |i: u8| u16::from(i.reverse_bits() >> (8 - KEY_BITS_MIN));
-        let cells: BTreeMap<u16, Cluster> =
+        let mut cells: Vec<(u16, Cluster)> =
             (0u8..).zip(clusters).filter(|(_, c)| c.count > 0).map(|(i, c)| (key(i), c)).collect();
+        cells.sort_unstable_by_key(|(key, _)| *key);
         if cells.is_empty() { Clusters::default() } else { Clusters { bits: KEY_BITS_MIN, cells } }
     }
 
@@ -60,7 +68,7 @@ impl Clusters {
 
     /// The clusters with their keys, in order.
     pub(super) fn cells(&self) -> impl ExactSizeIterator<Item = (u16, Cluster)> {
-        self.cells.iter().map(|(key, cluster)| (*key, *cluster))
+        self.cells.iter().copied()
     }
 
     /// Takes the score of one attempt at a case.
@@ -77,6 +85,7 @@ impl Clusters {
     /// Takes all that another one holds.
     pub fn merge(&mut self, other: &Clusters) {
         self.shorten_to(other.bits);
+        self.cells.reserve(other.cells.len());
         for (key, cluster) in &other.cells {
             self.put(key >> (other.bits - self.bits), *cluster);
         }
@@ -85,7 +94,8 @@ impl Clusters {
 
     /// The cluster of a case, by its [`key_of`].
     pub(super) fn of_key(&self, key: u16) -> Cluster {
-        self.cells.get(&(key >> (KEY_BITS - self.bits))).copied().unwrap_or_default()
+        let at = self.cells.binary_search_by_key(&(key >> (KEY_BITS - self.bits)), |(key, _)| *key);
+        at.map_or_else(|_| Cluster::default(), |at| self.cells[at].1)
     }
 
     /// Cuts keys to what the compact form keeps.
@@ -95,25 +105,27 @@ impl Clusters {
 
     /// Sums and counts of the clusters.
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> + Clone {
-        self.cells.values().map(|c| (c.sum, c.count as f64))
+        self.cells.iter().map(|(_, c)| (c.sum, c.count as f64))
     }
 
     /// Attempts.
     #[must_use]
     pub fn attempts(&self) -> u64 {
-        self.cells.values().map(|c| c.count).sum()
+        self.cells.iter().map(|(_, c)| c.count).sum()
     }
 
     /// Sum of scores.
     #[must_use]
     pub fn score_sum(&self) -> f64 {
-        self.cells.values().map(|c| c.sum).sum()
+        self.cells.iter().map(|(_, c)| c.sum).sum()
     }
 
     fn put(&mut self, key: u16, new: Cluster) {
-        let cluster = self.cells.entry(key).or_default();
-        cluster.sum += new.sum;
-        cluster.count += new.count;
+        let at = self.cells.binary_search_by_key(&key, |(key, _)| *key).unwrap_or_else(|at| {
+            self.cells.insert(at, (key, Cluster::default()));
+            at
+        });
+        self.cells[at].1.take(new);
     }
 
     fn bound(&mut self) {
@@ -128,9 +140,15 @@ impl Clusters {
         }
         let cut = self.bits - bits;
         self.bits = bits;
-        for (key, cluster) in std::mem::take(&mut self.cells) {
-            self.put(key >> cut, cluster);
-        }
+        // Keys stay in order when they are cut: those that become one are neighbours.
+        self.cells.iter_mut().for_each(|(key, _)| *key >>= cut);
+        self.cells.dedup_by(|next, first| {
+            let is_same = next.0 == first.0;
+            if is_same {
+                first.1.take(next.1);
+            }
+            is_same
+        });
     }
 }
 

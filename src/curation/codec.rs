@@ -647,7 +647,7 @@ impl<'a> Reader<'a> {
     fn clusters(&mut self) -> Read<Clusters> {
         let bits = self.byte()?;
         let mut last = 0u64;
-        let cells = self.map(|r| {
+        let cells: BTreeMap<u16, Cluster> = self.map(|r| {
             last = last.saturating_add(r.count()?);
             let key = u16::try_from(last).map_err(|_| DecodeError::Damaged("an impossible cluster"))?;
             let head = r.count()?;
@@ -655,7 +655,7 @@ impl<'a> Reader<'a> {
             let sum = if head & 1 == 0 { count as f64 } else { r.sum()? };
             Ok((key, Cluster { sum, count }))
         })?;
-        Clusters::from_parts(bits, cells).ok_or(DecodeError::Damaged("impossible clusters"))
+        Clusters::from_parts(bits, cells.into_iter().collect()).ok_or(DecodeError::Damaged("impossible clusters"))
     }
 }
 

@@ -483,7 +483,7 @@ impl Reader<'_> {
         let key_bits = self.byte()?;
         let length = self.count()?;
         if length == 0 {
-            return Clusters::from_parts(key_bits, BTreeMap::new()).ok_or(IMPOSSIBLE);
+            return Clusters::from_parts(key_bits, Vec::new()).ok_or(IMPOSSIBLE);
         }
         let head = self.count()?;
         let (least, graded) = (head >> 1, head & 1 == 1);
@@ -494,7 +494,7 @@ impl Reader<'_> {
             columns.push((0..length).map(|_| bits.rice(*power)).collect::<Read<_>>()?);
         }
         let mut key = 0u64;
-        let mut cells = BTreeMap::new();
+        let mut cells = Vec::new();
         for place in 0..columns[0].len() {
             key = key.saturating_add(columns[0][place]);
             let count = columns[1][place].saturating_add(least);
@@ -502,7 +502,7 @@ impl Reader<'_> {
                 Some(failures) => count as f64 - failures[place] as f64,
                 None => self.sum()?,
             };
-            cells.insert(u16::try_from(key).map_err(|_| IMPOSSIBLE)?, Cluster { sum, count });
+            cells.push((u16::try_from(key).map_err(|_| IMPOSSIBLE)?, Cluster { sum, count }));
         }
         Clusters::from_parts(key_bits, cells).ok_or(IMPOSSIBLE)
     }
