@@ -1,6 +1,6 @@
 //! Verdicts of stored answers by another digest of their suite.
 
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::pool::{Arg, Row};
 use super::rows::{Shared, fault_list, free_text, id, verdict, verdict_names};
 use super::{Store, WINDOW_PAGE_ROWS, statements};
@@ -45,11 +45,12 @@ impl Store {
     /// pure. The verdict on an attempt that has been pruned meanwhile is passed over.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError) of the database; nothing was written then.
+    /// [`StoreError`] of the database; nothing was written then.
     pub async fn add_rescored(&self, rows: &[Rescored], at_us: Micros) -> Result<u64> {
         match self.try_rescored(rows, at_us).await {
-            // Attempts that were pruned at the same moment are gone when it is tried once more.
-            Err(_) => self.try_rescored(rows, at_us).await,
+            // PostgreSQL refuses the reference to an attempt whose pruning was not yet seen: it is seen the second time. What
+            // has a name of its own (a lock, a full disk) stays what it is.
+            Err(StoreError::Database(_)) => self.try_rescored(rows, at_us).await,
             done => done,
         }
     }
@@ -84,7 +85,7 @@ impl Store {
     /// digest, empty after the last.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError) of the database.
+    /// [`StoreError`] of the database.
     pub async fn rescored(
         &self,
         model: &ModelId,
