@@ -119,6 +119,7 @@ pub struct Metrics {
     /// Decisions made, by standing after.
     pub decisions: Family<StandingLabels, Counter>,
     alarms: Family<ModelWordLabels, Gauge<i64, AtomicI64>>,
+    watchers: Gauge<i64, AtomicI64>,
     store_pending: Gauge<i64, AtomicI64>,
     store_write_failures: Counter,
     /// Config reloads by result.
@@ -185,6 +186,8 @@ impl Metrics {
         let standing = family!("endpoint_standing", "1 for the standing that the endpoint has");
         let decisions = family!("decisions", "Decisions, by standing after");
         let alarms = family!("alarms_open", "Open alarms by kind");
+        let watchers = Gauge::default();
+        registry.register("http_watchers", "Clients that wait for another list", watchers.clone());
         let store_pending = Gauge::default();
         registry.register("store_pending_attempts", "Attempts that wait for the store", store_pending.clone());
         let store_write_failures = Counter::default();
@@ -215,6 +218,7 @@ impl Metrics {
             standing,
             decisions,
             alarms,
+            watchers,
             store_pending,
             store_write_failures,
             config_reloads,
@@ -323,6 +327,11 @@ impl Metrics {
     pub fn set_alarms(&self, model: &ModelId, kind: &str, open: usize) {
         let labels = ModelWordLabels { model: model.to_string(), kind: kind.to_owned() };
         self.alarms.get_or_create(&labels).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many clients wait for another list, by polls and streams.
+    pub fn set_watchers(&self, waiting: usize) {
+        self.watchers.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Sets what the store's writer has waiting, and how often it has failed since the process began.

@@ -6,12 +6,11 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
-use super::guard::Shared;
-use super::limits::READY_STORE_TIMEOUT;
+use super::guard::{App, Shared};
+use super::limits::{READY_STORE_TIMEOUT, WATCHERS_MAX};
 use super::models;
 use super::params::Params;
 use super::problem::Problem;
-use super::state::ApiState;
 
 /// A key that need not exist: asking for it shows that the store answers.
 const READY_PROBE: &str = "ready_probe";
@@ -41,7 +40,7 @@ pub async fn ready(State(app): State<Shared>) -> Result<Response, Problem> {
 /// `GET /metrics`
 pub async fn metrics(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     Params::read(request.uri().query(), &[])?;
-    read_gauges(&app.state);
+    read_gauges(&app);
     let text = app.state.metrics.encode().map_err(|error| Problem::internal("writing the metrics", &error))?;
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -50,7 +49,9 @@ pub async fn metrics(State(app): State<Shared>, request: Request) -> Result<Resp
 }
 
 /// Gauges of what changes with every attempt are read when they are asked for.
-fn read_gauges(state: &ApiState) {
+fn read_gauges(app: &App) {
+    let state = &app.state;
+    state.metrics.set_watchers(WATCHERS_MAX.saturating_sub(app.watchers.available_permits()));
     state.metrics.set_writer(state.writer.waiting(), state.writer.status().failures);
     for model in &state.setup.load().models {
         let sweep = state.progress.of(&model.id);

@@ -153,15 +153,21 @@ async fn talk(
     let mut stopping = std::pin::pin!(shutdown.cancelled());
     let mut is_stopping = false;
     let ended = std::future::poll_fn(|cx| {
-        if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+        // The connection first: a request that has arrived is answered, though the end is near.
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            parked = parking.take();
+            if parked.is_some() {
+                return Poll::Ready(None);
+            }
+            if is_stopping || stopping.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             is_stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(Some(ended));
-        }
-        parked = parking.take();
-        if parked.is_some() { Poll::Ready(None) } else { Poll::Pending }
     });
     let ended = tokio::select! {
         ended = ended => ended,

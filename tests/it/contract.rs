@@ -169,6 +169,10 @@ async fn a_stream_ends_with_the_daemon_and_is_taken_up_again() {
         let (follower, etag) = (follower(&daemon), list.header("etag").to_owned());
         async move { follower.next(MODEL, Some(etag)).await }
     });
+    eventually("the stream and the poll wait", async || {
+        daemon.metric("exactod_http_watchers ").await.filter(|waiting| *waiting == 2.0)
+    })
+    .await;
     let log = daemon.stop().await;
     assert!(!log.contains("still open"), "{log}");
     assert_eq!(waiting.await.unwrap().unwrap(), Polled::Unchanged);
