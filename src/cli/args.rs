@@ -119,6 +119,9 @@ pub struct SimArgs {
     /// Address of the first endpoint; the others take the following ports (port 0: free ones).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Address of a listener that breaks and heals endpoints and counts their requests (docs/simulator.md).
+    #[arg(long, value_name = "ADDR")]
+    pub control: Option<SocketAddr>,
 }
 
 /// `simulate`.

@@ -170,7 +170,12 @@ pub static SERVER: Section = Section {
             Default("\"127.0.0.1:8080\""),
             "Address and port to listen on; port 0 takes a free one. Without a `[[server.token]]` it must be a loopback address.",
         ),
-        key("agent_listen", Text, Later("the HAProxy agent-check"), "Address and port of the HAProxy agent-check."),
+        key(
+            "agent_listen",
+            Text,
+            Optional("there is none"),
+            "Address and port of the HAProxy agent-check, which knows no tokens: other addresses than loopback need `public_read = true` (docs/gateways.md).",
+        ),
         key(
             "public_read",
             Flag,
@@ -691,6 +696,7 @@ pub static SINK: Section = Section {
                     "litellm-yaml",
                     "nginx",
                     "kong",
+                    "envoy",
                 ],
                 later: &[],
             },

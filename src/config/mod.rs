@@ -93,7 +93,7 @@ pub struct Config {
 pub struct Server {
     /// Where the API listens.
     pub listen: SocketAddr,
-    /// Where the HAProxy agent-check listens; always `None` in this version.
+    /// Where the HAProxy agent-check listens; `None`: there is none.
     pub agent_listen: Option<SocketAddr>,
     /// Allowlists, exports and discovery need no token.
     pub public_read: bool,

@@ -119,7 +119,7 @@ fn the_schema_refuses_what_the_first_pass_refuses() {
         MINIMAL.replace("id = \"p\"", "id = \"p\"\nprotocol = \"gemini\""),
         MINIMAL.replace("id = \"p\"", "id = \"p\"\ntimeouts = { idle = \"1 h\" }"),
         MINIMAL.replace("id = \"p\"", "id = \"p\"\nlimits = { concurrency = 0 }"),
-        format!("[server]\nagent_listen = \"127.0.0.1:1\"\n{MINIMAL}"),
+        MINIMAL.replace("[[model.endpoint]]", "[[model.discover]]\nvia = \"openrouter\"\n[[model.endpoint]]"),
     ] {
         assert!(parse(&text).is_err(), "{text}");
         assert!(!schema.is_valid(&as_json(&text)), "{text}");

@@ -3,6 +3,7 @@
 //! Every fragment is a function of a list and of what the configuration says about its model. It names endpoints as the
 //! gateway does: by their `slugs`, and without one by their id. It holds no key of any provider, and it is never empty.
 
+mod envoy;
 mod groups;
 mod helicone;
 mod huggingface;
@@ -21,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Allowlist, Endpoint, EndpointId, Provider};
 
+pub use envoy::{
+    ENVOY_MODEL_HEADERS, ENVOY_RESOURCE, ENVOY_TYPE_URL, EnvoyMatch, envoy_configuration, envoy_response, envoy_routes,
+};
 pub use groups::{GROUPS_SCHEMA, groups};
 
 /// What a fragment is for.
@@ -46,11 +50,13 @@ pub enum Format {
     Nginx,
     /// The configuration of Kong's `ai-proxy-advanced`.
     Kong,
+    /// Routes for Envoy, as a file.
+    Envoy,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 10] = [
+    pub const ALL: [Format; 11] = [
         Format::Json,
         Format::Names,
         Format::OpenRouter,
@@ -61,6 +67,7 @@ impl Format {
         Format::LitellmYaml,
         Format::Nginx,
         Format::Kong,
+        Format::Envoy,
     ];
 
     /// As written in paths and commands.
@@ -77,6 +84,7 @@ impl Format {
             Format::LitellmYaml => "litellm-yaml",
             Format::Nginx => "nginx",
             Format::Kong => "kong",
+            Format::Envoy => "envoy",
         }
     }
 
@@ -107,6 +115,7 @@ impl Format {
             Format::LitellmYaml => &["litellm"],
             Format::Nginx => &["nginx"],
             Format::Kong => &["kong"],
+            Format::Envoy => &["envoy"],
             Format::Json | Format::Names => &[],
         }
     }
@@ -161,6 +170,21 @@ pub struct ModelNames<'a> {
     pub public_name: Cow<'a, str>,
     /// Its name in each gateway.
     pub slugs: &'a BTreeMap<String, String>,
+}
+
+/// What is appended to a model's names where the curated model is meant.
+const SUFFIX: &str = ":exacto";
+
+impl ModelNames<'_> {
+    /// The names of the curated model: its public name, and each alias with [`SUFFIX`].
+    #[must_use]
+    pub fn curated(&self) -> Vec<String> {
+        let aliases = self.aliases.iter().map(|alias| format!("{alias}{SUFFIX}"));
+        let mut names: Vec<String> = std::iter::once(self.public_name.to_string()).chain(aliases).collect();
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
 }
 
 /// What a fragment is made from.
@@ -238,6 +262,7 @@ pub fn render(wanted: &Wanted, scene: &Scene<'_>) -> Result<String, NotRendered>
         (Format::Helicone, Form::Allow) => helicone::allow(&cast),
         (Format::LitellmYaml, Form::Allow) => litellm_yaml::allow(&cast),
         (Format::Kong, Form::Allow) => kong::allow(&cast),
+        (Format::Envoy, Form::Allow) => envoy::allow(&cast),
     }
 }
 
