@@ -1,8 +1,8 @@
 //! `POST /v3/discovery:routes`: Envoy polls for its routes (REST xDS, RDS).
 //!
 //! The resource `exacto` holds the routes of all models, told apart by a header; a resource that is called as a model is (by
-//! its id, an alias or its public name) holds that model's alone, for a listener of its own. `version_info` is the revision
-//! (of all: the sum of all revisions) and a hash of the routes, so it changes when and only when they may have.
+//! its id, an alias or its public name) holds that model's alone, for a listener of its own. `version_info` is a hash of the
+//! routes: it changes when and only when they do, whichever daemon is asked and however often lists are issued anew.
 //!
 //! Envoy refuses silently: over REST no word of it arrives. What it runs is seen from the `version_info` of its polls, which
 //! are kept as its acks.
@@ -38,7 +38,7 @@ use crate::store::{Ack, AckStatus};
 
 const EXAMPLE: &str = r#"such as {"node": {"id": "edge-1"}, "resource_names": ["exacto"], "version_info": ""}"#;
 /// Digits of the hash in `version_info`.
-const HASH_DIGITS: usize = 12;
+const HASH_DIGITS: usize = 32;
 /// What an Envoy is called in acks, before its node id.
 const CLIENT_PREFIX: &str = "envoy:";
 
@@ -65,6 +65,8 @@ struct Node {
 #[derive(Debug)]
 struct Routes {
     version_info: String,
+    /// The revision of the list; of several the sum, as in the index of all models.
+    revision: Revision,
     body: Bytes,
 }
 
@@ -75,6 +77,8 @@ type Kept = BTreeMap<Vec<String>, (u64, Arc<ApiSetup>, Arc<Routes>)>;
 #[derive(Debug, Default)]
 pub struct Discovered {
     kept: Mutex<Kept>,
+    /// Which revision stood behind a `version_info`, as far as this process has served it.
+    known: Mutex<BTreeMap<String, Revision>>,
     polls: Mutex<BTreeMap<(String, String), (Revision, Micros)>>,
 }
 
@@ -90,7 +94,9 @@ pub async fn routes(State(app): State<Shared>, request: Request) -> Result<Respo
     let setup = app.state.setup.load_full();
     let current = rendered(&app, &setup, &names)?;
     let has = asked.version_info.unwrap_or_default();
-    note(&app, &setup, &parts, &names, &has, asked.node.unwrap_or_default().id);
+    if let Some(revision) = revision_of(&app, &current, &has) {
+        note(&app, &setup, &parts, (&names, revision), asked.node.unwrap_or_default().id);
+    }
     if has == current.version_info {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
@@ -126,6 +132,11 @@ fn rendered(app: &App, setup: &Arc<ApiSetup>, names: &[String]) -> Result<Arc<Ro
         return Ok(Arc::clone(routes));
     }
     let routes = Arc::new(render(app, setup, names)?);
+    let mut known = app.discovered.known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= DISCOVERED_MAX {
+        known.clear();
+    }
+    known.insert(routes.version_info.clone(), routes.revision);
     let mut kept = kept();
     if kept.len() >= DISCOVERED_MAX {
         kept.clear();
@@ -135,20 +146,20 @@ fn rendered(app: &App, setup: &Arc<ApiSetup>, names: &[String]) -> Result<Arc<Ro
 }
 
 fn render(app: &App, setup: &ApiSetup, names: &[String]) -> Result<Routes, Problem> {
-    let (mut resources, mut version): (Vec<Value>, Revision) = (Vec::new(), 0);
+    let (mut resources, mut sum): (Vec<Value>, Revision) = (Vec::new(), 0);
     for name in names {
         let (revision, routes) = match model_of(setup, name) {
             _ if name == ENVOY_RESOURCE => of_all(app, setup)?,
             Some(model) => of_one(app, setup, &model)?,
             None => return Err(unknown(name)),
         };
-        version += revision;
+        sum += revision;
         resources.push(envoy_configuration(name, &routes));
     }
     let hash = canonical::sha256_hex(Value::from(resources.clone()).to_string().as_bytes());
-    let version_info = format!("{version}-{}", hash.get(..HASH_DIGITS).unwrap_or_default());
+    let version_info = hash.get(..HASH_DIGITS).unwrap_or_default().to_owned();
     let body = envoy_response(&version_info, &resources).to_string().into();
-    Ok(Routes { version_info, body })
+    Ok(Routes { version_info, revision: sum, body })
 }
 
 /// Models without a list, and lists of which nobody is configured any more, have no routes.
@@ -161,7 +172,6 @@ fn of_all(app: &App, setup: &ApiSetup) -> Result<(Revision, Vec<Value>), Problem
     if routes.is_empty() {
         return Err(none_yet("no allowlist was published yet".to_owned()));
     }
-    // As in the index of all models: it grows whenever a list is published.
     Ok((own().map(|list| list.revision).sum(), routes))
 }
 
@@ -191,14 +201,20 @@ fn unknown(name: &str) -> Problem {
         .hint("`route_config_name` is `exacto`, or the name of a model: GET /v1/models lists them")
 }
 
+/// The revision that an Envoy runs, if it is known: it has none at first, or one that another daemon has served.
+fn revision_of(app: &App, current: &Routes, has: &str) -> Option<Revision> {
+    if has == current.version_info {
+        return Some(current.revision);
+    }
+    app.discovered.known.lock().unwrap_or_else(PoisonError::into_inner).get(has).copied()
+}
+
 /// Keeps what an Envoy runs as its ack. Who shows no token where tokens are known may not write.
-fn note(app: &App, setup: &ApiSetup, parts: &Parts, names: &[String], has: &str, node: String) {
+fn note(app: &App, setup: &ApiSetup, parts: &Parts, (names, version): (&[String], Revision), node: String) {
     let token = access::caller(setup, parts);
     if token.is_none() && !setup.server.tokens.is_empty() {
         return;
     }
-    // Before its first routes an Envoy has no version.
-    let Some(version) = has.split('-').next().and_then(|version| version.parse::<Revision>().ok()) else { return };
     let visible = node.trim().chars().filter(|c| !c.is_control());
     let client: String = CLIENT_PREFIX.chars().chain(visible).take(ACK_CLIENT_CHARS_MAX).collect();
     let model = match names {
@@ -206,7 +222,7 @@ fn note(app: &App, setup: &ApiSetup, parts: &Parts, names: &[String], has: &str,
         _ => String::new(),
     };
     let now_us = app.state.clock.now_us();
-    if i64::try_from(version).is_err() || !is_news(app, (&client, &model), version, now_us) {
+    if !is_news(app, (&client, &model), version, now_us) {
         return;
     }
     let ack = Ack {

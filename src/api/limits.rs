@@ -8,8 +8,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const DISCOVERY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Resources that one discovery request may name.
 pub const DISCOVERY_NAMES_MAX: usize = 64;
-/// Sets of routes kept as rendered last.
-pub const DISCOVERED_MAX: usize = 64;
+/// Sets of routes kept as rendered last, and versions of them whose revision is remembered.
+pub const DISCOVERED_MAX: usize = 256;
 /// Envoys whose last poll is remembered.
 pub const POLLS_MAX: usize = 1_000;
 /// An Envoy that goes on polling is noted again after this time.
