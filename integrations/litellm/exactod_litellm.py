@@ -69,6 +69,7 @@ FLUSH_EVERY_S = 1.0
 #: Texts in which marks of leaked calls are looked for, and arguments that are judged, at most.
 JUDGED_CHARS_MAX = 1_000_000
 VALIDATORS_MAX = 1_000
+FAILED_MAX = 1_000
 
 #: What stands where LiteLLM has taken content out.
 REDACTED = "redacted-by-litellm"
@@ -751,7 +752,6 @@ def record_of(payload: dict, judge: Judge) -> dict | None:
         "ts": _rfc3339(end if end is not None else time.time()),
         "model": str(group).removesuffix(SUFFIX),
         "provider": str(provider),
-        "source": None,
         "ok": ok,
         "error_class": None if ok else (error.get("error_class") or "unknown"),
         "http_status": 200 if ok else (int(status) if re.fullmatch(r"[1-5]\d\d", status) else None),
@@ -767,6 +767,32 @@ def record_of(payload: dict, judge: Judge) -> dict | None:
         "cost_usd": _number(payload.get("response_cost")) if ok else None,
         "attempt": None,
         "stream": is_stream if isinstance(is_stream, bool) else None,
+    }
+
+
+def record_of_failure(request, exception, now: float) -> dict | None:
+    """The native record of a failed attempt; ``None``: it is about no deployment of a group."""
+    metadata = request.get("metadata") or request.get("litellm_metadata") or {}
+    provider = _get(_get(metadata, "model_info") or request.get("model_info") or {}, "id")
+    group = _get(metadata, "model_group")
+    if not provider or not group:
+        return None
+    status = getattr(exception, "status_code", None)
+    tools = request.get("tools")
+    stream = request.get("stream")
+    # Two attempts of one call at one deployment are two failures.
+    key = f"{request.get('litellm_call_id')}|{provider}|{now}|{id(exception)}"
+    return {
+        "v": 1,
+        "id": hashlib.sha256(key.encode()).hexdigest()[:32],
+        "ts": _rfc3339(now),
+        "model": str(group).removesuffix(SUFFIX),
+        "provider": str(provider),
+        "ok": False,
+        "error_class": type(exception).__name__,
+        "http_status": status if isinstance(status, int) and 100 <= status < 600 else None,
+        "tools_offered": len(tools) if isinstance(tools, list) else 0,
+        "stream": stream if isinstance(stream, bool) else None,
     }
 
 
@@ -791,6 +817,8 @@ class Exactod(CustomLogger):
         self.lock = threading.Lock()
         self.pid = 0
         self.told: set[str] = set()
+        #: Failures that were told last, by call and deployment: LiteLLM may log them as well.
+        self.failed: collections.deque = collections.deque(maxlen=FAILED_MAX)
         try:
             self.held.load()
         except Exception:
@@ -859,6 +887,18 @@ class Exactod(CustomLogger):
     async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
         self.observe(kwargs)
 
+    # Once for each failed attempt, those included that a retry or a fallback hides from the log.
+    async def async_post_call_failure_deployment_hook(self, request_data, exception, call_type, fallback_depth=None):
+        try:
+            self.start()
+            record = record_of_failure(request_data, exception, time.time())
+            if self.observer is None or record is None:
+                return
+            self.failed.append((str(request_data.get("litellm_call_id")), record["provider"]))
+            self.observer.add(record)
+        except Exception:
+            log.exception("exactod: one failure is not told")
+
     def observe(self, kwargs) -> None:
         """Judges one answer. LiteLLM's payload holds the whole answer of a stream as well."""
         try:
@@ -867,8 +907,11 @@ class Exactod(CustomLogger):
             if self.observer is None or not isinstance(payload, dict):
                 return
             record = record_of(payload, self.judge)
-            if record is not None:
-                self.observer.add(record)
+            if record is None:
+                return
+            if not record["ok"] and (str(payload.get("litellm_call_id")), record["provider"]) in self.failed:
+                return  # The hook has told it.
+            self.observer.add(record)
         except Exception:
             log.exception("exactod: one answer is not judged")
 
