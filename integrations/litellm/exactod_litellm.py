@@ -792,6 +792,16 @@ def record_of_failure(request, exception, now: float) -> dict | None:
         "error_class": type(exception).__name__,
         "http_status": status if isinstance(status, int) and 100 <= status < 600 else None,
         "tools_offered": len(tools) if isinstance(tools, list) else 0,
+        "tool_calls": None,
+        "tool_call_valid": None,
+        "invalid_reason": None,
+        "finish_reason": None,
+        "ttft_ms": None,
+        "latency_ms": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "cost_usd": None,
+        "attempt": None,
         "stream": stream if isinstance(stream, bool) else None,
     }
 

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::follow::{self, Follower};
 use super::gauges;
+use super::push::Pushes;
 use super::relay::{self, Relays};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
@@ -227,6 +228,13 @@ impl Service {
             signals: self.signals.clone(),
         };
         tasks.keep("sinks", move || sinks.clone().run());
+        let pushes = Pushes {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            reloaded: self.reloaded.subscribe(),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("pushes", move || pushes.clone().run());
         let webhooks = Webhooks {
             sweeper: Arc::clone(&self.sweeper),
             runtime: Arc::clone(&self.runtime),

@@ -231,13 +231,19 @@ def nothing_bad_is_adopted_and_failures_are_told():
         equal({r["tool_call_valid"] for r in taken}, {None}, "verdicts about redacted answers")
         check(all(r["ok"] for r in taken), "and all of them were delivered")
 
-        # A provider that is away: one failure is told for each attempt.
+        # A provider that refuses: one failure is told for each request that it has received.
         made.break_("prov3", [{"defect": "rate_limit_bursts", "prevalence": 1.0}])
-        for _ in range(10):
+        made.reset()
+        for _ in range(20):
             proxy.call()
-        failed = eventually(
-            "a failure is told", lambda: [r for r in records(between) if not r["ok"] and r["provider"] == "prov3"]
-        )
+
+        def failures():
+            return [r for r in records(between) if not r["ok"] and r["provider"] == "prov3"]
+
+        check(made.counts()["prov3"] > 0, f"it is asked: {made.counts()}")
+        eventually("every failure is told", lambda: len(failures()) >= made.counts()["prov3"])
+        failed = failures()
+        equal(len(failed), made.counts()["prov3"], "failures told")
         equal({r["http_status"] for r in failed}, {429}, "the status of the failures")
         check(all(r["tool_call_valid"] is None for r in failed), "a failure is no verdict about tool calls")
         between.end()
