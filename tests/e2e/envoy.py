@@ -5,7 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import install
-from kit import GROUP, MODEL, PROVIDERS, ask, check, equal, eventually, free_port, world
+from kit import GROUP, MODEL, ask, check, equal, eventually, free_port, world
 
 STAT = "http.ingress.rds.exacto"
 
