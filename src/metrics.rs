@@ -85,7 +85,7 @@ pub struct RouteLabels {
 /// A word alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WordLabel {
-    /// `ok` or `refused`.
+    /// `ok` or `refused`; of an agent-check `up`, `drain` or `unknown`.
     pub result: String,
 }
 
@@ -124,6 +124,8 @@ pub struct Metrics {
     store_write_failures: Counter,
     /// Config reloads by result.
     pub config_reloads: Family<WordLabel, Counter>,
+    /// Agent-checks answered, by what was said: `up`, `drain` or `unknown`.
+    pub agent_checks: Family<WordLabel, Counter>,
     /// Requests served by the HTTP API (allowlist reads are counted apart from their handler's hot path).
     pub http_requests: Family<RouteLabels, Counter>,
 }
@@ -193,6 +195,7 @@ impl Metrics {
         let store_write_failures = Counter::default();
         registry.register("store_write_failures", "Failed writes of the store", store_write_failures.clone());
         let config_reloads = family!("config_reloads", "Config reloads by result");
+        let agent_checks = family!("agent_checks", "Agent-checks answered, by what was said");
         let http_requests = family!("http_requests", "Requests served by the HTTP API");
         Metrics {
             registry,
@@ -222,6 +225,7 @@ impl Metrics {
             store_pending,
             store_write_failures,
             config_reloads,
+            agent_checks,
             http_requests,
         }
     }

@@ -25,6 +25,8 @@ pub enum Need {
     Nothing,
     /// The read role, unless `public_read` opens allowlists.
     Allowlist,
+    /// As [`Need::Allowlist`], asked by Envoy, which names its cluster in `Host`.
+    Discovery,
     /// The read role.
     Read,
     /// The read role, asked for in a browser's own dialogue.
@@ -38,7 +40,7 @@ impl Need {
     pub fn role(self) -> Option<Role> {
         match self {
             Need::Nothing => None,
-            Need::Allowlist | Need::Read | Need::ReadInBrowser => Some(Role::Read),
+            Need::Allowlist | Need::Discovery | Need::Read | Need::ReadInBrowser => Some(Role::Read),
             Need::Admin => Some(Role::Admin),
         }
     }
@@ -55,10 +57,10 @@ impl Need {
 pub fn check(state: &ApiState, request: &Parts, need: Need) -> Result<(), Problem> {
     let setup = state.setup.load();
     if setup.server.tokens.is_empty() {
-        return check_open(state.loopback_only, request);
+        return check_open(state.loopback_only, request, need);
     }
     let Some(needed) = need.role() else { return Ok(()) };
-    if need == Need::Allowlist && setup.server.public_read {
+    if matches!(need, Need::Allowlist | Need::Discovery) && setup.server.public_read {
         return Ok(());
     }
     let Some(presented) = presented(&request.headers, &request.method) else {
@@ -109,9 +111,16 @@ fn presented(headers: &HeaderMap, method: &Method) -> Option<String> {
 }
 
 /// Without tokens. A listener that the network reaches serves nothing then: whoever sends `Host: localhost` would pass.
-fn check_open(loopback_only: bool, request: &Parts) -> Result<(), Problem> {
+fn check_open(loopback_only: bool, request: &Parts, need: Need) -> Result<(), Problem> {
     if !loopback_only {
         return Err(foreign("this server is open to the network and has no tokens, so it serves nothing".to_owned()));
+    }
+    if need == Need::Discovery {
+        // Any name may stand in `Host` here. A browser names the page behind every POST, Envoy never does.
+        return match request.headers.contains_key(ORIGIN) {
+            true => Err(foreign("the request comes from a page".to_owned())),
+            false => Ok(()),
+        };
     }
     let host = request.headers.get(HOST);
     for authority in [request.uri.authority().map(|a| a.as_str()), host.map(|h| h.to_str().unwrap_or(""))] {

@@ -228,7 +228,7 @@ fn groups(app: &App, setup: &ApiSetup) -> (Bytes, Revision, &'static str) {
 }
 
 /// As [`scene`], of a model that is configured or relayed.
-fn scene_of<'a>(setup: &'a ApiSetup, model: &ModelId, list: &'a Allowlist) -> Option<Scene<'a>> {
+pub fn scene_of<'a>(setup: &'a ApiSetup, model: &ModelId, list: &'a Allowlist) -> Option<Scene<'a>> {
     match setup.model(model.as_str()) {
         Some(config) => Some(scene(config, list)),
         None => setup.relayed.contains_key(model).then(|| Scene::of_list(list)),

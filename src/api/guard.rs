@@ -19,6 +19,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
 use super::access::{self, Need};
+use super::discovery::Discovered;
 use super::exports::Fragments;
 use super::limits::{REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX};
 use super::page::PageCache;
@@ -49,6 +50,8 @@ pub struct App {
     pub reports: Reports,
     /// Exports as rendered last.
     pub exports: Fragments,
+    /// Routes as rendered last, and who runs which.
+    pub discovered: Discovered,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }
@@ -72,6 +75,7 @@ impl App {
             page: PageCache::default(),
             reports: Reports::default(),
             exports: Fragments::default(),
+            discovered: Discovered::default(),
             openapi,
         }
     }

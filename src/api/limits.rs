@@ -4,6 +4,22 @@ use std::time::Duration;
 
 /// Largest request body.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest discovery request: Envoy names every extension that it was built with.
+pub const DISCOVERY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Resources that one discovery request may name.
+pub const DISCOVERY_NAMES_MAX: usize = 64;
+/// Sets of routes kept as rendered last, and versions of them whose revision is remembered.
+pub const DISCOVERED_MAX: usize = 256;
+/// Envoys whose last poll is remembered.
+pub const POLLS_MAX: usize = 1_000;
+/// An Envoy that goes on polling is noted again after this time.
+pub const POLL_NOTED_EVERY: Duration = Duration::from_secs(3_600);
+/// Agent-checks answered at once; further ones wait in the system's queue.
+pub const AGENT_CONNECTIONS_MAX: usize = 512;
+/// Longest line of an agent-check.
+pub const AGENT_LINE_BYTES_MAX: usize = 1024;
+/// How long an agent-check may take to send its line, and to take the answer.
+pub const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest path with query.
 pub const TARGET_BYTES_MAX: usize = 4096;
 /// Connections open at once; further ones wait in the system's queue. Fewer where the process may not open as many files.

@@ -10,6 +10,7 @@
 
 mod access;
 mod acks;
+mod agent;
 mod alarms;
 mod allowlist;
 mod attempts;
@@ -17,6 +18,7 @@ mod body;
 mod curl;
 mod decisions;
 mod descriptors;
+mod discovery;
 mod endpoints;
 mod exports;
 mod guard;
@@ -43,6 +45,7 @@ mod tests;
 pub mod views;
 mod watch;
 
+pub use agent::serve_agent;
 pub use exports::scene;
 pub use problem::Problem;
 pub use routes::router;

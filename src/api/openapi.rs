@@ -50,7 +50,9 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         let note = match name {
             "model" => MODEL_NOTE,
             "endpoint" => ENDPOINT_NOTE,
-            "format" => "json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx or kong",
+            "format" => {
+                "json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx, kong or envoy"
+            }
             "asset" => "style.css, page.js or icon.svg",
             _ => "A UUID",
         };
@@ -64,6 +66,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         Answer::Accepted => Some("NewSweep"),
         Answer::Ruling => Some("NewOrder"),
         Answer::Acked => Some("NewAck"),
+        Answer::Discovered => Some("DiscoveryRequest"),
         _ => None,
     };
     if let Some(schema) = body {
@@ -75,6 +78,9 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     out = out.response(status, response);
     if operation.path.ends_with("/allowlist") || operation.path.starts_with("/v1/export/") {
         out = out.response("304", ResponseBuilder::new().description("`If-None-Match` names the current ETag").build());
+    }
+    if operation.answer == Answer::Discovered {
+        out = out.response("304", ResponseBuilder::new().description("`version_info` is the current one").build());
     }
     if let Some(role) = operation.need.role() {
         out = out.description(Some(format!("Needs the role {role} when tokens are configured.")));
@@ -101,6 +107,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
         Answer::Accepted => ("202", "application/json", Some("Accepted")),
         Answer::Ruling => ("200", "application/json", Some("Ruling")),
         Answer::Acked => ("200", "application/json", Some("Ack")),
+        Answer::Discovered => ("200", "application/json", Some("DiscoveryResponse")),
         Answer::Text(kind) => ("200", kind, None),
     };
     let content = Content::new(schema.map(Ref::from_schema_name));
@@ -116,6 +123,9 @@ fn errors(operation: &Operation) -> Vec<StatusCode> {
     }
     if operation.need != Need::Nothing {
         out.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
+    }
+    if operation.answer == Answer::Discovered {
+        out.extend([StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::PAYLOAD_TOO_LARGE]);
     }
     if operation.path.contains('{') || is_command {
         out.push(StatusCode::NOT_FOUND);
@@ -134,7 +144,7 @@ pub fn path_params(path: &str) -> impl Iterator<Item = &str> {
 
 fn id_of(operation: &Operation) -> String {
     let words = operation.path.split('/').filter(|w| !w.is_empty());
-    let words = words.map(|w| w.trim_matches(['{', '}']).replace('.', "_"));
+    let words = words.map(|w| w.trim_matches(['{', '}']).replace(['.', ':'], "_"));
     let path = words.collect::<Vec<_>>().join("_");
     format!("{}_{}", operation.method.to_lowercase(), if path.is_empty() { "page".to_owned() } else { path })
 }
@@ -182,6 +192,20 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                     ("current", Integer),
                     ("behind", Boolean),
                 ],
+            ),
+        ),
+        (
+            "DiscoveryRequest",
+            object(
+                "envoy.service.discovery.v3.DiscoveryRequest",
+                &[("version_info", String), ("resource_names", Array), ("node", Object), ("type_url", String)],
+            ),
+        ),
+        (
+            "DiscoveryResponse",
+            object(
+                "envoy.service.discovery.v3.DiscoveryResponse",
+                &[("version_info", String), ("type_url", String), ("resources", Array)],
             ),
         ),
         (

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any, get, post};
 
 use super::access::Need;
 use super::guard::{App, Gate, Shared, guard};
 use super::params::Param;
 use super::state::ApiState;
 use super::{
-    acks, alarms, allowlist, attempts, decisions, endpoints, exports, health, models, openapi, page, scorecards,
-    series, sweeps,
+    acks, alarms, allowlist, attempts, decisions, discovery, endpoints, exports, health, models, openapi, page,
+    scorecards, series, sweeps,
 };
 
 /// One place in the router.
@@ -57,6 +57,8 @@ pub enum Answer {
     Ruling,
     /// An ack that was taken.
     Acked,
+    /// What Envoy asked for.
+    Discovered,
     /// Text of another kind.
     Text(&'static str),
 }
@@ -221,6 +223,19 @@ pub const TABLE: &[Route] = &[
                 answer: Answer::Acked,
             },
         ],
+    },
+    Route {
+        mount: "/v3/discovery:routes",
+        methods: || post(discovery::routes),
+        guarded: true,
+        operations: &[Operation {
+            method: "POST",
+            path: "/v3/discovery:routes",
+            need: Need::Discovery,
+            summary: "Routes for Envoy, by REST",
+            params: &[],
+            answer: Answer::Discovered,
+        }],
     },
     Route {
         mount: "/.well-known/exacto-keys.json",

@@ -39,6 +39,8 @@ pub enum Command {
     Allowlist(AllowlistArgs),
     /// Print a list in the words of a gateway, for its configuration or for the body of a request.
     Export(ExportArgs),
+    /// Put a list into a gateway by its admin API (`[[push]]`), show what differs, or go back to what was there.
+    Push(PushArgs),
     /// Show which consumer runs which revision, as they have said.
     Consumers,
     /// Show decisions, newest first.
@@ -119,6 +121,9 @@ pub struct SimArgs {
     /// Address of the first endpoint; the others take the following ports (port 0: free ones).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Address of a listener that breaks and heals endpoints and counts their requests (docs/simulator.md).
+    #[arg(long, value_name = "ADDR")]
+    pub control: Option<SocketAddr>,
 }
 
 /// `simulate`.
@@ -235,7 +240,7 @@ pub struct AllowlistArgs {
 /// `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx, kong, or litellm: the index of
+    /// json, names, openrouter, vercel, portkey, huggingface, helicone, litellm-yaml, nginx, kong, envoy, or litellm: the index of
     /// all models for the plugin.
     pub format: String,
     /// The model, by id or alias; may be left out when there is one only.
@@ -253,6 +258,22 @@ pub struct ExportArgs {
     /// The file to write, whole or not at all; stdout without it.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `push`.
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// Name of the `[[push]]`.
+    pub name: String,
+    /// Show what differs, and change nothing.
+    #[arg(long, conflicts_with_all = ["roll_back", "resume"])]
+    pub dry_run: bool,
+    /// Go back to what was there before the last change, and let the daemon change nothing there.
+    #[arg(long, conflicts_with = "resume")]
+    pub roll_back: bool,
+    /// Let the daemon change it again.
+    #[arg(long)]
+    pub resume: bool,
 }
 
 /// `decisions`.

@@ -85,7 +85,7 @@ pub async fn run(args: &DemoArgs, as_json: bool) -> Result<Exit, CliError> {
     let service = Arc::new(service);
     let serving = tokio::spawn({
         let service = Arc::clone(&service);
-        async move { service.serve(listener).await }
+        async move { service.serve(listener, None).await }
     });
     let end = watch(&service, args.until_decided, started).await?;
     let seconds = started.elapsed().as_secs_f64();

@@ -1,5 +1,7 @@
 //! `serve`: the daemon.
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -7,19 +9,31 @@ use super::args::Cli;
 use super::output::{CliError, Exit};
 use super::setup;
 
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let bound = TcpListener::bind(listen).await;
+    let listener = bound
+        .map_err(|e| CliError::Failed(format!("failed to listen on {listen}: {e}; is another daemon running?")))?;
+    let address = listener.local_addr().map_err(CliError::failed)?;
+    Ok((listener, address))
+}
+
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
-    let listen = config.server.listen;
     // Bind before the store is touched: a second daemon on the same port ends here.
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|e| CliError::Failed(format!("failed to listen on {listen}: {e}; is another daemon running?")))?;
-    let address = listener.local_addr().map_err(CliError::failed)?;
+    let (listener, address) = bind(config.server.listen).await?;
+    let agent = match config.server.agent_listen {
+        Some(listen) => Some(bind(listen).await?),
+        None => None,
+    };
     let service = setup::service(config).await?;
+    let (agent, agent_address) = agent.unzip();
+    if let Some(address) = agent_address {
+        info!(%address, "agent-checks are answered");
+    }
     info!(%address, store = service.sweeper.store.place(), "exactod is up");
     setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
-    let served = service.serve(listener).await.map_err(setup::service_error);
+    let served = service.serve(listener, agent).await.map_err(setup::service_error);
     let report = service.close().await;
     served?;
     if report.lost > 0 {

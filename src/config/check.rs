@@ -68,7 +68,7 @@ fn unknown_key(r: &Reader<'_>, section: &Section, name: &str, span: &Span) {
 }
 
 /// The sections in which a misplaced key is looked for.
-static ALL_SECTIONS: [&Section; 13] = [
+static ALL_SECTIONS: [&Section; 14] = [
     &keys::ROOT,
     &keys::SERVER,
     &keys::STORE,
@@ -81,6 +81,7 @@ static ALL_SECTIONS: [&Section; 13] = [
     &keys::BUDGET,
     &keys::RELAY,
     &keys::SINK,
+    &keys::PUSH,
     &keys::WEBHOOK,
 ];
 

@@ -212,17 +212,23 @@ pub(super) fn webhooks(root: &View<'_>) -> Vec<WebhookConfig> {
     out
 }
 
-fn path(view: &View<'_>, key: &str) -> Option<PathBuf> {
+pub(super) fn path(view: &View<'_>, key: &str) -> Option<PathBuf> {
     view.text(key).map(|(text, _)| view.reader.resolve(text))
 }
 
-fn secret(view: &View<'_>, key: &str) -> Option<SecretString> {
+pub(super) fn secret(view: &View<'_>, key: &str) -> Option<SecretString> {
     let value = view.value(key)?;
     secrets::resolve(view.reader, key, value.get_ref().as_table()?, &value.span())
 }
 
 /// The model that a sink names, by id or alias.
-fn model(view: &View<'_>, text: &str, span: &Span, models: &[ModelConfig], relays: &[RelayConfig]) -> Option<ModelId> {
+pub(super) fn model(
+    view: &View<'_>,
+    text: &str,
+    span: &Span,
+    models: &[ModelConfig],
+    relays: &[RelayConfig],
+) -> Option<ModelId> {
     let relayed = || relays.iter().flat_map(|relay| &relay.models);
     let found = models.iter().find(|m| m.is_called(text)).map(|m| &m.id);
     let found = found.or_else(|| relayed().find(|m| m.as_str() == text));
@@ -238,7 +244,7 @@ fn model(view: &View<'_>, text: &str, span: &Span, models: &[ModelConfig], relay
 }
 
 /// An address that secrets or decisions may be sent to: https, or http where that is allowed.
-fn address(view: &View<'_>, key: &str, text: &str, span: &Span, allow: &str) -> Option<Url> {
+pub(super) fn address(view: &View<'_>, key: &str, text: &str, span: &Span, allow: &str) -> Option<Url> {
     let anywhere = view.flag(allow).unwrap_or(false);
     let url = http_url(view, key, text, span)?;
     if url.scheme() == "http" && !is_loopback(&url) && !anywhere {

@@ -154,6 +154,7 @@ pub static ROOT: Section = Section {
         key("budget", Table(&BUDGET), Optional("no cap"), "How much money sweeps may cost."),
         key("relay", Tables(&RELAY), Optional("none"), "Lists taken over from other daemons."),
         key("sink", Tables(&SINK), Optional("none"), "Files kept as a list says."),
+        key("push", Tables(&PUSH), Optional("none"), "Gateways that lists are put into by their admin APIs."),
         key("webhook", Tables(&WEBHOOK), Optional("none"), "Who is told of decisions and alarms."),
     ],
 };
@@ -170,7 +171,12 @@ pub static SERVER: Section = Section {
             Default("\"127.0.0.1:8080\""),
             "Address and port to listen on; port 0 takes a free one. Without a `[[server.token]]` it must be a loopback address.",
         ),
-        key("agent_listen", Text, Later("the HAProxy agent-check"), "Address and port of the HAProxy agent-check."),
+        key(
+            "agent_listen",
+            Text,
+            Optional("there is none"),
+            "Address and port of the HAProxy agent-check, which knows no tokens: other addresses than loopback need `public_read = true` (docs/gateways.md).",
+        ),
         key(
             "public_read",
             Flag,
@@ -691,6 +697,7 @@ pub static SINK: Section = Section {
                     "litellm-yaml",
                     "nginx",
                     "kong",
+                    "envoy",
                 ],
                 later: &[],
             },
@@ -725,6 +732,37 @@ pub static SINK: Section = Section {
             "A program that takes the new file into use, such as `[\"nginx\", \"-s\", \"reload\"]`: when it fails, it is run again later. Run without a shell.",
         ),
         key("time_limit", TIME, Default("\"30s\""), "How long each of them may run."),
+    ],
+};
+
+/// `[[push]]`
+pub static PUSH: Section = Section {
+    path: "push",
+    heading: "[[push]]",
+    about: "One gateway that a list is put into by its admin API, again whenever it differs (docs/gateways.md).",
+    keys: &[
+        key("name", Text, Required, "Its name, unique: letters, digits, `-`, `_`."),
+        key("adapter", Choice { now: &["kong", "litellm-db", "cloudflare"], later: &[] }, Required, "What it is."),
+        key("model", Text, Required, "The model whose own list it gets, by id or alias."),
+        key(
+            "url",
+            Text,
+            Optional("with cloudflare its API; else it is required"),
+            "The address of the admin API, such as `http://127.0.0.1:8001`.",
+        ),
+        key(
+            "target",
+            Text,
+            Optional("with litellm-db nothing; else it is required"),
+            "What is changed there: with kong the id of the plugin, with cloudflare `account/gateway/route`.",
+        ),
+        key("token", Secret, Optional("no Authorization header is sent"), "A token that may change it."),
+        key("dry_run", Flag, Default("false"), "`true`: differences are logged, and nothing is changed."),
+        key("every", TIME, Default("\"5m\""), "How often it is looked at without a new list."),
+        key("pause", TIME, Default("\"30s\""), "The least time between two changes."),
+        key("timeout", TIME, Default("\"10s\""), "How long one request may take."),
+        key("folder", Text, Default("\"data/push\""), "Where it is kept what was there before."),
+        key("allow_http", Flag, Default("false"), "Plain http is accepted for other addresses than loopback as well."),
     ],
 };
 

@@ -11,7 +11,9 @@ use crate::domain::canonical::sha256_hex;
 
 use super::reader::{Reader, View};
 use super::secrets::{Env, SystemEnv};
-use super::{Budget, Config, Refused, check, gateways, judges, keys, models, policy, providers, schedules, server};
+use super::{
+    Budget, Config, Refused, check, gateways, judges, keys, models, policy, providers, pushes, schedules, server,
+};
 
 /// Longest config file, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
@@ -213,6 +215,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
     let budget = root.child("budget");
     let relays = gateways::relays(root, &models.good);
     let sinks = gateways::sinks(root, &models.good, &relays);
+    let pushes = pushes::pushes(root, &models.good, &relays);
     Config {
         path: path.to_owned(),
         server: server::read(root),
@@ -227,6 +230,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },
         relays,
         sinks,
+        pushes,
         webhooks: gateways::webhooks(root),
         digest: sha256_hex(text.as_bytes()),
         named_suites,

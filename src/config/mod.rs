@@ -17,6 +17,7 @@ mod mask;
 mod models;
 mod policy;
 mod providers;
+mod pushes;
 mod reader;
 mod schedules;
 pub mod schema;
@@ -41,6 +42,7 @@ use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider,
 pub use gateways::{EVENTS, RelayConfig, SinkConfig, WebhookConfig};
 pub use judges::JudgeConfig;
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
+pub use pushes::PushConfig;
 pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
 pub use secrets::{Env, SecretError, SystemEnv};
@@ -78,6 +80,8 @@ pub struct Config {
     pub relays: Vec<RelayConfig>,
     /// Files kept as lists say, in file order.
     pub sinks: Vec<SinkConfig>,
+    /// Gateways that lists are put into, in file order.
+    pub pushes: Vec<PushConfig>,
     /// Who is told of decisions and alarms, in file order.
     pub webhooks: Vec<WebhookConfig>,
     /// SHA-256 of the file's text, in lower-case hexadecimal.
@@ -93,7 +97,7 @@ pub struct Config {
 pub struct Server {
     /// Where the API listens.
     pub listen: SocketAddr,
-    /// Where the HAProxy agent-check listens; always `None` in this version.
+    /// Where the HAProxy agent-check listens; `None`: there is none.
     pub agent_listen: Option<SocketAddr>,
     /// Allowlists, exports and discovery need no token.
     pub public_read: bool,

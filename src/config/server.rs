@@ -27,11 +27,12 @@ pub(super) fn read(root: &View<'_>) -> Server {
     let view = root.child("server");
     let server = Server {
         listen: view.text("listen").and_then(|(text, span)| address(&view, text, &span)).unwrap_or(LISTEN),
-        agent_listen: None,
+        agent_listen: view.text("agent_listen").and_then(|(text, span)| address(&view, text, &span)),
         public_read: view.flag("public_read").unwrap_or(false),
         drain_timeout: view.duration("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         tokens: tokens(&view),
     };
+    check_agent(&view, &server);
     if !server.listen.ip().is_loopback() && view.children("token").is_empty() {
         view.reader.problem(
             &view.span_of("listen"),
@@ -40,6 +41,22 @@ pub(super) fn read(root: &View<'_>) -> Server {
         );
     }
     server
+}
+
+/// The agent-check tells whoever asks which endpoints are listed.
+fn check_agent(view: &View<'_>, server: &Server) {
+    let Some(agent) = server.agent_listen else { return };
+    let span = view.span_of("agent_listen");
+    if !agent.ip().is_loopback() && !server.public_read {
+        view.reader.problem(
+            &span,
+            format!("the agent-check knows no tokens, so it listens on loopback only, not on {agent}"),
+            "with public_read = true everybody may read the lists, also there",
+        );
+    }
+    if agent == server.listen && agent.port() != 0 {
+        view.reader.problem(&span, "`agent_listen` is the address of `listen`", "give it a port of its own");
+    }
 }
 
 fn address(view: &View<'_>, text: &str, span: &Span) -> Option<SocketAddr> {

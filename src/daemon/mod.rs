@@ -13,6 +13,7 @@ mod outlook;
 mod owner;
 mod pairs;
 mod plan;
+mod push;
 mod relay;
 mod reload;
 mod replay;
@@ -42,6 +43,7 @@ pub use outlook::{Explained, ExplainedEndpoint, explained};
 pub use owner::this_process;
 pub use pairs::{PairCards, add_to as add_pairs, pair_cards};
 pub use plan::{AtPace, BudgetRow, CapabilityPlan, Limit, Load, ModelPlan, Plan, Routing, UntilDecided, plan};
+pub use push::{PushError, Pusher, push_client};
 pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };

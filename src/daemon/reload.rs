@@ -76,10 +76,10 @@ impl Reloader {
             }
             Err(error) => return self.refuse(&error.to_string()),
         }
-        if runtime.config.server.listen != old.config.server.listen
-            || runtime.config.store.url.expose() != old.config.store.url.expose()
+        let addresses = |runtime: &Runtime| (runtime.config.server.listen, runtime.config.server.agent_listen);
+        if addresses(&runtime) != addresses(&old) || runtime.config.store.url.expose() != old.config.store.url.expose()
         {
-            warn!("server.listen and store.url change with the next start only");
+            warn!("server.listen, server.agent_listen and store.url change with the next start only");
         }
         let runtime = Arc::new(runtime);
         self.runtime.store(Arc::clone(&runtime));

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::follow::{self, Follower};
 use super::gauges;
+use super::push::Pushes;
 use super::relay::{self, Relays};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
@@ -142,11 +143,12 @@ impl Service {
         Upkeep { sweeper: Arc::clone(&self.sweeper), runtime: Arc::clone(&self.runtime), signals: self.signals.clone() }
     }
 
-    /// Serves the API and runs the schedules until the stop signal; then drains within the configured time.
+    /// Serves the API, and agent-checks where there is a listener for them, and runs the schedules until the stop signal;
+    /// then drains within the configured time.
     ///
     /// # Errors
     /// [`ServiceError`] when the listener is unusable or the interrupted sweeps cannot be looked up.
-    pub async fn serve(&self, listener: TcpListener) -> Result<(), ServiceError> {
+    pub async fn serve(&self, listener: TcpListener, agent: Option<TcpListener>) -> Result<(), ServiceError> {
         let listening = listener.local_addr().map_err(ServiceError::Listener)?;
         gauges::close_alarms_of_removed(&self.sweeper, &self.runtime.load_full()).await?;
         webhooks::begin(&self.sweeper, &self.runtime.load_full()).await?;
@@ -157,6 +159,10 @@ impl Service {
         let drain = self.runtime.load().config.server.drain_timeout;
         let state = self.api_state(listening, commands, &tasks);
         let stop = self.signals.stop.clone();
+        if let Some(agent) = agent {
+            let (agent, state, stop) = (Arc::new(agent), state.clone(), stop.clone());
+            tasks.keep("agent-check", move || api::serve_agent(Arc::clone(&agent), state.clone(), stop.clone()));
+        }
         let api = tokio::spawn(async move {
             if let Err(error) = api::serve(listener, state, stop, drain).await {
                 warn!(%error, "the HTTP API ended");
@@ -222,6 +228,13 @@ impl Service {
             signals: self.signals.clone(),
         };
         tasks.keep("sinks", move || sinks.clone().run());
+        let pushes = Pushes {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            reloaded: self.reloaded.subscribe(),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("pushes", move || pushes.clone().run());
         let webhooks = Webhooks {
             sweeper: Arc::clone(&self.sweeper),
             runtime: Arc::clone(&self.runtime),

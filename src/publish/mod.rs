@@ -4,6 +4,7 @@ mod board;
 mod document;
 pub mod exports;
 pub mod file;
+pub mod push;
 pub mod webhook;
 
 pub use board::{Board, Origin, Published};

@@ -23,9 +23,11 @@
 //! | `frames`, [`render`] | cutting into deltas; bytes |
 //! | [`play`] | one endpoint without sockets |
 //! | [`server`] | sockets |
+//! | [`control`] | breaking, healing and counting while it runs, from outside |
 //! | [`draws`] | the only source of randomness |
 
 pub mod answer;
+pub mod control;
 pub mod defects;
 pub mod draws;
 pub mod exam;

@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::control::Callers;
 use super::defects::{self, Instead};
 use super::draws::Hash64;
 use super::library::Library;
@@ -82,6 +83,7 @@ pub struct RunningSim {
 #[derive(Debug)]
 struct RunningEndpoint {
     player: Arc<Player>,
+    callers: Arc<Callers>,
     address: SocketAddr,
 }
 
@@ -112,12 +114,17 @@ pub async fn start_with_clock(
         let address = listener.local_addr().map_err(refused)?;
         let now_us = clock.now_us();
         let player = Player::new(endpoint.clone(), spec.model.as_str(), seed, library.clone(), now_us);
-        bound.push((listener, RunningEndpoint { player: Arc::new(player), address }));
+        bound.push((listener, RunningEndpoint { player: Arc::new(player), callers: Arc::default(), address }));
     }
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let mut endpoints = Vec::with_capacity(bound.len());
     for (listener, endpoint) in bound {
-        let host = Host { player: endpoint.player.clone(), model: spec.model.as_str().into(), clock: clock.clone() };
+        let host = Host {
+            player: endpoint.player.clone(),
+            callers: endpoint.callers.clone(),
+            model: spec.model.as_str().into(),
+            clock: clock.clone(),
+        };
         tasks.spawn(listen(listener, host, stop.clone(), tasks.clone()));
         endpoints.push(endpoint);
     }
@@ -148,6 +155,11 @@ impl RunningSim {
         self.find(endpoint).ok().map(|e| e.player.counts())
     }
 
+    /// The endpoints with the requests that each has received, by who sent them.
+    pub fn callers(&self) -> impl Iterator<Item = (&EndpointId, &Callers)> {
+        self.endpoints.iter().map(|e| (&e.player.spec().name, e.callers.as_ref()))
+    }
+
     /// The latest outcomes of an endpoint, oldest first: what was injected and how it must be judged.
     #[must_use]
     pub fn log(&self, endpoint: &str) -> Option<Vec<Outcome>> {
@@ -174,7 +186,7 @@ impl RunningSim {
     }
 
     /// Takes no new requests, finishes those in flight within [`STOP_GRACE`], and ends.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         // Connections watch the grace themselves; this bound only guards against a stuck one.
@@ -204,6 +216,7 @@ fn base_url(address: SocketAddr) -> String {
 #[derive(Clone)]
 struct Host {
     player: Arc<Player>,
+    callers: Arc<Callers>,
     model: Arc<str>,
     clock: Arc<dyn Clock>,
 }
@@ -273,6 +286,7 @@ async fn complete(host: Host, request: Request<Incoming>) -> http::Response<SimB
         }
     };
     let authorization = parts.headers.get(http::header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    host.callers.count(authorization);
     let authorization = Hash64::default().bytes(authorization).value();
     let response = host.player.answer(&body, &Headers(&parts.headers), authorization, host.clock.now_us());
     drop(body);

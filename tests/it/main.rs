@@ -38,6 +38,7 @@ mod on_request;
 mod onboarding;
 mod orders;
 mod printed;
+mod pushes;
 mod reload;
 mod reload_in_flight;
 mod rescore;

@@ -221,3 +221,49 @@ async fn streams_spread_over_time_arrive_whole() {
     assert_eq!(passes(&judgements), streams.len(), "{judgements:?}");
     sim.stop().await;
 }
+
+#[tokio::test]
+async fn the_control_breaks_heals_and_counts_by_who_asks() {
+    let drawers = drawers();
+    let some: Vec<CaseInstance> = instances(&drawers, 3).into_iter().step_by(40).collect();
+    let spec = fleet(vec![endpoint("a", vec![]), endpoint("b", vec![])]);
+    let sim = Arc::new(start(&spec, Arc::new(Library::new(drawers)), 1, LOOPBACK).await.expect("it starts"));
+    let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.expect("a free port");
+    let control = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(exactod::sim::control::control(listener, Arc::clone(&sim)));
+    let http = crate::gate::client();
+    let post = async |path: &str, body: &str| {
+        let sent = http.post(format!("{control}{path}")).body(body.to_owned()).send().await.expect("it answers");
+        sent.status().as_u16()
+    };
+    let counts = async || {
+        let answer = http.get(format!("{control}/counts")).send().await.expect("it answers");
+        let text = answer.text().await.expect("a text");
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+    };
+    let scorers = Judge::new();
+    let asked = some.len();
+    assert_eq!(passes(&ask_all(&sim, "a", &some, &scorers).await), asked);
+    let url = format!("{}/chat/completions", sim.base_url("b").expect("it runs"));
+    http.post(url).header("authorization", "Bearer k1").body("{}").send().await.expect("it answers");
+    let seen = counts().await;
+    assert_eq!(seen["a"], serde_json::json!({"requests": asked, "by_key": {"": asked}}));
+    assert_eq!(seen["b"], serde_json::json!({"requests": 1, "by_key": {"k1": 1}}));
+
+    let broken = r#"[{"defect": "ok_empty_body_for_429", "prevalence": 1.0}]"#;
+    assert_eq!(post("/injections/a", broken).await, 200);
+    assert_eq!(passes(&ask_all(&sim, "a", &some, &scorers).await), 0);
+    assert_eq!((post("/injections/a", "[]").await, post("/reset", "").await), (200, 200));
+    assert_eq!(counts().await["a"]["requests"], 0);
+    assert_eq!(passes(&ask_all(&sim, "a", &some, &scorers).await), asked);
+    for (path, body, status) in [
+        ("/injections/nobody", "[]", 404),
+        ("/injections/a", r#"[{"defect": "nothing"}]"#, 404),
+        ("/injections/a", r#"[{"defect": "args_duplicated", "prevalence": 2}]"#, 400),
+        ("/injections/a", "{", 400),
+        ("/elsewhere", "", 404),
+    ] {
+        assert_eq!(post(path, body).await, status, "{path} {body}");
+    }
+    sim.stop().await;
+}

@@ -40,7 +40,7 @@ impl Serving {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let task = tokio::spawn({
             let service = Arc::clone(&service);
-            async move { service.serve(listener).await.unwrap() }
+            async move { service.serve(listener, None).await.unwrap() }
         });
         Serving { service, task }
     }

@@ -334,7 +334,7 @@ impl Days {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let task = tokio::spawn({
             let service = Arc::clone(&service);
-            async move { service.serve(listener).await.unwrap() }
+            async move { service.serve(listener, None).await.unwrap() }
         });
         self.serving = Some(Serving { service, task });
         if self.ticks.is_empty() {

@@ -256,7 +256,7 @@ impl Kit {
         self.state.board.set_keys(keys);
     }
 
-    fn own_list(revision: Revision) -> Bytes {
+    pub fn own_list(revision: Revision) -> Bytes {
         let list = Allowlist {
             schema: allowlist::ALLOWLIST_SCHEMA.to_owned(),
             model: MODEL.to_owned(),

@@ -2,8 +2,10 @@
 
 mod access;
 mod acks;
+mod agent;
 mod allowlist;
 mod commands;
+mod discovery;
 mod documents;
 mod exports;
 mod kit;

@@ -50,7 +50,7 @@ fn the_documented_defaults_are_those_of_the_parser() {
     let mut top = String::new();
     let (mut provider, mut model, mut endpoint, mut schedule, mut judge) =
         (String::new(), String::new(), String::new(), String::new(), String::new());
-    let (mut relay, mut sink, mut webhook) = (String::new(), String::new(), String::new());
+    let (mut relay, mut sink, mut push, mut webhook) = (String::new(), String::new(), String::new(), String::new());
     for key in ROOT.keys {
         match key.kind {
             Kind::Table(s) => with_defaults_written(s, &format!("{}.", key.name), &mut top),
@@ -65,20 +65,22 @@ fn the_documented_defaults_are_those_of_the_parser() {
             Kind::Tables(s) if key.name == "schedule" => with_defaults_written(s, "", &mut schedule),
             Kind::Tables(s) if key.name == "relay" => with_defaults_written(s, "", &mut relay),
             Kind::Tables(s) if key.name == "sink" => with_defaults_written(s, "", &mut sink),
+            Kind::Tables(s) if key.name == "push" => with_defaults_written(s, "", &mut push),
             Kind::Tables(s) if key.name == "webhook" => with_defaults_written(s, "", &mut webhook),
             _ => panic!("a new section `{}`: write its defaults out here", key.name),
         }
     }
     const RELAY: &str = "[[relay]]\nfrom = 'https://x.example'\nmodels = ['lab/relayed']\n";
     const SINK: &str = "[[sink]]\nformat = 'names'\nmodel = 'lab/relayed'\npath = 'x.json'\n";
+    const PUSH: &str = "[[push]]\nname = 'x'\nadapter = 'litellm-db'\nmodel = 'lab/m'\nurl = 'https://x.example'\n";
     const WEBHOOK: &str = "[[webhook]]\nname = 'x'\nurl = 'https://x.example'\n";
     const JUDGE: &str = "[[judge]]\nprovider = 'p'\nmodel = 'j'\n";
-    let short = format!("{MINIMAL}\n{RELAY}{SINK}{WEBHOOK}\n{JUDGE}[[schedule]]\ncron = '0 0 * * *'\n");
+    let short = format!("{MINIMAL}\n{RELAY}{SINK}{PUSH}{WEBHOOK}\n{JUDGE}[[schedule]]\ncron = '0 0 * * *'\n");
     let long = short
         .replace("[[schedule]]", &format!("{judge}\n[[schedule]]"))
         .replace("[[model]]", &format!("{provider}\n[[model]]"))
         .replace("[[model.endpoint]]", &format!("{model}\n[[model.endpoint]]\n{endpoint}"));
-    let long = [(RELAY, relay), (SINK, sink), (WEBHOOK, webhook)]
+    let long = [(RELAY, relay), (SINK, sink), (PUSH, push), (WEBHOOK, webhook)]
         .into_iter()
         .fold(long, |long, (table, keys)| long.replace(table, &format!("{table}{keys}")));
     let long = format!("{top}\n{long}{schedule}");
@@ -119,7 +121,7 @@ fn the_schema_refuses_what_the_first_pass_refuses() {
         MINIMAL.replace("id = \"p\"", "id = \"p\"\nprotocol = \"gemini\""),
         MINIMAL.replace("id = \"p\"", "id = \"p\"\ntimeouts = { idle = \"1 h\" }"),
         MINIMAL.replace("id = \"p\"", "id = \"p\"\nlimits = { concurrency = 0 }"),
-        format!("[server]\nagent_listen = \"127.0.0.1:1\"\n{MINIMAL}"),
+        MINIMAL.replace("[[model.endpoint]]", "[[model.discover]]\nvia = \"openrouter\"\n[[model.endpoint]]"),
     ] {
         assert!(parse(&text).is_err(), "{text}");
         assert!(!schema.is_valid(&as_json(&text)), "{text}");

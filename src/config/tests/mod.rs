@@ -222,6 +222,20 @@ check = ["true"]
 after = ["true"]
 time_limit = "5s"
 
+[[push]]
+name = "kong-eu"
+adapter = "kong"
+model = "lab/relayed"
+url = "https://kong.example:8444"
+target = "6f5a"
+token = { env = "KEY" }
+dry_run = true
+every = "1m"
+pause = "10s"
+timeout = "5s"
+folder = "pushed"
+allow_http = false
+
 [[webhook]]
 name = "ops"
 url = "https://hooks.example/x"

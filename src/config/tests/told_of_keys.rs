@@ -40,7 +40,7 @@ margin = 0.1"#), @r#"
       |
     2 | prt = 80
       | ^^^
-      hint: known keys: listen, public_read, drain_timeout, token
+      hint: known keys: listen, agent_listen, public_read, drain_timeout, token
 
     error: unknown key `margin` in [server]
       --> exactod.toml:3:1
@@ -434,25 +434,16 @@ fn a_later_protocol() {
 
 #[test]
 fn a_later_feature() {
-    assert_snapshot!(with(r#"[server]
-agent_listen = "127.0.0.1:8089"
-[policy]
+    assert_snapshot!(with(r#"[policy]
 quarantine = { enabled = true }"#), @r#"
-    error: `agent_listen` is not supported yet in this version: the HAProxy agent-check
-      --> exactod.toml:2:1
-      |
-    2 | agent_listen = "127.0.0.1:8089"
-      | ^^^^^^^^^^^^
-      hint: take it out; [server] understands: listen, public_read, drain_timeout, token
-
     error: `quarantine` is not supported yet in this version: it needs live traffic
-      --> exactod.toml:4:26
+      --> exactod.toml:2:26
       |
-    4 | quarantine = { enabled = true }
+    2 | quarantine = { enabled = true }
       |                          ^^^^
       hint: enabled = false
 
-    2 errors
+    1 error
     "#);
     assert_snapshot!(in_model(r#"[[model.discover]]
 via = "openrouter""#), @r"

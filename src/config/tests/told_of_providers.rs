@@ -437,6 +437,36 @@ fn a_body_key_that_is_not_the_providers() {
 }
 
 #[test]
+fn an_agent_check_open_to_all() {
+    assert_snapshot!(with(r#"[server]
+agent_listen = "10.0.0.1:8089""#), @r#"
+    error: the agent-check knows no tokens, so it listens on loopback only, not on 10.0.0.1:8089
+      --> exactod.toml:2:16
+      |
+    2 | agent_listen = "10.0.0.1:8089"
+      |                ^^^^^^^^^^^^^^^
+      hint: with public_read = true everybody may read the lists, also there
+
+    1 error
+    "#);
+    assert_snapshot!(with(r#"[server]
+listen = "127.0.0.1:8080"
+agent_listen = "127.0.0.1:8080""#), @r#"
+    error: `agent_listen` is the address of `listen`
+      --> exactod.toml:3:16
+      |
+    3 | agent_listen = "127.0.0.1:8080"
+      |                ^^^^^^^^^^^^^^^^
+      hint: give it a port of its own
+
+    1 error
+    "#);
+    let open = "[server]\nagent_listen = \"0.0.0.0:8089\"\npublic_read = true";
+    let server = super::parse(&format!("{open}\n{MINIMAL}")).unwrap().server;
+    assert_eq!(server.agent_listen.map(|a| a.to_string()).as_deref(), Some("0.0.0.0:8089"));
+}
+
+#[test]
 fn an_empty_list_of_tokens_is_none() {
     let problems = with("[server]\nlisten = \"0.0.0.0:80\"\ntoken = []");
     assert!(problems.contains("without a token the server listens on loopback only"), "{problems}");

@@ -7,18 +7,15 @@ use crate::domain::Revision;
 
 /// Schema name of the index.
 pub const GROUPS_SCHEMA: &str = "exacto.groups/v1";
-/// What is appended to a model's names.
-const SUFFIX: &str = ":exacto";
 
 /// Renders the index of all models that have a list. `version` must grow whenever any list is published. A model goes by
-/// its public name, and by each alias with `:exacto`.
+/// each of [`ModelNames::curated`](super::ModelNames::curated).
 #[must_use]
 pub fn groups(version: Revision, scenes: &[Scene<'_>]) -> String {
     let mut groups = Map::new();
     for scene in scenes.iter().filter(|scene| !scene.list.providers.is_empty()) {
         let names = Cast { format: Format::LitellmYaml, gateway: None, scene }.names();
-        let aliases = scene.model.aliases.iter().map(|alias| format!("{alias}{SUFFIX}"));
-        for group in std::iter::once(scene.model.public_name.to_string()).chain(aliases) {
+        for group in scene.model.curated() {
             groups.insert(group, json!(names));
         }
     }

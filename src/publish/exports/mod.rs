@@ -3,6 +3,7 @@
 //! Every fragment is a function of a list and of what the configuration says about its model. It names endpoints as the
 //! gateway does: by their `slugs`, and without one by their id. It holds no key of any provider, and it is never empty.
 
+mod envoy;
 mod groups;
 mod helicone;
 mod huggingface;
@@ -21,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Allowlist, Endpoint, EndpointId, Provider};
 
+pub use envoy::{
+    ENVOY_MODEL_HEADERS, ENVOY_RESOURCE, ENVOY_TYPE_URL, EnvoyMatch, envoy_configuration, envoy_response, envoy_routes,
+};
 pub use groups::{GROUPS_SCHEMA, groups};
 
 /// What a fragment is for.
@@ -46,11 +50,15 @@ pub enum Format {
     Nginx,
     /// The configuration of Kong's `ai-proxy-advanced`.
     Kong,
+    /// Routes for Envoy, as a file.
+    Envoy,
+    /// Names in the Cloudflare AI Gateway; no export.
+    Cloudflare,
 }
 
 impl Format {
-    /// All of them.
-    pub const ALL: [Format; 10] = [
+    /// All that are exports.
+    pub const ALL: [Format; 11] = [
         Format::Json,
         Format::Names,
         Format::OpenRouter,
@@ -61,6 +69,7 @@ impl Format {
         Format::LitellmYaml,
         Format::Nginx,
         Format::Kong,
+        Format::Envoy,
     ];
 
     /// As written in paths and commands.
@@ -77,6 +86,8 @@ impl Format {
             Format::LitellmYaml => "litellm-yaml",
             Format::Nginx => "nginx",
             Format::Kong => "kong",
+            Format::Envoy => "envoy",
+            Format::Cloudflare => "cloudflare",
         }
     }
 
@@ -107,6 +118,8 @@ impl Format {
             Format::LitellmYaml => &["litellm"],
             Format::Nginx => &["nginx"],
             Format::Kong => &["kong"],
+            Format::Envoy => &["envoy"],
+            Format::Cloudflare => &["cloudflare"],
             Format::Json | Format::Names => &[],
         }
     }
@@ -161,6 +174,21 @@ pub struct ModelNames<'a> {
     pub public_name: Cow<'a, str>,
     /// Its name in each gateway.
     pub slugs: &'a BTreeMap<String, String>,
+}
+
+/// What is appended to a model's names where the curated model is meant.
+const SUFFIX: &str = ":exacto";
+
+impl ModelNames<'_> {
+    /// The names of the curated model: its public name, and each alias with [`SUFFIX`].
+    #[must_use]
+    pub fn curated(&self) -> Vec<String> {
+        let aliases = self.aliases.iter().map(|alias| format!("{alias}{SUFFIX}"));
+        let mut names: Vec<String> = std::iter::once(self.public_name.to_string()).chain(aliases).collect();
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
 }
 
 /// What a fragment is made from.
@@ -238,33 +266,39 @@ pub fn render(wanted: &Wanted, scene: &Scene<'_>) -> Result<String, NotRendered>
         (Format::Helicone, Form::Allow) => helicone::allow(&cast),
         (Format::LitellmYaml, Form::Allow) => litellm_yaml::allow(&cast),
         (Format::Kong, Form::Allow) => kong::allow(&cast),
+        (Format::Envoy, Form::Allow) => envoy::allow(&cast),
+        (Format::Cloudflare, Form::Allow) => Err(NotRendered::Empty),
     }
 }
 
 /// The endpoints of a scene under the names of a format.
-struct Cast<'a> {
+pub(super) struct Cast<'a> {
     format: Format,
     gateway: Option<&'a str>,
-    scene: &'a Scene<'a>,
+    pub(super) scene: &'a Scene<'a>,
 }
 
 /// A listed endpoint.
-struct Player<'a> {
-    id: &'a EndpointId,
+pub(super) struct Player<'a> {
+    pub(super) id: &'a EndpointId,
     /// Its name in the gateway.
-    name: String,
-    weight: u32,
+    pub(super) name: String,
+    pub(super) weight: u32,
     /// The way to it, while it is configured.
-    place: Option<(&'a Endpoint, &'a Provider)>,
+    pub(super) place: Option<(&'a Endpoint, &'a Provider)>,
 }
 
 impl<'a> Cast<'a> {
+    pub(super) fn new(format: Format, scene: &'a Scene<'a>) -> Self {
+        Cast { format, gateway: None, scene }
+    }
+
     fn place(&self, id: &EndpointId) -> Option<(&'a Endpoint, &'a Provider)> {
         self.scene.endpoints.iter().find(|(endpoint, _)| endpoint.id == *id).copied()
     }
 
     /// Its name in the gateway, if it has one there.
-    fn slug(&self, slugs: Option<&BTreeMap<String, String>>, id: &EndpointId) -> Option<String> {
+    pub(super) fn slug(&self, slugs: Option<&BTreeMap<String, String>>, id: &EndpointId) -> Option<String> {
         let keys: &[&str] = self.gateway.as_ref().map_or(self.format.slug_keys(), std::slice::from_ref);
         let configured = self.place(id).map(|(endpoint, _)| &endpoint.slugs);
         let known = [slugs, configured];
@@ -272,7 +306,7 @@ impl<'a> Cast<'a> {
     }
 
     /// The listed endpoints in routing order. Of several that the gateway knows by one name the first stands for all.
-    fn listed(&self) -> Vec<Player<'a>> {
+    pub(super) fn listed(&self) -> Vec<Player<'a>> {
         let mut seen = BTreeSet::new();
         let player = |entry: &'a crate::domain::ListedEntry| Player {
             id: &entry.id,
@@ -292,6 +326,22 @@ impl<'a> Cast<'a> {
         });
         let known: Vec<_> = known.collect();
         if known.is_empty() { Err(NotRendered::Empty) } else { Ok(known) }
+    }
+
+    /// Every configured endpoint with its weight on the list, if it is listed, and the way to it.
+    pub(super) fn everybody(&self) -> Vec<(&'a EndpointId, Option<u32>, &'a Endpoint, &'a Provider)> {
+        let listed = &self.scene.list.providers;
+        let weight = |id: &EndpointId| listed.iter().find(|entry| entry.id == *id).map(|entry| entry.weight);
+        self.scene.endpoints.iter().map(|(e, provider)| (&e.id, weight(&e.id), *e, *provider)).collect()
+    }
+
+    /// Names of the endpoints that are not listed: the configured ones and those that the list excludes.
+    pub(super) fn others(&self) -> BTreeSet<String> {
+        let listed: BTreeSet<String> = self.names().into_iter().collect();
+        let configured = self.scene.endpoints.iter().map(|(endpoint, _)| &endpoint.id);
+        let all = configured.chain(self.scene.list.excluded.iter().map(|entry| &entry.id));
+        let names = all.map(|id| self.slug(None, id).unwrap_or_else(|| id.to_string()));
+        names.filter(|name| !listed.contains(name)).collect()
     }
 
     /// Names of the listed endpoints, in routing order.
@@ -327,6 +377,6 @@ impl<'a> Cast<'a> {
 }
 
 /// A provider's address without the slash at its end.
-fn base_url(provider: &Provider) -> String {
+pub(super) fn base_url(provider: &Provider) -> String {
     provider.base_url.as_str().trim_end_matches('/').to_owned()
 }
