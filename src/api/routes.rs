@@ -12,8 +12,8 @@ use super::guard::{App, Gate, Shared, guard};
 use super::params::Param;
 use super::state::ApiState;
 use super::{
-    acks, alarms, allowlist, attempts, decisions, endpoints, exports, health, models, openapi, page, scorecards,
-    series, sweeps,
+    acks, alarms, allowlist, attempts, decisions, endpoints, exports, health, live, models, observations, openapi,
+    page, scorecards, series, sweeps,
 };
 
 /// One place in the router.
@@ -57,6 +57,8 @@ pub enum Answer {
     Ruling,
     /// An ack that was taken.
     Acked,
+    /// Records that were taken, partly at least; with this status.
+    Taken(&'static str),
     /// Text of another kind.
     Text(&'static str),
 }
@@ -126,6 +128,18 @@ pub const TABLE: &[Route] = &[
                 "Success rates over time",
                 series::PARAMS,
                 Answer::Object("Series"),
+            ),
+            read(
+                "/v1/models/{model}/live",
+                "What live traffic said about the endpoints of a model",
+                live::MODEL_PARAMS,
+                Answer::Object("LiveModel"),
+            ),
+            read(
+                "/v1/models/{model}/endpoints/{endpoint}/live",
+                "What live traffic said about an endpoint, over time",
+                live::PARAMS,
+                Answer::Object("LiveEndpoint"),
             ),
             order("/v1/models/{model}/endpoints/{endpoint}/pin", "List an endpoint whatever its standing"),
             order("/v1/models/{model}/endpoints/{endpoint}/unpin", "Let the standing of a pinned endpoint rule again"),
@@ -219,6 +233,22 @@ pub const TABLE: &[Route] = &[
                 summary: "Say which revision is in use, or why one is not",
                 params: &[],
                 answer: Answer::Acked,
+            },
+        ],
+    },
+    Route {
+        mount: "/v1/observations",
+        methods: || any(observations::dispatch),
+        guarded: false,
+        operations: &[
+            read("/v1/observations", "How the sources of live traffic fare", &[], Answer::Object("Sources")),
+            Operation {
+                method: "POST",
+                path: "/v1/observations",
+                need: Need::Ingest,
+                summary: "Report live traffic: records one a line, or in an array; gzip or zstd",
+                params: &[],
+                answer: Answer::Taken("202"),
             },
         ],
     },

@@ -39,6 +39,8 @@ pub enum Command {
     Allowlist(AllowlistArgs),
     /// Print a list in the words of a gateway, for its configuration or for the body of a request.
     Export(ExportArgs),
+    /// Count live traffic from a file of records.
+    Ingest(IngestArgs),
     /// Show which consumer runs which revision, as they have said.
     Consumers,
     /// Show decisions, newest first.
@@ -205,6 +207,26 @@ pub struct ScorecardArgs {
     /// File to write (`-`: stdout, not for parquet).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `ingest`.
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// The file: records one a line or in an array; packed with gzip or zstd, or plain. The same file is counted once.
+    pub file: PathBuf,
+    /// What the records are.
+    #[arg(long, value_enum, default_value_t = RecordFormat::Native)]
+    pub format: RecordFormat,
+    /// The name of their source.
+    #[arg(long, default_value = "file")]
+    pub source: String,
+}
+
+/// Records of live traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RecordFormat {
+    /// exactod's own (docs/live.md).
+    Native,
 }
 
 /// `rescore`.

@@ -6,6 +6,7 @@ mod conclude;
 mod fingerprints;
 mod follow;
 mod gauges;
+pub mod live;
 mod mark;
 mod onboarding;
 mod operate;

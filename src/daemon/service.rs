@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::follow::{self, Follower};
 use super::gauges;
+use super::live::{self, LiveWriter};
 use super::relay::{self, Relays};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
@@ -28,6 +29,7 @@ use crate::api::{self, ApiState, SweepCommand, SweepReply};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{ModelId, SweepKind};
+use crate::live::Intake;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Board;
@@ -108,6 +110,7 @@ impl Service {
         let store = Store::open_migrated(runtime.config.store.url.expose(), &StoreOptions::default()).await?;
         register_suites(&store, &runtime, options.clock.now_us()).await?;
         let runtime = Arc::new(ArcSwap::from_pointee(runtime));
+        let first_part = live::first_part(&options.owner, options.clock.now_us());
         let sweeper = Arc::new(Sweeper {
             writer: BatchWriter::start(store.clone(), WriterOptions::default()),
             store,
@@ -117,6 +120,7 @@ impl Service {
             metrics: Arc::new(Metrics::new()),
             progress: Arc::new(Progress::default()),
             judge: Arc::new(Judge::new()),
+            intake: Arc::new(Intake::new(first_part)),
             current: Arc::clone(&runtime),
             speeds: SpeedCache::default(),
             owner: options.owner,
@@ -228,6 +232,8 @@ impl Service {
             signals: self.signals.clone(),
         };
         tasks.keep("webhooks", move || webhooks.clone().run());
+        let live = LiveWriter { sweeper: Arc::clone(&self.sweeper), signals: self.signals.clone() };
+        tasks.keep("live traffic", move || live.clone().run());
         let commands = Commands {
             workers: Arc::clone(&self.workers),
             runtime: Arc::clone(&self.runtime),
@@ -280,6 +286,7 @@ impl Service {
 
     /// Writes what is queued, or gives it up after a few tries, and closes the store.
     pub async fn close(&self) -> ShutdownReport {
+        live::write(&self.sweeper).await;
         let report = self.sweeper.writer.shutdown().await;
         if tokio::time::timeout(CLOSE_TIMEOUT, self.sweeper.store.close()).await.is_err() {
             warn!("the store did not close in time; what it holds is safe");

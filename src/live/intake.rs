@@ -133,7 +133,10 @@ struct Inner {
     /// Counted since the last harvest, by minute.
     fresh: HashMap<MinuteKey, Cell>,
     spans: HashMap<SpanKey, Span>,
-    next_part: u64,
+    /// A span that begins anew is another part: parts are numbered by the harvest that first gave them out, so that
+    /// the same records in the same order are the same parts.
+    first_part: u64,
+    harvests: u64,
     names: Names,
     watches: Watches,
 }
@@ -151,7 +154,7 @@ impl Intake {
             places: vec![nowhere.clone()],
             numbers: BTreeMap::from([(nowhere, PlaceId::NOWHERE)]),
             models: vec![PlaceId::NOWHERE.0],
-            next_part: first_part,
+            first_part,
             ..Inner::default()
         }))
     }
@@ -190,8 +193,13 @@ impl Intake {
 
     /// What is to be stored. What cannot be is given back by [`Intake::put_back`].
     #[must_use]
-    pub fn harvest(&self, now_us: Micros) -> Vec<Row> {
-        self.lock().harvest(now_us)
+    pub fn harvest(&self) -> Vec<Row> {
+        self.lock().harvest()
+    }
+
+    /// Forgets spans that are stored and over: what comes late is another part.
+    pub fn forget_over(&self, now_us: Micros) {
+        self.lock().forget_over(now_us);
     }
 
     /// These rows could not be stored: the next harvest gives them out again.
@@ -322,20 +330,15 @@ impl Inner {
         taken
     }
 
-    fn harvest(&mut self, now_us: Micros) -> Vec<Row> {
-        let over = |(_, _, width_s, start_s): &SpanKey| {
-            (start_s + i64::from(*width_s)).saturating_mul(1_000_000).saturating_add(GRACE_US) < now_us
-        };
-        self.spans.retain(|key, span| span.dirty || !over(key));
+    fn harvest(&mut self) -> Vec<Row> {
+        self.harvests = self.harvests.wrapping_add(1);
+        // BIGINT has a sign.
+        let part = i64::try_from(self.first_part.wrapping_add(self.harvests) & (u64::MAX >> 1)).unwrap_or_default();
         for ((place, stratum, start_s), cell) in self.fresh.drain() {
             for width_s in WIDTHS_S {
                 let start_s = start_s - start_s.rem_euclid(i64::from(width_s));
-                let span = self.spans.entry((place, stratum, width_s, start_s)).or_insert_with(|| {
-                    self.next_part = self.next_part.wrapping_add(1);
-                    // BIGINT has a sign.
-                    let part = i64::try_from(self.next_part & (u64::MAX >> 1)).unwrap_or_default();
-                    Span { cell: Cell::default(), part, dirty: false }
-                });
+                let span = self.spans.entry((place, stratum, width_s, start_s));
+                let span = span.or_insert_with(|| Span { cell: Cell::default(), part, dirty: false });
                 span.cell.merge(&cell);
                 span.dirty = true;
             }
@@ -355,5 +358,12 @@ impl Inner {
             });
         }
         rows
+    }
+
+    fn forget_over(&mut self, now_us: Micros) {
+        let over = |(_, _, width_s, start_s): &SpanKey| {
+            (start_s + i64::from(*width_s)).saturating_mul(1_000_000).saturating_add(GRACE_US) < now_us
+        };
+        self.spans.retain(|key, span| span.dirty || !over(key));
     }
 }

@@ -37,6 +37,7 @@ mod records;
 mod sketch;
 #[cfg(test)]
 mod tests;
+mod unpack;
 pub mod watch;
 
 pub use cell::{Cell, CellError, Count, Length, Stratum, Tools, WIDTHS_S};
@@ -48,3 +49,4 @@ pub use observation::{Class, Invalid, Observation, Outcome, Refusal, TimeWindow}
 pub use recent::{IDS_KEPT_US, IDS_PER_SOURCE_MAX};
 pub use records::{Piece, Records};
 pub use sketch::Sketch;
+pub use unpack::{Packing, Spoilt};
