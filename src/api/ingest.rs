@@ -15,12 +15,23 @@ use super::access::{self, Need};
 use super::guard::{self, Shared};
 use super::limits::{
     INGEST_BODY_BYTES_MAX, INGEST_BODY_TIMEOUT, INGEST_UNPACKED_BYTES_MAX, RETRY_AFTER_S,
+    TRACES_UNPACKED_BYTES_MAX,
 };
 use super::problem::Problem;
+use super::traces;
 use crate::live::{Directory, Door, Format, Intake, Packing, Reply, Spoilt, TimeWindow};
 
 /// The source of what comes without a token, where none is configured.
 pub const LOCAL_SOURCE: &str = "local";
+
+/// What a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Records.
+    Records(Format),
+    /// Traces.
+    Traces,
+}
 
 /// How a route takes bodies.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +39,7 @@ pub struct Taking {
     /// The route as it is counted.
     pub route: &'static str,
     /// What the body holds.
-    pub format: Format,
+    pub holds: Holds,
     /// The content types that are taken; empty: any.
     pub types: &'static [&'static str],
     /// The status of a success.
@@ -61,29 +72,40 @@ async fn admitted(app: &Shared, parts: &Parts, body: Body, taking: &Taking) -> R
         directory: Arc::clone(&setup.directory),
         source,
         window: TimeWindow::live(app.state.clock.now_us()),
-        format: taking.format,
+        is_json: traces::said_to_be_json(&parts.headers),
         _permit: permit,
     };
+    let holds = taking.holds;
     let read = tokio::task::spawn_blocking(move || {
-        let read = work.read(&bytes, packing);
+        let read = match holds {
+            Holds::Records(format) => work.records(format, &bytes, packing),
+            Holds::Traces => work.traces(&bytes, packing),
+        };
         (read, work.source)
     });
-    let ((reply, spoilt), source) = read.await.map_err(|error| Problem::internal("reading the records", &error))?;
-    let Reply { accepted, duplicate, rejected, unattributed, .. } = reply;
+    let (read, source) = read.await.map_err(|error| Problem::internal("reading the records", &error))?;
+    let Reply { accepted, duplicate, rejected, unattributed, .. } = read.reply;
     app.state.metrics.live_taken(&source, [accepted, duplicate, rejected, unattributed]);
-    answer(app, &reply, spoilt, taking.status)
+    answer(app, read, taking)
 }
 
-fn answer(app: &Shared, reply: &Reply, spoilt: Option<Spoilt>, status: StatusCode) -> Result<Response, Problem> {
+fn answer(app: &Shared, read: Read, taking: &Taking) -> Result<Response, Problem> {
+    let Read { reply, spoilt, is_json } = read;
     let so_far = format!("{} records before that were counted; sent again they are counted once", reply.accepted);
     match spoilt {
         Some(Spoilt::TooLarge) => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
             "body too large",
-            format!("the body has more than {INGEST_UNPACKED_BYTES_MAX} bytes when unpacked; {so_far}"),
+            format!("the body has more bytes than are taken when unpacked; {so_far}"),
         )
         .hint("send smaller batches")),
+        Some(Spoilt::Unreadable(why)) => Err(Problem::bad_request(
+            "bad-body",
+            "body cannot be read",
+            format!("the body cannot be read: {}", why.code),
+        )
+        .hint("an ExportTraceServiceRequest, as protobuf with the content type application/x-protobuf or as JSON")),
         Some(Spoilt::Undecodable(why)) => Err(Problem::bad_request(
             "bad-encoding",
             "body cannot be unpacked",
@@ -94,9 +116,10 @@ fn answer(app: &Shared, reply: &Reply, spoilt: Option<Spoilt>, status: StatusCod
             app.state.metrics.live_refused("full");
             Err(too_many(&format!("what was counted waits for the store, and there is no room for more; {so_far}")))
         }
+        None if taking.holds == Holds::Traces => Ok(traces::taken(&reply, is_json)),
         None => {
             let mut response = Response::new(Body::from(reply.to_json().to_string()));
-            *response.status_mut() = status;
+            *response.status_mut() = taking.status;
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(response)
         }
@@ -173,17 +196,34 @@ struct Work {
     directory: Arc<Directory>,
     source: String,
     window: TimeWindow,
-    format: Format,
+    /// What the content type says; `None`: nothing.
+    is_json: Option<bool>,
     _permit: OwnedSemaphorePermit,
 }
 
+/// What became of a body.
+struct Read {
+    reply: Reply,
+    spoilt: Option<Spoilt>,
+    is_json: bool,
+}
+
 impl Work {
-    fn read(&self, bytes: &[u8], packing: Packing) -> (Reply, Option<Spoilt>) {
-        let mut door = Door::new(&self.intake, &self.directory, &self.source, (self.format, self.window));
-        let ended = door.push_packed(packing, bytes, INGEST_UNPACKED_BYTES_MAX);
-        match ended {
-            Ok(()) => (door.end(), None),
-            Err(spoilt) => (door.broken_off(), Some(spoilt)),
+    fn records(&self, format: Format, bytes: &[u8], packing: Packing) -> Read {
+        let mut door = Door::new(&self.intake, &self.directory, &self.source, (format, self.window));
+        match door.push_packed(packing, bytes, INGEST_UNPACKED_BYTES_MAX) {
+            Ok(()) => Read { reply: door.end(), spoilt: None, is_json: true },
+            Err(spoilt) => Read { reply: door.broken_off(), spoilt: Some(spoilt), is_json: true },
         }
+    }
+
+    fn traces(&self, bytes: &[u8], packing: Packing) -> Read {
+        let mut door = Door::new(&self.intake, &self.directory, &self.source, (Format::Native, self.window));
+        let unpacked = packing.whole(bytes, TRACES_UNPACKED_BYTES_MAX);
+        // Protobuf begins with the key of its first field.
+        let looks_like_json = |body: &[u8]| body.trim_ascii_start().first().is_none_or(|byte| *byte == b'{');
+        let is_json = self.is_json.unwrap_or_else(|| unpacked.as_deref().is_ok_and(looks_like_json));
+        let taken = unpacked.and_then(|body| door.push_traces(&body, is_json).map_err(Spoilt::Unreadable));
+        Read { reply: door.broken_off(), spoilt: taken.err(), is_json }
     }
 }

@@ -46,6 +46,8 @@ pub const INGESTS_AT_ONCE: usize = 8;
 pub const INGEST_BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
 /// Largest body of live traffic when unpacked.
 pub const INGEST_UNPACKED_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Largest body of traces when unpacked: it is read as a whole.
+pub const TRACES_UNPACKED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// How long a body of live traffic may take to arrive.
 pub const INGEST_BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most spans of one width that a question about live traffic reads of a stratum.

@@ -42,6 +42,7 @@ mod state;
 mod sweeps;
 #[cfg(test)]
 mod tests;
+mod traces;
 pub mod views;
 mod watch;
 

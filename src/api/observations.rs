@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::access::Need;
 use super::guard::{self, App, Shared};
-use super::ingest::{self, Taking};
+use super::ingest::{self, Holds, Taking};
 use super::models;
 use super::params::Params;
 use super::problem::Problem;
@@ -17,7 +17,7 @@ use crate::live::{Format, SourceView, Unattributed};
 const PATH: &str = "/v1/observations";
 const NATIVE: Taking = Taking {
     route: PATH,
-    format: Format::Native,
+    holds: Holds::Records(Format::Native),
     types: &[
         "application/json",
         "application/x-ndjson",
@@ -29,6 +29,21 @@ const NATIVE: Taking = Taking {
     ],
     status: StatusCode::ACCEPTED,
 };
+
+const LITELLM_PATH: &str = "/v1/ingest/litellm";
+/// LiteLLM says `application/json` of NDJSON too, and its versions differ: what comes is looked at.
+const LITELLM: Taking =
+    Taking { route: LITELLM_PATH, holds: Holds::Records(Format::LiteLlm), types: &[], status: StatusCode::OK };
+
+/// Takes what LiteLLM logs.
+pub async fn litellm(State(app): State<Shared>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.method == Method::POST {
+        return Box::pin(ingest::take(&app, &parts, body, &LITELLM)).await;
+    }
+    let work = async { guard::wrong_method(&parts.method, LITELLM_PATH, "POST").into_response() };
+    guard::run(&app, LITELLM_PATH, Need::Ingest, &parts, work).await
+}
 
 /// Takes records, or tells how the sources fare.
 pub async fn dispatch(State(app): State<Shared>, request: Request) -> Response {

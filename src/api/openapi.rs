@@ -31,7 +31,11 @@ const ABOUT: &str = "Allowlists of endpoints that serve a model well, and what s
 pub fn document() -> Bytes {
     let mut paths = PathsBuilder::new();
     for operation in TABLE.iter().flat_map(|route| route.operations) {
-        let method = if operation.method == "POST" { HttpMethod::Post } else { HttpMethod::Get };
+        let method = match operation.method {
+            "POST" => HttpMethod::Post,
+            "PUT" => HttpMethod::Put,
+            _ => HttpMethod::Get,
+        };
         paths = paths.path(operation.path, PathItem::new(method, described(operation)));
     }
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -66,8 +70,8 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         Answer::Acked => Some("NewAck"),
         _ => None,
     };
-    if let Answer::Taken(_) = operation.answer {
-        out = out.request_body(Some(records()));
+    if let Answer::Taken(_) | Answer::Traced = operation.answer {
+        out = out.request_body(Some(records(operation)));
         out = out.response("429", refusal("Too many bodies at once, or no room: send the same again after Retry-After"));
     }
     if let Some(schema) = body {
@@ -97,8 +101,17 @@ fn refusal(reason: &str) -> utoipa::openapi::Response {
 }
 
 /// A body of records of live traffic.
-fn records() -> utoipa::openapi::request_body::RequestBody {
-    let content = || Content::new(Some(Ref::from_schema_name("Observation")));
+fn records(operation: &Operation) -> utoipa::openapi::request_body::RequestBody {
+    if operation.answer == Answer::Traced {
+        let body = RequestBodyBuilder::new().description(Some(
+            "ExportTraceServiceRequest; `Content-Encoding` gzip or zstd; at most 20 MiB packed, 32 MiB unpacked",
+        ));
+        let content = || Content::new(Some(object("OTLP", &[("resourceSpans", Type::Array)])));
+        let body = body.content("application/x-protobuf", content()).content("application/json", content());
+        return body.required(Some(Required::True)).build();
+    }
+    let schema = if operation.answer == Answer::Taken("202") { "Observation" } else { "LiteLlmPayload" };
+    let content = || Content::new(Some(Ref::from_schema_name(schema)));
     let body = RequestBodyBuilder::new().description(Some(
         "Records, one a line or in an array; `Content-Encoding` gzip or zstd; at most 20 MiB packed, 96 MiB unpacked",
     ));
@@ -118,6 +131,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
         Answer::Accepted => ("202", "application/json", Some("Accepted")),
         Answer::Ruling => ("200", "application/json", Some("Ruling")),
         Answer::Acked => ("200", "application/json", Some("Ack")),
+        Answer::Traced => ("200", "application/json", Some("Traced")),
         Answer::Taken(status) => (status, "application/json", Some("Taken")),
         Answer::Text(kind) => ("200", kind, None),
     };
@@ -129,7 +143,7 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
 fn errors(operation: &Operation) -> Vec<StatusCode> {
     let mut out = Vec::new();
     let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling | Answer::Acked);
-    if matches!(operation.answer, Answer::Taken(_)) {
+    if matches!(operation.answer, Answer::Taken(_) | Answer::Traced) {
         // No 5xx: whoever reports is told to wait.
         return vec![
             StatusCode::BAD_REQUEST,
@@ -256,6 +270,30 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                 ],
             ),
         ),
+        (
+            "LiteLlmPayload",
+            object(
+                "LiteLLM's StandardLoggingPayload; these fields are read, all others are left out",
+                &[
+                    ("litellm_call_id", String),
+                    ("status", String),
+                    ("model_group", String),
+                    ("model_id", String),
+                    ("api_base", String),
+                    ("startTime", Number),
+                    ("endTime", Number),
+                    ("completionStartTime", Number),
+                    ("response_time", Number),
+                    ("prompt_tokens", Integer),
+                    ("completion_tokens", Integer),
+                    ("response_cost", Number),
+                    ("model_parameters", Object),
+                    ("response", Object),
+                    ("error_information", Object),
+                ],
+            ),
+        ),
+        ("Traced", object("ExportTraceServiceResponse", &[("partialSuccess", Object)])),
         (
             "Taken",
             object(

@@ -13,7 +13,7 @@ use super::params::Param;
 use super::state::ApiState;
 use super::{
     acks, alarms, allowlist, attempts, decisions, endpoints, exports, health, live, models, observations, openapi,
-    page, scorecards, series, sweeps,
+    page, scorecards, series, sweeps, traces,
 };
 
 /// One place in the router.
@@ -59,6 +59,8 @@ pub enum Answer {
     Acked,
     /// Records that were taken, partly at least; with this status.
     Taken(&'static str),
+    /// Traces that were taken, partly at least.
+    Traced,
     /// Text of another kind.
     Text(&'static str),
 }
@@ -249,6 +251,42 @@ pub const TABLE: &[Route] = &[
                 summary: "Report live traffic: records one a line, or in an array; gzip or zstd",
                 params: &[],
                 answer: Answer::Taken("202"),
+            },
+        ],
+    },
+    Route {
+        mount: "/v1/ingest/litellm",
+        methods: || any(observations::litellm),
+        guarded: false,
+        operations: &[Operation {
+            method: "POST",
+            path: "/v1/ingest/litellm",
+            need: Need::Ingest,
+            summary: "Report live traffic by LiteLLM's logging payloads: one, several in an array, or one a line",
+            params: &[],
+            answer: Answer::Taken("200"),
+        }],
+    },
+    Route {
+        mount: "/v1/traces",
+        methods: || any(traces::take),
+        guarded: false,
+        operations: &[
+            Operation {
+                method: "POST",
+                path: "/v1/traces",
+                need: Need::Ingest,
+                summary: "Report live traffic by traces of OpenTelemetry (OTLP/HTTP): protobuf or JSON",
+                params: &[],
+                answer: Answer::Traced,
+            },
+            Operation {
+                method: "PUT",
+                path: "/v1/traces",
+                need: Need::Ingest,
+                summary: "As POST",
+                params: &[],
+                answer: Answer::Traced,
             },
         ],
     },

@@ -227,6 +227,8 @@ pub struct IngestArgs {
 pub enum RecordFormat {
     /// exactod's own (docs/live.md).
     Native,
+    /// LiteLLM's StandardLoggingPayload.
+    Litellm,
 }
 
 /// `rescore`.

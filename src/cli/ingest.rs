@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::args::{Cli, IngestArgs, RecordFormat};
@@ -110,6 +109,7 @@ fn first_part(file: &Path) -> Result<u64, CliError> {
 fn format(format: RecordFormat) -> Format {
     match format {
         RecordFormat::Native => Format::Native,
+        RecordFormat::Litellm => Format::LiteLlm,
     }
 }
 

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::calls::{COMPILATIONS_PER_BODY, Schemas};
 use super::directory::Directory;
 use super::intake::{BATCH_RECORDS, Intake, Names};
+use super::litellm;
 use super::native::{self, RECORD_BYTES_MAX};
 use super::observation::{Observation, Refusal, TimeWindow};
+use super::otlp;
 use super::records::{Piece, Records};
 
 /// Most refused records that a reply names; the rest is counted.
@@ -16,6 +19,8 @@ pub const ERRORS_MAX: usize = 100;
 pub enum Format {
     /// exactod's own records.
     Native,
+    /// LiteLLM's logging payloads.
+    LiteLlm,
 }
 
 /// A refused record.
@@ -69,6 +74,7 @@ pub struct Door<'a> {
     records: Option<Records>,
     batch: Vec<Observation>,
     names: Names,
+    schemas: Schemas<'a>,
     reply: Reply,
 }
 
@@ -90,6 +96,7 @@ impl<'a> Door<'a> {
             records: Some(Records::new(RECORD_BYTES_MAX)),
             batch: Vec::with_capacity(BATCH_RECORDS),
             names: Names::default(),
+            schemas: Schemas { schemas: intake.schemas(), compilations: COMPILATIONS_PER_BODY },
             reply: Reply::default(),
         }
     }
@@ -101,6 +108,18 @@ impl<'a> Door<'a> {
             records.push(bytes, |line, piece| self.piece(line, piece));
             self.records = Some(records);
         }
+    }
+
+    /// Takes a whole body of traces. The lines of the reply count its spans.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the body cannot be read; nothing was taken.
+    pub fn push_traces(&mut self, body: &[u8], is_json: bool) -> Result<(), Refusal> {
+        for (span, line) in otlp::spans(body, is_json)?.iter().zip(1..) {
+            let read = otlp::read(span, (self.directory, &self.window), &mut self.names, &mut self.schemas);
+            self.settle_one(line, read);
+        }
+        Ok(())
     }
 
     /// There was no room for some records: the rest need not be read.
@@ -137,6 +156,10 @@ impl<'a> Door<'a> {
             Piece::Broken => Err(Refusal::of("not_json")),
             Piece::CutOff => Err(Refusal::of("cut_off")),
         };
+        self.settle_one(line, read);
+    }
+
+    fn settle_one(&mut self, line: u64, read: Result<Observation, Refusal>) {
         match read {
             Ok(observation) => {
                 self.batch.push(observation);
@@ -156,6 +179,9 @@ impl<'a> Door<'a> {
     fn read(&mut self, bytes: &[u8]) -> Result<Observation, Refusal> {
         match self.format {
             Format::Native => native::read(bytes, (self.directory, &self.window), &mut self.names),
+            Format::LiteLlm => {
+                litellm::read(bytes, (self.directory, &self.window), &mut self.names, &mut self.schemas)
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::observation::Observation;
 use super::recent::Recent;
 use super::watch::{Alarm, EVIDENCE_AGE_MAX_US, Watches};
 use crate::domain::Micros;
+use crate::scoring::ArgumentSchemas;
 
 /// Observations that are taken under one lock.
 pub const BATCH_RECORDS: usize = 512;
@@ -143,24 +144,33 @@ struct Inner {
 
 /// Takes observations and gives out what is to be stored.
 #[derive(Debug)]
-pub struct Intake(Mutex<Inner>);
+pub struct Intake {
+    inner: Mutex<Inner>,
+    schemas: ArgumentSchemas,
+}
 
 impl Intake {
     /// `first_part`: another number for every process and every file, so that nobody overwrites what others counted.
     #[must_use]
     pub fn new(first_part: u64) -> Intake {
         let nowhere = Place { model: None, endpoint: None };
-        Intake(Mutex::new(Inner {
+        let inner = Mutex::new(Inner {
             places: vec![nowhere.clone()],
             numbers: BTreeMap::from([(nowhere, PlaceId::NOWHERE)]),
             models: vec![PlaceId::NOWHERE.0],
             first_part,
             ..Inner::default()
-        }))
+        });
+        Intake { inner, schemas: ArgumentSchemas::default() }
+    }
+
+    /// Schemas of tools that were compiled lately.
+    pub(super) fn schemas(&self) -> &ArgumentSchemas {
+        &self.schemas
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names of a configuration.

@@ -26,12 +26,17 @@
 //! [`TimeWindow`] are refused. What a source reports beyond [`WEIGHT_PER_MINUTE_MAX`](watch::WEIGHT_PER_MINUTE_MAX)
 //! answers a minute about an endpoint is counted and weighs no more.
 
+mod calls;
 mod cell;
 mod directory;
 mod door;
 mod intake;
+mod litellm;
+mod loose;
 mod native;
 mod observation;
+mod otlp;
+mod protobuf;
 mod recent;
 mod records;
 mod sketch;
@@ -40,6 +45,7 @@ mod tests;
 mod unpack;
 pub mod watch;
 
+pub use calls::COMPILATIONS_PER_BODY;
 pub use cell::{Cell, CellError, Count, Length, Stratum, Tools, WIDTHS_S};
 pub use directory::{Directory, ModelNames, Named, Place, PlaceId};
 pub use door::{Door, ERRORS_MAX, Format, LineError, Reply};

@@ -6,6 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::door::Door;
+use super::observation::Refusal;
 
 /// Largest window of a zstd stream, as a power of two: 8 MiB, which the format asks every reader to support.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -44,6 +45,9 @@ pub enum Spoilt {
     /// It is not packed as it is said to be, or broke off.
     #[error("{0}")]
     Undecodable(io::Error),
+    /// It is not what it should hold.
+    #[error("{}", .0.code)]
+    Unreadable(Refusal),
 }
 
 impl Packing {
@@ -62,6 +66,19 @@ impl Packing {
                 Box::new(decoder)
             }
         })
+    }
+}
+
+impl Packing {
+    /// A whole body of at most `most` bytes when unpacked.
+    ///
+    /// # Errors
+    /// [`Spoilt`].
+    pub fn whole(self, body: &[u8], most: u64) -> Result<Vec<u8>, Spoilt> {
+        let mut out = Vec::new();
+        let packed = self.reader(body).map_err(Spoilt::Undecodable)?;
+        packed.take(most + 1).read_to_end(&mut out).map_err(Spoilt::Undecodable)?;
+        if out.len() as u64 > most { Err(Spoilt::TooLarge) } else { Ok(out) }
     }
 }
 

@@ -180,7 +180,7 @@ impl Kit {
         // A batch that is never full nor old: what is appended waits until a test flushes it.
         let options = WriterOptions { max_age: Duration::from_secs(3600), ..WriterOptions::default() };
         let intake = Arc::new(Intake::new(1));
-        let directory = Arc::new(crate::api::tests::live::directory(&intake, &config.models));
+        let directory = Arc::new(crate::daemon::live::directory(&intake, &config.models));
         let state = ApiState {
             intake,
             writer: BatchWriter::start(store.clone(), options),

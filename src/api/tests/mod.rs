@@ -8,6 +8,7 @@ mod documents;
 mod exports;
 mod kit;
 mod lists;
+mod live;
 mod orders;
 mod page;
 mod serving;
