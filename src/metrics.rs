@@ -132,6 +132,10 @@ pub struct Metrics {
     store_write_failures: Counter,
     /// Config reloads by result.
     pub config_reloads: Family<WordLabel, Counter>,
+    /// Sweeps that live traffic asked for.
+    pub live_bursts: Family<ModelLabels, Counter>,
+    /// Quarantines begun, refused, confirmed, cleared, expired.
+    pub live_quarantines: Family<ModelWordLabels, Counter>,
     live_records: Family<SourceLabels, Counter>,
     live_bodies_refused: Family<WordLabel, Counter>,
     live_held: Gauge<i64, AtomicI64>,
@@ -204,6 +208,8 @@ impl Metrics {
         let store_write_failures = Counter::default();
         registry.register("store_write_failures", "Failed writes of the store", store_write_failures.clone());
         let config_reloads = family!("config_reloads", "Config reloads by result");
+        let live_bursts = family!("live_bursts", "Sweeps that live traffic asked for");
+        let live_quarantines = family!("live_quarantines", "Quarantines begun, refused, confirmed, cleared or expired");
         let live_records = family!("live_records", "Records of live traffic, by source and what became of them");
         let live_bodies_refused = family!("live_bodies_refused", "Bodies of live traffic refused with 429, by reason");
         let live_held = Gauge::default();
@@ -240,6 +246,8 @@ impl Metrics {
             store_pending,
             store_write_failures,
             config_reloads,
+            live_bursts,
+            live_quarantines,
             live_records,
             live_bodies_refused,
             live_held,

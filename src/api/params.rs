@@ -42,7 +42,7 @@ params! {
     SWEEP = "sweep": "Only this sweep", "01940000-0000-7000-8000-000000000000";
     FAULT = "fault": "Only attempts with this primary fault", "InvalidJson";
     OF_CAPABILITY = "capability": "Only those about the list of this capability; without it those about every list", "tools";
-    KIND = "kind": "Only this kind: entered, left, designated, transition, held, version_change, operator or irregular", "transition";
+    KIND = "kind": "Only this kind: entered, left, designated, transition, held, version_change, operator, irregular or quarantine", "transition";
     VERDICT = "verdict": "Only attempts with this verdict: pass, fail or unscored", "fail";
     STATE = "state": "Only sweeps in this state: running, done or closed", "done";
     OPEN = "open": "true: only alarms that are open", "true";

@@ -14,6 +14,7 @@ mod outlook;
 mod owner;
 mod pairs;
 mod plan;
+mod quarantine;
 mod relay;
 mod reload;
 mod replay;

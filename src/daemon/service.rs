@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::follow::{self, Follower};
 use super::gauges;
 use super::live::{self, LiveWriter};
+use super::quarantine::LiveWatch;
 use super::relay::{self, Relays};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
@@ -234,6 +235,13 @@ impl Service {
         tasks.keep("webhooks", move || webhooks.clone().run());
         let live = LiveWriter { sweeper: Arc::clone(&self.sweeper), signals: self.signals.clone() };
         tasks.keep("live traffic", move || live.clone().run());
+        let watch = LiveWatch {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            workers: Arc::clone(&self.workers),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("live watch", move || watch.clone().run());
         let commands = Commands {
             workers: Arc::clone(&self.workers),
             runtime: Arc::clone(&self.runtime),
@@ -295,7 +303,7 @@ impl Service {
     }
 }
 
-fn deadline_of(runtime: &Runtime, model: &ModelId) -> Duration {
+pub(super) fn deadline_of(runtime: &Runtime, model: &ModelId) -> Duration {
     const DEADLINE_DEFAULT: Duration = Duration::from_secs(7200);
     let Some(model) = runtime.models.get(model) else { return DEADLINE_DEFAULT };
     let covering = runtime.schedules.iter().filter(|s| s.config.covers_model(&model.config));

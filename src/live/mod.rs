@@ -23,8 +23,8 @@
 //!
 //! A record without a trusted name of its endpoint is *unattributed*: counted, not scored. A record seen before (by its
 //! id, within [`IDS_PER_SOURCE_MAX`] ids and [`IDS_KEPT_US`] per source) is counted once. Times outside the window of
-//! [`TimeWindow`] are refused. What a source reports beyond [`WEIGHT_PER_MINUTE_MAX`](watch::WEIGHT_PER_MINUTE_MAX)
-//! answers a minute about an endpoint is counted and weighs no more.
+//! [`TimeWindow`] are refused. What a source reports beyond [`WEIGHT_PER_SECOND_MAX`](watch::WEIGHT_PER_SECOND_MAX)
+//! answers a second about an endpoint is counted and weighs no more.
 
 mod calls;
 mod cell;

@@ -55,6 +55,10 @@ pub struct Records {
     begin: Option<usize>,
 }
 
+fn count_lines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
 /// What a byte leads to.
 enum Step {
     On,
@@ -127,10 +131,13 @@ impl Records {
     fn begin_by_first_bytes(&mut self, is_all: bool) {
         let blank = self.kept.len() - self.kept.trim_ascii_start().len();
         match self.kept.get(blank) {
-            None => self.kept.clear(),
+            None => {
+                self.number += count_lines(&self.kept);
+                self.kept.clear();
+            }
             Some(b'[') => {
                 self.kept.drain(..=blank);
-                self.mode = Mode::Array;
+                (self.mode, self.number) = (Mode::Array, 1);
             }
             Some(_) => {
                 // A first line that leaves off in the midst of an object is the beginning of one that goes on.
@@ -140,9 +147,8 @@ impl Records {
                     None => return,
                 };
                 let goes_on = matches!(first.trim_ascii_end().last(), Some(b'{' | b'[' | b',' | b':'));
-                let lines_before = self.kept[..blank].iter().filter(|byte| **byte == b'\n').count();
-                self.mode = if goes_on { Mode::Values } else { Mode::Lines };
-                self.number += if goes_on { 0 } else { lines_before as u64 };
+                let line = self.number + count_lines(&self.kept[..blank]);
+                (self.mode, self.number) = if goes_on { (Mode::Values, 1) } else { (Mode::Lines, line) };
                 self.kept.drain(..blank);
             }
         }

@@ -1,22 +1,22 @@
 //! The test on live traffic: whether an endpoint fails more often than it used to and than its peers do.
 //!
 //! Per endpoint and kind of request (with or without tools). *Null hypothesis*: the endpoint fails at most at the rate
-//! `q = max(own, peers) + MARGIN`, where `own` is its own rate of the past (half-life a day, up to the last full minute)
-//! and `peers` that of the model's other endpoints on the same kind of request (half-life a quarter of an hour). Both are
-//! known before the answer that is bet on.
+//! `q = max(own, peers) + MARGIN`. `own` is its own rate of the past: the mean of the rates of its minutes (half-life a
+//! day of minutes with answers), up to the last full one. `peers` is that of the model's other endpoints on the same kind
+//! of request: the larger of their rate of late (half-life a quarter of an hour) and that of their last few answers, so
+//! that what they all suffer at once is nobody's fault. All of it is known before the answer that is bet on.
 //!
 //! *Test*: bets of `f / q` on `failed - q` with the fractions of statistics, 3.1; a detector as in 5.2 that begins anew
-//! with every minute that has answers. Within a minute it may be looked at any time: `R - (minutes begun)` is a
-//! supermartingale answer by answer. So under the null at least `A` minutes with answers pass on average until `R >= A`,
-//! whenever anybody looks. `A` is a year of minutes for a quarantine and a week for a burst, each times the three kinds
-//! of requests.
+//! with every answer. `R - (answers)` is a supermartingale under the null: on average at least `A` answers that weigh pass
+//! until `R >= A`, whenever anybody looks. `A` is a year of answers at one a second for a quarantine and a week of them
+//! for a burst, each times the three kinds of requests.
 //!
 //! The length of the prompt is no part of the kind: failures seldom tell it, and a stratum that only failures fall into
 //! has no peers.
 //!
 //! *Sources*: one source is believed as long as it is the only one. Where several report on the same endpoint and kind,
-//! two of them must see it, each by a detector of its own ([`SOURCE_LEAST`]); and beyond [`WEIGHT_PER_MINUTE_MAX`] answers
-//! a minute a source adds no weight.
+//! two of them must see it, each by a detector of its own ([`SOURCE_LEAST`]); and beyond [`WEIGHT_PER_SECOND_MAX`] answers
+//! a second a source adds no weight.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ use crate::stats::num::{exp, ln, ln_1p, log_add_exp, log_mean_exp};
 
 /// How much more often than before and than its peers an endpoint may fail: 10 points.
 pub const MARGIN: f64 = 0.10;
-/// Answers of a source about one endpoint and kind that weigh in a minute.
-pub const WEIGHT_PER_MINUTE_MAX: u32 = 600;
+/// Answers of a source about one endpoint and kind that weigh in a second.
+pub const WEIGHT_PER_SECOND_MAX: u32 = 10;
 /// Answers that must have been seen since suspicion began.
 pub const ANSWERS_MIN: u64 = 10;
 /// Answers of peers that must have been seen lately.
@@ -43,24 +43,29 @@ pub const SOURCE_LEAST: f64 = 100.0;
 pub const SOURCE_SILENT_US: i64 = 15 * MINUTE_US;
 /// Reports of answers older than this are counted and not weighed, in microseconds: two minutes.
 pub const EVIDENCE_AGE_MAX_US: i64 = 2 * MINUTE_US;
-/// Minutes of a week and of a year.
-const WEEK_MINUTES: f64 = 10_080.0;
-const YEAR_MINUTES: f64 = 525_960.0;
+/// Answers of a week and of a year, at one a second.
+const WEEK_ANSWERS: f64 = 604_800.0;
+const YEAR_ANSWERS: f64 = 31_557_600.0;
+const SECOND_US: i64 = 1_000_000;
 const MINUTE_US: i64 = 60_000_000;
-/// Half-lives of the rates, in minutes.
+/// Half-lives of the rates: of the own one in minutes with answers, of the peers' in minutes.
 const OWN_HALF_LIFE: f64 = 1_440.0;
 const PEER_HALF_LIFE: f64 = 15.0;
-/// What a rate is taken to be before anything is known: 1 of 20.
-const PRIOR: (f64, f64) = (1.0, 20.0);
+/// What a rate is taken to be before anything is known: 1 of 50 (minutes, or answers).
+const PRIOR: (f64, f64) = (1.0, 50.0);
+/// Weight of the newest answer in the rate of the last few.
+const LAST_WEIGHT: f64 = 0.2;
+/// Least logarithm that is told.
+const LOG_R_LEAST: f64 = -1e6;
 /// Rates above this leave nothing to bet on.
 const NULL_MAX: f64 = 0.95;
 
 /// How sure the test is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Enough to evaluate at once: once a week by chance at most.
+    /// Enough to evaluate at once: by chance once a week at most, at one answer a second.
     Burst,
-    /// Enough to take the endpoint off the list while that is done: once a year by chance at most.
+    /// Enough to take the endpoint off the list while that is done: by chance once a year at most, at one answer a second.
     Quarantine,
 }
 
@@ -68,11 +73,11 @@ impl Level {
     /// Logarithm of the detector's threshold.
     #[must_use]
     pub fn log_threshold(self) -> f64 {
-        let minutes = match self {
-            Level::Burst => WEEK_MINUTES,
-            Level::Quarantine => YEAR_MINUTES,
+        let answers = match self {
+            Level::Burst => WEEK_ANSWERS,
+            Level::Quarantine => YEAR_ANSWERS,
         };
-        ln(minutes * Tools::ALL.len() as f64)
+        ln(answers * Tools::ALL.len() as f64)
     }
 }
 
@@ -118,7 +123,7 @@ impl Rate {
 #[derive(Debug, Clone)]
 struct Lane {
     r: [f64; K],
-    minute: i64,
+    second: i64,
     weighed: u32,
     bad: u64,
     answers: u64,
@@ -128,14 +133,13 @@ struct Lane {
 
 impl Lane {
     fn new(now_us: Micros) -> Lane {
-        Lane { r: FRESH, minute: i64::MIN, weighed: 0, bad: 0, answers: 0, since_us: now_us, last_us: now_us }
+        Lane { r: FRESH, second: i64::MIN, weighed: 0, bad: 0, answers: 0, since_us: now_us, last_us: now_us }
     }
 
     fn bet(&mut self, bad: bool, increments: &[f64; K], now_us: Micros) {
-        let minute = now_us.div_euclid(MINUTE_US);
-        if minute != self.minute {
-            (self.minute, self.weighed) = (minute, 0);
-            self.r.iter_mut().for_each(|r| *r = log_add_exp(*r, 0.0));
+        let second = now_us.div_euclid(SECOND_US);
+        if second != self.second {
+            (self.second, self.weighed) = (second, 0);
         }
         if self.log_r() < 0.0 {
             (self.bad, self.answers, self.since_us) = (0, 0, now_us);
@@ -144,7 +148,7 @@ impl Lane {
         self.answers += 1;
         self.bad += u64::from(bad);
         self.last_us = now_us;
-        self.r.iter_mut().zip(increments).for_each(|(r, inc)| *r += inc);
+        self.r.iter_mut().zip(increments).for_each(|(r, inc)| *r = log_add_exp(*r, 0.0) + inc);
     }
 
     fn log_r(&self) -> f64 {
@@ -152,17 +156,20 @@ impl Lane {
     }
 
     fn evidence(&self) -> SourceEvidence {
-        SourceEvidence { answers: self.answers, bad: self.bad, log_r: self.log_r() }
+        // A number, also of a detector that was never begun: JSON has no infinities.
+        SourceEvidence { answers: self.answers, bad: self.bad, log_r: self.log_r().max(LOG_R_LEAST) }
     }
 }
 
 /// One endpoint on one kind of request.
 #[derive(Debug, Clone)]
 struct Watch {
-    /// Up to the last full minute, and in this one.
+    /// Sum of the rates of the minutes up to the last full one, and what this one brought.
     own: Rate,
     this_minute: Rate,
+    /// Of late, and of the last few answers.
     recent: Rate,
+    last_few: f64,
     minute: i64,
     all: Lane,
     by_source: BTreeMap<u32, Lane>,
@@ -178,6 +185,7 @@ impl Watch {
             own: rates,
             this_minute: rates,
             recent: rates,
+            last_few: 0.0,
             minute: now_us.div_euclid(MINUTE_US),
             all: Lane::new(now_us),
             by_source: BTreeMap::new(),
@@ -193,15 +201,17 @@ impl Watch {
             return;
         }
         let this = std::mem::take(&mut self.this_minute);
-        self.own.bad += this.bad;
-        self.own.all += this.all;
-        self.own.age(passed, OWN_HALF_LIFE);
+        if this.all > 0.0 {
+            self.own.age(1, OWN_HALF_LIFE);
+            self.own.bad += this.bad / this.all;
+            self.own.all += 1.0;
+        }
         self.recent.age(passed, PEER_HALF_LIFE);
         self.minute = minute;
         self.by_source.retain(|_, lane| now_us - lane.last_us < SOURCE_SILENT_US);
     }
 
-    fn set_null(&mut self, peers: Rate) {
+    fn set_null(&mut self, peers: &Peers) {
         let null = self.own.value().max(peers.value()) + MARGIN;
         if null.to_bits() == self.null.to_bits() {
             return;
@@ -213,10 +223,10 @@ impl Watch {
         });
     }
 
-    /// Whether further answers of a source weigh no more in this minute.
+    /// Whether further answers of a source weigh no more in this second.
     fn has_enough_of(&mut self, source: u32, now_us: Micros) -> bool {
         let Some(lane) = self.by_source.get_mut(&source) else { return false };
-        let enough = lane.minute == now_us.div_euclid(MINUTE_US) && lane.weighed >= WEIGHT_PER_MINUTE_MAX;
+        let enough = lane.second == now_us.div_euclid(SECOND_US) && lane.weighed >= WEIGHT_PER_SECOND_MAX;
         if enough {
             lane.last_us = now_us;
         }
@@ -230,6 +240,7 @@ impl Watch {
         self.all.bet(bad, increments, now_us);
         self.this_minute.add(bad);
         self.recent.add(bad);
+        self.last_few += LAST_WEIGHT * (f64::from(u8::from(bad)) - self.last_few);
     }
 
     /// Two sources must see it, where two report.
@@ -239,8 +250,9 @@ impl Watch {
         seeing >= reporting().count().min(2)
     }
 
-    fn level(&self, peers: Rate, now_us: Micros) -> Option<Level> {
-        let enough = self.all.answers >= ANSWERS_MIN && peers.all >= PEER_ANSWERS_MIN && self.is_told_by_enough(now_us);
+    fn level(&self, peers: &Peers, now_us: Micros) -> Option<Level> {
+        let reports = now_us - self.all.last_us < SOURCE_SILENT_US;
+        let enough = reports && self.all.answers >= ANSWERS_MIN && peers.of_late.all >= PEER_ANSWERS_MIN && self.is_told_by_enough(now_us);
         let log_r = self.all.log_r();
         [Level::Quarantine, Level::Burst].into_iter().find(|level| enough && log_r >= level.log_threshold())
     }
@@ -264,7 +276,7 @@ impl Watches {
         let peers = peers_of(group, place, now_us);
         let watch = group.entry(place).or_insert_with(|| Watch::new(now_us));
         watch.age(now_us);
-        watch.set_null(peers);
+        watch.set_null(&peers);
         watch.observe(source, bad, now_us);
     }
 
@@ -274,7 +286,7 @@ impl Watches {
         for ((_, tools), group) in &self.groups {
             for (&place, watch) in group {
                 let peers = peers_of(group, place, now_us);
-                let Some(level) = watch.level(peers, now_us) else { continue };
+                let Some(level) = watch.level(&peers, now_us) else { continue };
                 let sources = watch.by_source.iter().map(|(id, lane)| (source_name(*id), lane.evidence())).collect();
                 let evidence = LiveEvidence {
                     requests: tools.name().to_owned(),
@@ -284,7 +296,7 @@ impl Watches {
                     own_rate: watch.own.value(),
                     peer_rate: peers.value(),
                     margin: MARGIN,
-                    log_r: watch.all.log_r(),
+                    log_r: watch.all.log_r().max(LOG_R_LEAST),
                     log_threshold: level.log_threshold(),
                     sources,
                 };
@@ -303,15 +315,31 @@ impl Watches {
     }
 }
 
-/// What an endpoint's peers did lately.
-fn peers_of(group: &BTreeMap<PlaceId, Watch>, place: PlaceId, now_us: Micros) -> Rate {
+/// What an endpoint's peers did.
+struct Peers {
+    of_late: Rate,
+    /// The mean of their rates of the last few answers.
+    last_few: f64,
+}
+
+impl Peers {
+    fn value(&self) -> f64 {
+        self.of_late.value().max(self.last_few)
+    }
+}
+
+fn peers_of(group: &BTreeMap<PlaceId, Watch>, place: PlaceId, now_us: Micros) -> Peers {
     let minute = now_us.div_euclid(MINUTE_US);
-    let mut sum = Rate::default();
+    let (mut of_late, mut last_few, mut reporting) = (Rate::default(), 0.0, 0.0);
     for (_, watch) in group.iter().filter(|(id, _)| **id != place) {
         let mut recent = watch.recent;
         recent.age(minute - watch.minute, PEER_HALF_LIFE);
-        sum.bad += recent.bad;
-        sum.all += recent.all;
+        of_late.bad += recent.bad;
+        of_late.all += recent.all;
+        if now_us - watch.all.last_us < SOURCE_SILENT_US {
+            last_few += watch.last_few;
+            reporting += 1.0;
+        }
     }
-    sum
+    Peers { of_late, last_few: if reporting > 0.0 { last_few / reporting } else { 0.0 } }
 }

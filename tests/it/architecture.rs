@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "api", "client", "config", "curation", "live", "metrics", "progress", "provider", "publish", "report", "runner",
-            "scoring", "signing", "store", "suites",
+            "scoring", "signing", "stats", "store", "suites",
         ],
     ),
     (

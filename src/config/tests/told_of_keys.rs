@@ -437,7 +437,7 @@ fn a_later_feature() {
     assert_snapshot!(with(r#"[server]
 agent_listen = "127.0.0.1:8089"
 [policy]
-quarantine = { enabled = true }"#), @r#"
+quarantine = { enabled = true, for = "2d" }"#), @r#"
     error: `agent_listen` is not supported yet in this version: the HAProxy agent-check
       --> exactod.toml:2:1
       |
@@ -445,12 +445,12 @@ quarantine = { enabled = true }"#), @r#"
       | ^^^^^^^^^^^^
       hint: take it out; [server] understands: listen, public_read, drain_timeout, token
 
-    error: `quarantine` is not supported yet in this version: it needs live traffic
-      --> exactod.toml:4:26
+    error: `for` is longer than a quarantine may last: the endpoint is evaluated meanwhile
+      --> exactod.toml:4:38
       |
-    4 | quarantine = { enabled = true }
-      |                          ^^^^
-      hint: enabled = false
+    4 | quarantine = { enabled = true, for = "2d" }
+      |                                      ^^^^
+      hint: at most "24h"
 
     2 errors
     "#);
