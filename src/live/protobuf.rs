@@ -1,4 +1,4 @@
-//! The wire format of protocol buffers, as far as traces need it (docs/adr/0024). Reads borrowed bytes, trusts no length.
+//! The wire format of protocol buffers, as far as traces need it (docs/adr/0026). Reads borrowed bytes, trusts no length.
 
 /// A field's value as it stands on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]

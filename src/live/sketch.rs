@@ -1,4 +1,4 @@
-//! A histogram of durations that can be added to another one (docs/adr/0023).
+//! A histogram of durations that can be added to another one (docs/adr/0025).
 //!
 //! Buckets are 32 to a power of two, found by shifts alone: the same on every machine, off by 1.6 % at most. Only buckets
 //! that hold something are kept.

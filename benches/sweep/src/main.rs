@@ -8,11 +8,13 @@
 //! scripts/bench                  all variants
 //! scripts/bench plain 500        one variant, another number of cases
 //! scripts/bench fold             what deciding costs
+//! scripts/bench ingest           what live traffic costs
 //! ```
 
 mod bare;
 mod client;
 mod fold;
+mod ingest;
 mod micro;
 mod process;
 mod provider;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["--bare", order] => bare::main(order),
         ["--micro", dir] => micro::main(dir),
         ["fold"] => fold::main(),
+        ["ingest"] => ingest::main(),
         _ => variants::main(&words),
     };
     match done {
