@@ -260,12 +260,8 @@ impl Metrics {
     /// Counts the records of a body of live traffic: accepted, duplicate, rejected, and of the accepted those without a
     /// known endpoint.
     pub fn live_taken(&self, source: &str, [accepted, duplicate, rejected, unattributed]: [u64; 4]) {
-        let results = [
-            ("accepted", accepted),
-            ("duplicate", duplicate),
-            ("rejected", rejected),
-            ("unattributed", unattributed),
-        ];
+        let results =
+            [("accepted", accepted), ("duplicate", duplicate), ("rejected", rejected), ("unattributed", unattributed)];
         for (result, n) in results {
             let labels = SourceLabels { source: source.to_owned(), result: result.to_owned() };
             self.live_records.get_or_create(&labels).inc_by(n);

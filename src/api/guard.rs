@@ -20,7 +20,9 @@ use tokio::sync::Semaphore;
 
 use super::access::{self, Need};
 use super::exports::Fragments;
-use super::limits::{INGESTS_AT_ONCE, REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX};
+use super::limits::{
+    INGESTS_AT_ONCE, REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX,
+};
 use super::page::PageCache;
 use super::problem::Problem;
 use super::reports::Reports;

@@ -14,8 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::access::{self, Need};
 use super::guard::{self, Shared};
 use super::limits::{
-    INGEST_BODY_BYTES_MAX, INGEST_BODY_TIMEOUT, INGEST_UNPACKED_BYTES_MAX, RETRY_AFTER_S,
-    TRACES_UNPACKED_BYTES_MAX,
+    INGEST_BODY_BYTES_MAX, INGEST_BODY_TIMEOUT, INGEST_UNPACKED_BYTES_MAX, RETRY_AFTER_S, TRACES_UNPACKED_BYTES_MAX,
 };
 use super::problem::Problem;
 use super::traces;

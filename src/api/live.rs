@@ -43,7 +43,8 @@ impl Span {
         let least_us = window_us.div_euclid(SERIES_BUCKETS_DEFAULT as i64).max(1);
         let width_us = |width_s: u32| i64::from(width_s) * SECOND_US;
         let rounded_us = || {
-            let unit = WIDTHS_S.into_iter().rev().map(width_us).find(|unit| *unit <= least_us).unwrap_or(60 * SECOND_US);
+            let unit =
+                WIDTHS_S.into_iter().rev().map(width_us).find(|unit| *unit <= least_us).unwrap_or(60 * SECOND_US);
             (least_us + unit - 1).div_euclid(unit) * unit
         };
         let step_us = asked_us.unwrap_or_else(rounded_us);
@@ -97,12 +98,7 @@ pub async fn of_endpoint(
 }
 
 /// The answers of all endpoints of a model in one window.
-pub async fn of_model(
-    app: &App,
-    setup: &ApiSetup,
-    model: &ModelRef,
-    query: Option<&str>,
-) -> Result<Response, Problem> {
+pub async fn of_model(app: &App, setup: &ApiSetup, model: &ModelRef, query: Option<&str>) -> Result<Response, Problem> {
     let params = Params::read(query, MODEL_PARAMS)?;
     let now_us = app.state.clock.now_us();
     let since_us = params.since_us(now_us)?;

@@ -72,7 +72,8 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     };
     if let Answer::Taken(_) | Answer::Traced = operation.answer {
         out = out.request_body(Some(records(operation)));
-        out = out.response("429", refusal("Too many bodies at once, or no room: send the same again after Retry-After"));
+        out =
+            out.response("429", refusal("Too many bodies at once, or no room: send the same again after Retry-After"));
     }
     if let Some(schema) = body {
         let body = Content::new(Some(Ref::from_schema_name(schema)));
@@ -318,7 +319,13 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
             "LiveModel",
             object(
                 "Live traffic of a model's endpoints in a window",
-                &[("model", String), ("from_us", Integer), ("to_us", Integer), ("endpoints", Array), ("unattributed", Integer)],
+                &[
+                    ("model", String),
+                    ("from_us", Integer),
+                    ("to_us", Integer),
+                    ("endpoints", Array),
+                    ("unattributed", Integer),
+                ],
             ),
         ),
         (

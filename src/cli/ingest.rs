@@ -52,12 +52,7 @@ pub async fn run(cli: &Cli, args: &IngestArgs) -> Result<Exit, CliError> {
 }
 
 /// Reads the file in portions, each written before the next is read.
-async fn take(
-    door: &mut Door<'_>,
-    (store, intake): (&Store, &Intake),
-    file: &Path,
-
-) -> Result<(), CliError> {
+async fn take(door: &mut Door<'_>, (store, intake): (&Store, &Intake), file: &Path) -> Result<(), CliError> {
     let failed = |what: &dyn std::fmt::Display| CliError::Failed(format!("failed to read {}: {what}", file.display()));
     let mut input = open(file)?;
     let packing = Packing::of_bytes(input.fill_buf().map_err(|e| failed(&e))?);

@@ -585,7 +585,12 @@ pub static POLICY: Section = Section {
             Default("\"0s\""),
             "How often a round of sampled answers begins, `7d` for instance: 600 short requests to each Admitted or Suspect endpoint, 50 in each of twelve sweeps (docs/decisions.md, \"Fingerprints\"). `0s`: never.",
         ),
-        key("quarantine", Table(&QUARANTINE), Optional("off"), "Live traffic may take endpoints off the list for a while."),
+        key(
+            "quarantine",
+            Table(&QUARANTINE),
+            Optional("off"),
+            "Live traffic may take endpoints off the list for a while.",
+        ),
         key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin, weight and floor of single suites, by name."),
     ],
 };

@@ -16,8 +16,8 @@ use super::decision::{AlarmKind, AlarmNote, NewDecision};
 use super::fold::{SweepRecord, fold_sweep};
 use super::history::{Act, Record, Setting, decision_id};
 use super::notes;
-use super::quarantine;
 use super::operator::{Refused, operate};
+use super::quarantine;
 use super::state::ModelState;
 use super::sync::{sync_endpoints, sync_suites, upstream_changes};
 

@@ -32,7 +32,7 @@ pub const BURST_EVERY_US: i64 = 3_600 * 1_000_000;
 /// Quarantines of a model within an hour at most.
 pub const QUARANTINES_PER_HOUR_MAX: usize = 3;
 /// While a quarantine is undecided, a sweep is begun once in so long at most, in microseconds.
-const SWEEP_AGAIN_US: i64 = 60 * 1_000_000;
+const SWEEP_AGAIN_US: i64 = 10 * 1_000_000;
 /// An endpoint that may not be set aside is not looked at again for so long, in microseconds.
 const REFUSED_PAUSE_US: i64 = 10 * 60 * 1_000_000;
 const HOUR_US: i64 = 3_600 * 1_000_000;
@@ -112,7 +112,9 @@ impl LiveWatch {
                     self.count(&id, "refused");
                     memory.refused.insert(key, now_us);
                 }
-                Err(Undone::Failed(error)) => warn!(model = %id, %endpoint, %error, "failed to quarantine; trying again"),
+                Err(Undone::Failed(error)) => {
+                    warn!(model = %id, %endpoint, %error, "failed to quarantine; trying again")
+                }
             }
         }
         if memory.bursts.get(&id).is_none_or(|at| now_us - at >= BURST_EVERY_US) {
@@ -148,7 +150,7 @@ impl LiveWatch {
         evidence: &LiveEvidence,
         now_us: Micros,
     ) -> Result<String, Undone> {
-        let for_us = durations::parse(&model.config.policy.quarantine.for_).map_or(HOUR_US / 2, |d| micros(d));
+        let for_us = durations::parse(&model.config.policy.quarantine.for_).map_or(HOUR_US / 2, micros);
         self.check_rates(model, endpoint, (for_us, now_us)).await?;
         let act = Act::Quarantined { endpoint: endpoint.clone(), for_us, evidence: evidence.clone() };
         self.step(runtime, model, &act).await
@@ -278,7 +280,10 @@ fn ended(
         Some(("confirmed", "the evaluation has excluded it".to_owned()))
     } else if score < ln(threshold) {
         let score = exp(score);
-        Some(("cleared", format!("the evaluation since then finds nothing against it (R={score:.1}, below {threshold})")))
+        Some((
+            "cleared",
+            format!("the evaluation since then finds nothing against it (R={score:.1}, below {threshold})"),
+        ))
     } else {
         None
     }

@@ -39,14 +39,16 @@ pub(super) struct Schemas<'a> {
 
 /// What a text tells that a logger put in place of what it had to leave out, such as `redacted-by-litellm`.
 pub(super) fn is_redacted(text: &str) -> bool {
-    let has = |word: &str| {
-        text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-    };
+    let has = |word: &str| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
     text.len() <= MARKER_BYTES_MAX && (has("redacted") || has("[filtered]") || has("[removed]"))
 }
 
 /// Judges all calls of an answer: invalid if one is for certain, valid if all are, else not judged.
-pub(super) fn judge(tools: Option<&[Tool<'_>]>, calls: &[Call<'_>], by: &mut Schemas<'_>) -> Option<Result<(), Invalid>> {
+pub(super) fn judge(
+    tools: Option<&[Tool<'_>]>,
+    calls: &[Call<'_>],
+    by: &mut Schemas<'_>,
+) -> Option<Result<(), Invalid>> {
     let tools = tools.filter(|tools| !tools.is_empty())?;
     let mut all_valid = !calls.is_empty();
     for call in calls {

@@ -179,9 +179,7 @@ impl<'a> Door<'a> {
     fn read(&mut self, bytes: &[u8]) -> Result<Observation, Refusal> {
         match self.format {
             Format::Native => native::read(bytes, (self.directory, &self.window), &mut self.names),
-            Format::LiteLlm => {
-                litellm::read(bytes, (self.directory, &self.window), &mut self.names, &mut self.schemas)
-            }
+            Format::LiteLlm => litellm::read(bytes, (self.directory, &self.window), &mut self.names, &mut self.schemas),
         }
     }
 

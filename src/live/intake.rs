@@ -137,6 +137,7 @@ struct Inner {
     /// A span that begins anew is another part: parts are numbered by the harvest that first gave them out, so that
     /// the same records in the same order are the same parts.
     first_part: u64,
+    cells_max: usize,
     harvests: u64,
     names: Names,
     watches: Watches,
@@ -153,12 +154,19 @@ impl Intake {
     /// `first_part`: another number for every process and every file, so that nobody overwrites what others counted.
     #[must_use]
     pub fn new(first_part: u64) -> Intake {
+        Intake::with_room(first_part, CELLS_MAX)
+    }
+
+    /// As [`Intake::new`], with room for other than [`CELLS_MAX`] spans.
+    #[must_use]
+    pub fn with_room(first_part: u64, cells_max: usize) -> Intake {
         let nowhere = Place { model: None, endpoint: None };
         let inner = Mutex::new(Inner {
             places: vec![nowhere.clone()],
             numbers: BTreeMap::from([(nowhere, PlaceId::NOWHERE)]),
             models: vec![PlaceId::NOWHERE.0],
             first_part,
+            cells_max,
             ..Inner::default()
         });
         Intake { inner, schemas: ArgumentSchemas::default() }
@@ -308,7 +316,7 @@ impl Inner {
 
     fn take(&mut self, source: &str, batch: &[Observation], now_us: Micros) -> Taken {
         let mut taken = Taken::default();
-        let room = CELLS_MAX.saturating_sub(self.held());
+        let room = self.cells_max.saturating_sub(self.held());
         let (before, mut own) = (self.fresh.len(), std::mem::take(self.source(source)));
         for seen in batch {
             if !own.recent.insert(seen.id, now_us) {
@@ -328,8 +336,7 @@ impl Inner {
                 taken.unattributed += 1;
             } else if now_us.saturating_sub(seen.at_us) <= EVIDENCE_AGE_MAX_US {
                 let model = self.models[seen.place.0 as usize];
-                let about = (seen.place, seen.stratum.tools);
-                self.watches.observe(model, about, own.number, seen.outcome, now_us);
+                self.watches.observe((model, own.number), seen, now_us);
             }
         }
         own.accepted += taken.accepted;

@@ -90,8 +90,24 @@ struct Wire<'a> {
 
 /// Names of the fields, for what a reply says of a field that is no such thing.
 const FIELDS: [&str; 19] = [
-    "v", "id", "ts", "model", "provider", "ok", "error_class", "http_status", "tools_offered", "tool_call_valid",
-    "invalid_reason", "finish_reason", "ttft_ms", "latency_ms", "input_tokens", "output_tokens", "cost_usd", "attempt",
+    "v",
+    "id",
+    "ts",
+    "model",
+    "provider",
+    "ok",
+    "error_class",
+    "http_status",
+    "tools_offered",
+    "tool_call_valid",
+    "invalid_reason",
+    "finish_reason",
+    "ttft_ms",
+    "latency_ms",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "attempt",
     "stream",
 ];
 
@@ -101,7 +117,8 @@ pub(super) fn read(
     (directory, window): (&Directory, &TimeWindow),
     names: &mut Names,
 ) -> Result<Observation, Refusal> {
-    let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|error| unreadable::<Wire<'_>>(bytes, &error, &FIELDS))?;
+    let wire: Wire<'_> =
+        serde_json::from_slice(bytes).map_err(|error| unreadable::<Wire<'_>>(bytes, &error, &FIELDS))?;
     if wire.v.is_some_and(|v| v != VERSION) {
         return Err(Refusal::in_field("unknown_version", "v"));
     }

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use super::cell::Tools;
 use super::directory::PlaceId;
-use super::observation::Outcome;
+use super::observation::Observation;
 use crate::domain::Micros;
 use crate::domain::live::{LiveEvidence, SourceEvidence};
 use crate::stats::bets::{FRACS, K};
@@ -37,6 +37,8 @@ pub const WEIGHT_PER_SECOND_MAX: u32 = 10;
 pub const ANSWERS_MIN: u64 = 10;
 /// Answers of peers that must have been seen lately.
 pub const PEER_ANSWERS_MIN: f64 = 10.0;
+/// Below this a detector sees nothing wrong: an endpoint that never fails hovers about 4. For the counts that are told.
+pub const SUSPICION: f64 = 5.0;
 /// What a detector of a source must have reached where several report: 100.
 pub const SOURCE_LEAST: f64 = 100.0;
 /// A source that was silent for so long reports no more, in microseconds: a quarter of an hour.
@@ -136,12 +138,12 @@ impl Lane {
         Lane { r: FRESH, second: i64::MIN, weighed: 0, bad: 0, answers: 0, since_us: now_us, last_us: now_us }
     }
 
-    fn bet(&mut self, bad: bool, increments: &[f64; K], now_us: Micros) {
-        let second = now_us.div_euclid(SECOND_US);
-        if second != self.second {
+    fn bet(&mut self, bad: bool, increments: &[f64; K], (second, now_us): (i64, Micros)) {
+        // Batches bring the answers of several seconds at once; nobody gets a second twice.
+        if second > self.second {
             (self.second, self.weighed) = (second, 0);
         }
-        if self.log_r() < 0.0 {
+        if self.log_r() < ln(SUSPICION) {
             (self.bad, self.answers, self.since_us) = (0, 0, now_us);
         }
         self.weighed += 1;
@@ -224,20 +226,20 @@ impl Watch {
     }
 
     /// Whether further answers of a source weigh no more in this second.
-    fn has_enough_of(&mut self, source: u32, now_us: Micros) -> bool {
+    fn has_enough_of(&mut self, source: u32, (second, now_us): (i64, Micros)) -> bool {
         let Some(lane) = self.by_source.get_mut(&source) else { return false };
-        let enough = lane.second == now_us.div_euclid(SECOND_US) && lane.weighed >= WEIGHT_PER_SECOND_MAX;
+        let enough = second <= lane.second && lane.weighed >= WEIGHT_PER_SECOND_MAX;
         if enough {
             lane.last_us = now_us;
         }
         enough
     }
 
-    fn observe(&mut self, source: u32, bad: bool, now_us: Micros) {
-        let lane = self.by_source.entry(source).or_insert_with(|| Lane::new(now_us));
+    fn observe(&mut self, source: u32, bad: bool, times: (i64, Micros)) {
+        let lane = self.by_source.entry(source).or_insert_with(|| Lane::new(times.1));
         let increments = &self.increments[usize::from(bad)];
-        lane.bet(bad, increments, now_us);
-        self.all.bet(bad, increments, now_us);
+        lane.bet(bad, increments, times);
+        self.all.bet(bad, increments, times);
         self.this_minute.add(bad);
         self.recent.add(bad);
         self.last_few += LAST_WEIGHT * (f64::from(u8::from(bad)) - self.last_few);
@@ -252,7 +254,10 @@ impl Watch {
 
     fn level(&self, peers: &Peers, now_us: Micros) -> Option<Level> {
         let reports = now_us - self.all.last_us < SOURCE_SILENT_US;
-        let enough = reports && self.all.answers >= ANSWERS_MIN && peers.of_late.all >= PEER_ANSWERS_MIN && self.is_told_by_enough(now_us);
+        let enough = reports
+            && self.all.answers >= ANSWERS_MIN
+            && peers.of_late.all >= PEER_ANSWERS_MIN
+            && self.is_told_by_enough(now_us);
         let log_r = self.all.log_r();
         [Level::Quarantine, Level::Burst].into_iter().find(|level| enough && log_r >= level.log_threshold())
     }
@@ -266,18 +271,20 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Weighs one answer. `model` is any number that tells models apart.
-    pub fn observe(&mut self, model: u32, (place, tools): (PlaceId, Tools), source: u32, outcome: Outcome, now_us: Micros) {
-        let Some(bad) = outcome.is_bad() else { return };
+    /// Weighs one answer of a source. `model` is any number that tells models apart.
+    pub fn observe(&mut self, (model, source): (u32, u32), seen: &Observation, now_us: Micros) {
+        let Some(bad) = seen.outcome.is_bad() else { return };
+        let (place, tools) = (seen.place, seen.stratum.tools);
+        let times = (seen.at_us.min(now_us).div_euclid(SECOND_US), now_us);
         let group = self.groups.entry((model, tools)).or_default();
-        if group.get_mut(&place).is_some_and(|watch| watch.has_enough_of(source, now_us)) {
+        if group.get_mut(&place).is_some_and(|watch| watch.has_enough_of(source, times)) {
             return;
         }
         let peers = peers_of(group, place, now_us);
         let watch = group.entry(place).or_insert_with(|| Watch::new(now_us));
         watch.age(now_us);
         watch.set_null(&peers);
-        watch.observe(source, bad, now_us);
+        watch.observe(source, bad, times);
     }
 
     /// Everybody who fails too often by now.

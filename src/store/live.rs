@@ -83,13 +83,7 @@ impl Store {
         width_s: u32,
         (from_us, to_us): (Micros, Micros),
     ) -> Result<Vec<LiveCell>> {
-        let args = [
-            model.into(),
-            Arg::Text(endpoint),
-            i64::from(width_s).into(),
-            from_us.into(),
-            to_us.into(),
-        ];
+        let args = [model.into(), Arg::Text(endpoint), i64::from(width_s).into(), from_us.into(), to_us.into()];
         self.pool.read(statements::LIVE_READ, &args, |row| read(row, width_s)).await
     }
 

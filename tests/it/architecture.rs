@@ -33,22 +33,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "api", "client", "config", "curation", "live", "metrics", "progress", "provider", "publish", "report", "runner",
-            "scoring", "signing", "stats", "store", "suites",
+            "api", "client", "config", "curation", "live", "metrics", "progress", "provider", "publish", "report",
+            "runner", "scoring", "signing", "stats", "store", "suites",
         ],
     ),
     (
         "cli",
         &[
-            "api", "config", "curation", "daemon", "import", "live", "metrics", "progress", "provider", "publish", "report",
-            "runner", "scoring", "signing", "sim", "simulate", "stats", "store", "suites", "worlds",
+            "api", "config", "curation", "daemon", "import", "live", "metrics", "progress", "provider", "publish",
+            "report", "runner", "scoring", "signing", "sim", "simulate", "stats", "store", "suites", "worlds",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 9] =
-    ["domain", "sandbox", "scoring", "signing", "worlds", "stats", "curation", "simulate", "live"];
+const PURE: [&str; 9] = ["domain", "sandbox", "scoring", "signing", "worlds", "stats", "curation", "simulate", "live"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

@@ -30,9 +30,12 @@ async fn report(daemon: &Daemon, records: &[Value]) {
 /// Some good answers of everybody, and ten bad ones in a row of `cedar`.
 async fn cedar_turns_bad(daemon: &Daemon) {
     let names = ["alder", "birch", "cedar"];
-    let usual: Vec<Value> =
-        (0..30).map(|i| record(&format!("usual-{i}"), names[i % 3], json!({}))).collect();
-    report(daemon, &usual).await;
+    let now_us = SystemClock.now_us();
+    let usual = |i: usize| {
+        let ts = rfc3339(now_us - (60 - i as i64) * 1_000_000);
+        record(&format!("usual-{i}"), names[i % 3], json!({"ts": ts}))
+    };
+    report(daemon, &(0..30).map(usual).collect::<Vec<_>>()).await;
     for i in 0..10 {
         report(daemon, &[record(&format!("bad-{i}"), "cedar", bad())]).await;
     }
@@ -66,10 +69,7 @@ async fn a_provider_that_live_traffic_alone_speaks_against_is_set_aside_evaluate
     let daemon = Daemon::start(&world).await;
     eventually("the first list is published", async || (listed(&daemon).await.len() == 3).then_some(())).await;
     cedar_turns_bad(&daemon).await;
-    eventually("the quarantine is published", async || {
-        (!quarantines(&daemon).await.is_empty()).then_some(())
-    })
-    .await;
+    eventually("the quarantine is published", async || (!quarantines(&daemon).await.is_empty()).then_some(())).await;
     let begun = quarantines(&daemon).await.pop().unwrap();
     assert!(begun.contains("10 of") && begun.contains("reported by local"), "{begun}");
     let decision = daemon.get("/v1/models/lab/m/decisions?kind=quarantine", None).await.json();
@@ -162,7 +162,10 @@ async fn a_file_is_counted_once_however_often_it_is_taken() {
         let ran = world.run(&["ingest", &file, "--json"]).await;
         assert_eq!(ran.code, 1, "a line was refused: {ran:?}");
         let told = ran.json();
-        assert_eq!((&told["accepted"], &told["rejected"], &told["errors"][0]["line"]), (&json!(200), &json!(1), &json!(201)));
+        assert_eq!(
+            (&told["accepted"], &told["rejected"], &told["errors"][0]["line"]),
+            (&json!(200), &json!(1), &json!(201))
+        );
     }
     let daemon = Daemon::start(&world).await;
     let counted = async || -> Vec<u64> {

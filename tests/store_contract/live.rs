@@ -5,7 +5,8 @@ use exactod::store::{LiveCell, LiveSeries, Retention, Store};
 use crate::kit::{DAY, Database, SECOND, T0};
 
 fn cell(endpoint: &str, width_s: u32, start_us: i64, part: i64, bytes: &[u8]) -> LiveCell {
-    let series = LiveSeries { model: "lab/m".to_owned(), endpoint: endpoint.to_owned(), stratum: "tools-any".to_owned() };
+    let series =
+        LiveSeries { model: "lab/m".to_owned(), endpoint: endpoint.to_owned(), stratum: "tools-any".to_owned() };
     LiveCell { series, width_s, start_us, part, bytes: bytes.to_vec() }
 }
 

@@ -26,7 +26,8 @@ fn against(log_r: f64) -> LiveEvidence {
 }
 
 fn set_aside(c: &mut Chronicle, id: &str, hours: i64) -> Result<Stepped, Refused> {
-    let act = Act::Quarantined { endpoint: endpoint(id), for_us: hours * HOUR_US + HOUR_US / 2, evidence: against(17.0) };
+    let act =
+        Act::Quarantined { endpoint: endpoint(id), for_us: hours * HOUR_US + HOUR_US / 2, evidence: against(17.0) };
     c.take(act, None)
 }
 

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::lists::configured;
 use super::world::*;
 use crate::curation::{
-    Act, Base, Figures, Form, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode, render,
-    overlay_after, step,
+    Act, Base, Figures, Form, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode,
+    overlay_after, render, step,
 };
 use crate::domain::canonical::sha256_hex;
 use crate::domain::live::Quarantined;

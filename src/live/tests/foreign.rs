@@ -88,7 +88,8 @@ fn tool_calls_are_judged_by_the_tools_that_were_offered() {
     // What one broken call among right ones makes of an answer.
     let call = |arguments: &str| json!({"function": {"name": "weather", "arguments": arguments}});
     let calls = json!([call("{\"city\":\"A\"}"), call("{"), call("redacted-by-litellm")]);
-    let response = json!({"response": {"choices": [{"finish_reason": "tool_calls", "message": {"tool_calls": calls}}]}});
+    let response =
+        json!({"response": {"choices": [{"finish_reason": "tool_calls", "message": {"tool_calls": calls}}]}});
     assert_eq!(judged(json!(null), response), "invalid_json");
 }
 
@@ -306,7 +307,11 @@ fn a_trace_says_the_same_in_json_and_in_protobuf() {
     let mut cells = Vec::new();
     for is_json in [true, false] {
         let scene = Scene::new();
-        let child = span("b000000000000002", &[("gen_ai.request.model", text("kimi"))], json!({"parentSpanId": "a000000000000001"}));
+        let child = span(
+            "b000000000000002",
+            &[("gen_ai.request.model", text("kimi"))],
+            json!({"parentSpanId": "a000000000000001"}),
+        );
         let web = span("b000000000000003", &[("http.route", text("/v1/chat/completions"))], json!({}));
         let spans = [good_span("a000000000000001"), child, web];
         assert_eq!(traced(&scene, &spans, is_json), (1, 0, 0), "a part of a request, and what is none, are left out");

@@ -37,11 +37,7 @@ impl Scene {
         let of_other = [endpoint("one", "one", "o", None)];
         let url = ["https://api.one.example/v1", "https://api.two.example", "https://eu.two.example:8443/v1"];
         let models = [
-            ModelNames {
-                id: &lab,
-                names: vec!["kimi", "m:exacto"],
-                endpoints: of_lab.iter().zip(url).collect(),
-            },
+            ModelNames { id: &lab, names: vec!["kimi", "m:exacto"], endpoints: of_lab.iter().zip(url).collect() },
             ModelNames { id: &other, names: vec![], endpoints: of_other.iter().zip(url).collect() },
         ];
         let directory = intake.directory(&models);

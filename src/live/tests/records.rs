@@ -7,10 +7,13 @@ use crate::live::{Piece, Records};
 fn split_in(bytes: &[u8], size: usize, longest: usize) -> Vec<(u64, String)> {
     let mut out = Vec::new();
     let mut each = |line, piece: Piece<'_>| {
-        out.push((line, match piece {
-            Piece::Record(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            other => format!("{other:?}"),
-        }));
+        out.push((
+            line,
+            match piece {
+                Piece::Record(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                other => format!("{other:?}"),
+            },
+        ));
     };
     let mut records = Records::new(longest);
     bytes.chunks(size).for_each(|chunk| records.push(chunk, &mut each));
@@ -28,22 +31,18 @@ fn numbered(all: &[(u64, &str)]) -> Vec<(u64, String)> {
 
 #[test]
 fn lines_arrays_and_objects_over_several_lines() {
-    assert_eq!(split("{\"a\":1}\n\n  {\"b\":\"x\\\"}\"} \r\n{\"c\":3}"), numbered(&[
-        (1, "{\"a\":1}"),
-        (3, "{\"b\":\"x\\\"}\"}"),
-        (4, "{\"c\":3}"),
-    ]));
-    assert_eq!(split(" [ {\"a\":[1,{}]} , 7,\"t]\", null,{\"b\":\"}\"}]\n"), numbered(&[
-        (1, "{\"a\":[1,{}]}"),
-        (2, "7"),
-        (3, "\"t]\""),
-        (4, "null"),
-        (5, "{\"b\":\"}\"}"),
-    ]));
-    assert_eq!(split("{\n \"a\": {\n  \"b\": 1 }\n}\n{\"c\":\n2}"), numbered(&[
-        (1, "{\n \"a\": {\n  \"b\": 1 }\n}"),
-        (2, "{\"c\":\n2}"),
-    ]));
+    assert_eq!(
+        split("{\"a\":1}\n\n  {\"b\":\"x\\\"}\"} \r\n{\"c\":3}"),
+        numbered(&[(1, "{\"a\":1}"), (3, "{\"b\":\"x\\\"}\"}"), (4, "{\"c\":3}"),])
+    );
+    assert_eq!(
+        split(" [ {\"a\":[1,{}]} , 7,\"t]\", null,{\"b\":\"}\"}]\n"),
+        numbered(&[(1, "{\"a\":[1,{}]}"), (2, "7"), (3, "\"t]\""), (4, "null"), (5, "{\"b\":\"}\"}"),])
+    );
+    assert_eq!(
+        split("{\n \"a\": {\n  \"b\": 1 }\n}\n{\"c\":\n2}"),
+        numbered(&[(1, "{\n \"a\": {\n  \"b\": 1 }\n}"), (2, "{\"c\":\n2}"),])
+    );
     for nothing in ["", " \n\t", "[]", "[ ]"] {
         assert_eq!(split(nothing), [], "{nothing:?}");
     }
@@ -63,17 +62,16 @@ fn what_is_too_long_is_skipped_and_counted() {
     let text = format!("{{\"a\":1}}\n{{\"b\":\"{long}\"}}\n{{\"c\":3}}\n{{\"d\":\"{long}\"}}");
     let array = format!("[{{\"a\":1}},{{\"b\":\"{long}\"}},{{\"c\":3}}]");
     for size in [1, 7, 1000] {
-        assert_eq!(split_in(text.as_bytes(), size, 20), numbered(&[
-            (1, "{\"a\":1}"),
-            (2, "TooLong"),
-            (3, "{\"c\":3}"),
-            (4, "TooLong"),
-        ]), "{size}");
-        assert_eq!(split_in(array.as_bytes(), size, 20), numbered(&[
-            (1, "{\"a\":1}"),
-            (2, "TooLong"),
-            (3, "{\"c\":3}"),
-        ]), "{size}");
+        assert_eq!(
+            split_in(text.as_bytes(), size, 20),
+            numbered(&[(1, "{\"a\":1}"), (2, "TooLong"), (3, "{\"c\":3}"), (4, "TooLong"),]),
+            "{size}"
+        );
+        assert_eq!(
+            split_in(array.as_bytes(), size, 20),
+            numbered(&[(1, "{\"a\":1}"), (2, "TooLong"), (3, "{\"c\":3}"),]),
+            "{size}"
+        );
     }
 }
 

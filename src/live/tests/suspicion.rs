@@ -105,7 +105,11 @@ fn a_usual_rate_of_failures_is_no_news() {
     let mut traffic = Traffic::new();
     // One of eight fails, always; its peers are as good as they are.
     for i in 0..6_000_u32 {
-        if i % 8 == 3 { traffic.bad("a", "two") } else { traffic.good("a", "two") }
+        if i % 8 == 3 {
+            traffic.bad("a", "two")
+        } else {
+            traffic.good("a", "two")
+        }
         traffic.good("a", "one/fp8");
         traffic.now_us += 2_000_000;
         assert!(traffic.alarms().iter().all(|(_, level)| *level < Level::Quarantine), "{i} {:?}", traffic.alarms());

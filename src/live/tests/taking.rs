@@ -53,7 +53,8 @@ fn what_cannot_be_meant_is_refused_by_field() {
         (json!({"http_status": 70000}), "bad_type", "http_status"),
         (json!({"ok": "yes"}), "bad_type", "ok"),
     ];
-    let records: Vec<Value> = refused.iter().enumerate().map(|(i, (o, ..))| record(&format!("r{i}"), o.clone())).collect();
+    let records: Vec<Value> =
+        refused.iter().enumerate().map(|(i, (o, ..))| record(&format!("r{i}"), o.clone())).collect();
     let expected: Vec<_> = (1..).zip(&refused).map(|(line, (_, code, field))| (line, *code, Some(*field))).collect();
     assert_eq!(codes(&scene, &records), expected);
     let taken = [json!({"ts": at(-24 * 60 * MINUTE)}), json!({"ts": at(5 * MINUTE)}), json!({"unheard": {"of": []}})];
@@ -97,10 +98,10 @@ fn what_cannot_be_attributed_is_counted_and_not_scored() {
     assert_eq!(scene.counted("").get(Count::Requests), 80);
     assert_eq!(scene.intake.alarms(NOW), []);
     let names = scene.intake.unattributed();
-    assert_eq!(names.iter().map(|n| (n.model.as_str(), n.provider.as_str(), n.records)).collect::<Vec<_>>(), [
-        ("kimi", "openai", 40),
-        ("who", "", 40)
-    ]);
+    assert_eq!(
+        names.iter().map(|n| (n.model.as_str(), n.provider.as_str(), n.records)).collect::<Vec<_>>(),
+        [("kimi", "openai", 40), ("who", "", 40)]
+    );
 }
 
 #[test]
@@ -129,8 +130,7 @@ fn only_what_the_provider_did_is_held_against_it() {
         outcome(json!({"ok": false, "error_class": null, "http_status": code, "tool_call_valid": null})).1.unwrap()
     };
     let by_status = [401, 403, 404, 422, 429, 499, 500, 503, 504].map(status);
-    let expected =
-        ["auth", "auth", "client", "client", "rate_limit", "cancelled", "server", "server", "timeout"];
+    let expected = ["auth", "auth", "client", "client", "rate_limit", "cancelled", "server", "server", "timeout"];
     assert_eq!(by_status, expected);
     assert_eq!(outcome(json!({})), ("good", None));
     assert_eq!(outcome(json!({"tool_call_valid": null})), ("good", None), "not judged is not invalid");
@@ -180,10 +180,10 @@ fn an_id_is_counted_once_within_its_window_and_source() {
     assert_eq!(take(NOW + IDS_KEPT_US / 2 - 1, "a"), (0, 1), "for an hour at least");
     assert_eq!(take(NOW + IDS_KEPT_US + MINUTE, "a"), (1, 0), "not for ever");
     let sources = scene.intake.sources();
-    assert_eq!(sources.iter().map(|s| (s.name.as_str(), s.accepted, s.duplicate)).collect::<Vec<_>>(), [
-        ("a", 2, 2),
-        ("b", 1, 0)
-    ]);
+    assert_eq!(
+        sources.iter().map(|s| (s.name.as_str(), s.accepted, s.duplicate)).collect::<Vec<_>>(),
+        [("a", 2, 2), ("b", 1, 0)]
+    );
 }
 
 #[test]
@@ -214,7 +214,8 @@ fn minutes_hours_and_days_are_sums_of_the_same_answers() {
     let again = scene.intake.harvest();
     assert_eq!(again.len(), WIDTHS_S.len());
     for row in &again {
-        let before = rows.iter().find(|r| (r.width_s, r.start_us, r.stratum) == (row.width_s, row.start_us, row.stratum));
+        let before =
+            rows.iter().find(|r| (r.width_s, r.start_us, r.stratum) == (row.width_s, row.start_us, row.stratum));
         let before = before.unwrap();
         let count = |bytes: &[u8]| Cell::decode(bytes).unwrap().get(Count::Requests);
         assert_eq!((row.part, count(&row.bytes)), (before.part, count(&before.bytes) + 1));
