@@ -291,7 +291,7 @@ pub struct DecisionsArgs {
     /// Only those about the list of this capability; without it those about every list.
     #[arg(long, value_name = "TAG")]
     pub capability: Option<String>,
-    /// Only this kind: entered, left, designated, transition, held, version_change, operator or irregular.
+    /// Only this kind: entered, left, designated, transition, held, version_change, operator, irregular or quarantine.
     #[arg(long)]
     pub kind: Option<String>,
     /// How many.
