@@ -215,6 +215,15 @@ impl Kit {
         Kit { router: router(state.clone()), state, ..self }
     }
 
+    /// The same daemon with another intake.
+    pub fn with_intake(self, intake: Intake) -> Kit {
+        let mut setup = ApiSetup::clone(&self.state.setup.load());
+        setup.directory = Arc::new(crate::daemon::live::directory(&intake, &setup.models));
+        self.state.setup.store(Arc::new(setup));
+        let state = ApiState { intake: Arc::new(intake), ..self.state };
+        Kit { router: router(state.clone()), state, ..self }
+    }
+
     /// Opens allowlists to all.
     pub fn public_read(&self) {
         let mut setup = ApiSetup::clone(&self.state.setup.load());

@@ -1,14 +1,12 @@
 //! Live traffic through the front door.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json};
 
 use super::kit::*;
-use crate::api::{ApiSetup, ApiState, router};
 use crate::clock::rfc3339;
 use crate::config::Role;
 use crate::daemon;
@@ -188,12 +186,7 @@ async fn only_tokens_of_role_ingest_may_report_and_they_may_not_read() {
 #[tokio::test]
 async fn back_pressure_is_told_and_nothing_is_lost_by_it() {
     let kit = Kit::new().await;
-    let intake = Arc::new(Intake::with_room(1, 500));
-    let mut setup = ApiSetup::clone(&kit.state.setup.load());
-    setup.directory = Arc::new(daemon::live::directory(&intake, &setup.models));
-    kit.state.setup.store(Arc::new(setup));
-    let state = ApiState { intake, ..kit.state.clone() };
-    let kit = Kit { router: router(state.clone()), state, ..kit };
+    let kit = kit.with_intake(Intake::with_room(1, 500));
     // More minutes and endpoints than are held at once: refused until they are stored.
     let many = |provider: &str| {
         let one = |i: i64| {
