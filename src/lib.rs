@@ -13,7 +13,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`worlds`] conversations over a state, [`sandbox`] Starlark within limits, [`stats`] the formulas, [`curation`] decides, [`signing`] keys and signatures |
+//! | core, pure | [`domain`] the nouns (glossary), [`scoring`] judges one answer, [`worlds`] conversations over a state, [`sandbox`] Starlark within limits, [`stats`] the formulas, [`curation`] decides, [`signing`] keys and signatures, [`live`] counts live traffic |
 //! | edges, IO | [`suites`] files to cases, [`import`] other tools' files to suites, [`provider`] one request, [`store`] SQLite or PostgreSQL, [`publish`] current lists, signed, and exports of them, [`client`] a verifying consumer, [`report`] scorecards, [`api`] HTTP, [`config`] `exactod.toml`, [`metrics`], [`progress`] |
 //! | joiners | [`runner`] plans and executes sweeps, [`daemon`] from the tick to the published list |
 //! | front, beside | [`cli`]; [`sim`] plays good and bad providers with known truth, [`simulate`] measures the rules of the decision |
@@ -43,6 +43,7 @@ pub mod daemon;
 pub mod diagnostics;
 pub mod domain;
 pub mod import;
+pub mod live;
 pub mod metrics;
 pub mod progress;
 pub mod provider;

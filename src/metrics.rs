@@ -82,6 +82,15 @@ pub struct RouteLabels {
     pub status: u16,
 }
 
+/// A source of live traffic and what became of its records.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabels {
+    /// The name of the source's token.
+    pub source: String,
+    /// `accepted`, `duplicate`, `rejected` or `unattributed` (among the accepted).
+    pub result: String,
+}
+
 /// A word alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WordLabel {
@@ -126,6 +135,15 @@ pub struct Metrics {
     pub config_reloads: Family<WordLabel, Counter>,
     /// Agent-checks answered, by what was said: `up`, `drain` or `unknown`.
     pub agent_checks: Family<WordLabel, Counter>,
+    /// Sweeps that live traffic asked for.
+    pub live_bursts: Family<ModelLabels, Counter>,
+    /// Quarantines begun, refused, confirmed, cleared, expired.
+    pub live_quarantines: Family<ModelWordLabels, Counter>,
+    live_records: Family<SourceLabels, Counter>,
+    live_bodies_refused: Family<WordLabel, Counter>,
+    live_held: Gauge<i64, AtomicI64>,
+    live_spans: Counter,
+    live_write_failures: Counter,
     /// Requests served by the HTTP API (allowlist reads are counted apart from their handler's hot path).
     pub http_requests: Family<RouteLabels, Counter>,
 }
@@ -196,6 +214,16 @@ impl Metrics {
         registry.register("store_write_failures", "Failed writes of the store", store_write_failures.clone());
         let config_reloads = family!("config_reloads", "Config reloads by result");
         let agent_checks = family!("agent_checks", "Agent-checks answered, by what was said");
+        let live_bursts = family!("live_bursts", "Sweeps that live traffic asked for");
+        let live_quarantines = family!("live_quarantines", "Quarantines begun, refused, confirmed, cleared or expired");
+        let live_records = family!("live_records", "Records of live traffic, by source and what became of them");
+        let live_bodies_refused = family!("live_bodies_refused", "Bodies of live traffic refused with 429, by reason");
+        let live_held = Gauge::default();
+        registry.register("live_held_cells", "Spans of live traffic in memory", live_held.clone());
+        let live_spans = Counter::default();
+        registry.register("live_stored_cells", "Spans of live traffic written to the store", live_spans.clone());
+        let live_write_failures = Counter::default();
+        registry.register("live_write_failures", "Failed writes of live traffic", live_write_failures.clone());
         let http_requests = family!("http_requests", "Requests served by the HTTP API");
         Metrics {
             registry,
@@ -226,8 +254,40 @@ impl Metrics {
             store_write_failures,
             config_reloads,
             agent_checks,
+            live_bursts,
+            live_quarantines,
+            live_records,
+            live_bodies_refused,
+            live_held,
+            live_spans,
+            live_write_failures,
             http_requests,
         }
+    }
+
+    /// Counts the records of a body of live traffic: accepted, duplicate, rejected, and of the accepted those without a
+    /// known endpoint.
+    pub fn live_taken(&self, source: &str, [accepted, duplicate, rejected, unattributed]: [u64; 4]) {
+        let results =
+            [("accepted", accepted), ("duplicate", duplicate), ("rejected", rejected), ("unattributed", unattributed)];
+        for (result, n) in results {
+            let labels = SourceLabels { source: source.to_owned(), result: result.to_owned() };
+            self.live_records.get_or_create(&labels).inc_by(n);
+        }
+    }
+
+    /// Counts a body of live traffic that was refused for now.
+    pub fn live_refused(&self, reason: &str) {
+        self.live_bodies_refused.get_or_create(&WordLabel { result: reason.to_owned() }).inc();
+    }
+
+    /// Counts spans of live traffic that were written, or (`None`) a write that failed; `held`: spans in memory.
+    pub fn live_written(&self, spans: Option<usize>, held: usize) {
+        match spans {
+            Some(spans) => self.live_spans.inc_by(spans as u64),
+            None => self.live_write_failures.inc(),
+        };
+        self.live_held.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     /// Counts one ended Attempt.

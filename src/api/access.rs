@@ -31,6 +31,8 @@ pub enum Need {
     Read,
     /// The read role, asked for in a browser's own dialogue.
     ReadInBrowser,
+    /// The ingest role.
+    Ingest,
     /// The admin role.
     Admin,
 }
@@ -41,6 +43,7 @@ impl Need {
         match self {
             Need::Nothing => None,
             Need::Allowlist | Need::Discovery | Need::Read | Need::ReadInBrowser => Some(Role::Read),
+            Need::Ingest => Some(Role::Ingest),
             Need::Admin => Some(Role::Admin),
         }
     }

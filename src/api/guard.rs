@@ -21,7 +21,9 @@ use tokio::sync::Semaphore;
 use super::access::{self, Need};
 use super::discovery::Discovered;
 use super::exports::Fragments;
-use super::limits::{REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX};
+use super::limits::{
+    INGESTS_AT_ONCE, REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_S, TARGET_BYTES_MAX, WATCHERS_MAX,
+};
 use super::page::PageCache;
 use super::problem::Problem;
 use super::reports::Reports;
@@ -38,6 +40,8 @@ pub struct App {
     pub state: ApiState,
     /// Work that may be in flight.
     pub permits: Semaphore,
+    /// Bodies of live traffic that may be read.
+    pub ingests: Arc<Semaphore>,
     /// Clients that may wait for a list.
     pub watchers: Arc<Semaphore>,
     /// Reads of allowlists, by their outcome: 200 and 304.
@@ -69,6 +73,7 @@ impl App {
         App {
             state,
             permits: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            ingests: Arc::new(Semaphore::new(INGESTS_AT_ONCE)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             reads,
             waits: AtomicU64::new(0),
@@ -212,7 +217,7 @@ pub fn wrong_method(method: &Method, path: &str, allowed: &str) -> Problem {
 }
 
 /// Headers that keep browsers from doing more with an answer than showing it.
-fn harden(response: &mut Response) {
+pub fn harden(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

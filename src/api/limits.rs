@@ -56,6 +56,18 @@ pub const REPORTS_WAITING_MAX: usize = 16;
 pub const REPORTS_AGE_MAX: Duration = Duration::from_secs(3);
 /// Answers of theirs kept at once.
 pub const REPORTS_KEPT_MAX: usize = 64;
+/// Bodies of live traffic read at once; further ones are refused with 429.
+pub const INGESTS_AT_ONCE: usize = 8;
+/// Largest body of live traffic, packed as it comes.
+pub const INGEST_BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// Largest body of live traffic when unpacked.
+pub const INGEST_UNPACKED_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Largest body of traces when unpacked: it is read as a whole.
+pub const TRACES_UNPACKED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// How long a body of live traffic may take to arrive.
+pub const INGEST_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most spans of one width that a question about live traffic reads of a stratum.
+pub const LIVE_SPANS_MAX: i64 = 5_000;
 /// What a refused client is told to wait, in seconds.
 pub const RETRY_AFTER_S: u64 = 1;
 /// How long `/readyz` waits for the store.

@@ -24,9 +24,12 @@ mod exports;
 mod guard;
 mod health;
 mod impatient;
+mod ingest;
 mod limits;
+mod live;
 mod model_path;
 mod models;
+mod observations;
 mod openapi;
 mod orders;
 mod page;
@@ -42,6 +45,7 @@ mod state;
 mod sweeps;
 #[cfg(test)]
 mod tests;
+mod traces;
 pub mod views;
 mod watch;
 

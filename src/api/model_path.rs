@@ -28,6 +28,11 @@ pub enum Resource {
         /// The endpoint, as written by the client, decoded.
         endpoint: String,
     },
+    /// `/endpoints/{id}/live`, or `/live`
+    Live {
+        /// The endpoint, as written by the client, decoded.
+        endpoint: Option<String>,
+    },
     /// `/endpoints/{id}/{verb}`, or `/ack`
     Order {
         /// What to do.
@@ -75,13 +80,21 @@ pub fn parse(rest: &str, is_model: impl Fn(&str) -> bool) -> Result<Target, Path
     }
     let (before, last) = rest.rsplit_once('/').ok_or(PathError::Unknown)?;
     let verb = Verb::ALL.into_iter().find(|verb| verb.name() == last && verb.takes_endpoint());
-    // What is neither a verb nor `series` is the end of the endpoint itself.
-    let is_itself = verb.is_none() && last != "series";
+    // What is neither a verb nor `series` nor `live` is the end of the endpoint itself.
+    let is_itself = verb.is_none() && !["series", "live"].contains(&last);
     let of = |endpoint: String| match verb {
         Some(verb) => Resource::Order { verb, endpoint: Some(endpoint) },
         None if is_itself => Resource::Endpoint { endpoint },
+        None if last == "live" => Resource::Live { endpoint: Some(endpoint) },
         None => Resource::Series { endpoint },
     };
+    if last == "live" {
+        let model = decode(before)?;
+        let is_own = is_model(&model) || !before.contains(ENDPOINTS);
+        if is_own && !model.is_empty() {
+            return Ok(Target { model, resource: Resource::Live { endpoint: None } });
+        }
+    }
     let rest = if is_itself { rest } else { before };
     let mut first = None;
     for (at, _) in rest.match_indices(ENDPOINTS) {
@@ -162,6 +175,20 @@ mod tests {
         assert_eq!(parse("odd/endpoints/m/endpoints/e", known), endpoint("odd/endpoints/m", "e"));
         assert_eq!(parse("kimi/endpoints/", known), Err(PathError::Unknown));
         assert_eq!(parse("kimi/endpoints/groq/", known), Err(PathError::Unknown));
+    }
+
+    #[test]
+    fn live_traffic_stands_below_the_model_and_below_its_endpoints() {
+        let live = |model: &str, endpoint: Option<&str>| {
+            let endpoint = endpoint.map(str::to_owned);
+            Ok(Target { model: model.to_owned(), resource: Resource::Live { endpoint } })
+        };
+        assert_eq!(parse("lab/m:free/live", known), live("lab/m:free", None));
+        assert_eq!(parse("never/heard-of/live", known), live("never/heard-of", None));
+        assert_eq!(parse("odd/endpoints/m/live", known), live("odd/endpoints/m", None));
+        assert_eq!(parse("kimi/endpoints/groq/fp8/live", known), live("kimi", Some("groq/fp8")));
+        assert_eq!(parse("kimi/endpoints/groq%2Flive/live", known), live("kimi", Some("groq/live")));
+        assert_eq!(parse("/live", known), Err(PathError::Unknown));
     }
 
     #[test]

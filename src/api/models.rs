@@ -19,7 +19,7 @@ use super::params::Params;
 use super::parking::{Parking, detached};
 use super::problem::{Problem, names};
 use super::state::{ApiSetup, ApiState};
-use super::{allowlist, decisions, endpoints, orders, scorecards, series, watch};
+use super::{allowlist, decisions, endpoints, live, orders, scorecards, series, watch};
 use crate::clock::rfc3339;
 use crate::config::ModelConfig;
 use crate::diagnostics::nearest;
@@ -193,6 +193,8 @@ fn route_name(resource: &Resource) -> &'static str {
         Resource::Scorecards => "/v1/models/{model}/scorecards",
         Resource::Endpoint { .. } => "/v1/models/{model}/endpoints/{endpoint}",
         Resource::Series { .. } => "/v1/models/{model}/endpoints/{endpoint}/series",
+        Resource::Live { endpoint: None } => "/v1/models/{model}/live",
+        Resource::Live { .. } => "/v1/models/{model}/endpoints/{endpoint}/live",
         Resource::Order { endpoint: None, .. } => "/v1/models/{model}/ack",
         Resource::Order { .. } => "/v1/models/{model}/endpoints/{endpoint}/{verb}",
     }
@@ -211,7 +213,7 @@ fn target(app: &App, parts: &Parts) -> Result<(Target, bool), Problem> {
         PathError::Unknown => {
             let path = parts.uri.path();
             Problem::not_found("unknown-path", "unknown path", format!("{path} names no resource of a model")).hint(
-                "below /v1/models/{model}: /allowlist, /allowlist.sig, /allowlist/watch, /decisions, /scorecards, /endpoints/{endpoint}, its /series, and \
+                "below /v1/models/{model}: /allowlist, /allowlist.sig, /allowlist/watch, /decisions, /scorecards, /live, /endpoints/{endpoint}, its /series and /live, and \
                      for commands /ack and /endpoints/{endpoint}/pin, unpin, ban, unban, reset, note",
             )
         }
@@ -245,6 +247,8 @@ async fn below(app: &App, parts: &Parts, body: Body, target: &Target) -> Result<
         Resource::Scorecards => scorecards::list(app, &model, query).await,
         Resource::Endpoint { endpoint } => endpoints::get(app, &setup, &model, endpoint, query).await,
         Resource::Series { endpoint } => series::get(app, &setup, &model, endpoint, query).await,
+        Resource::Live { endpoint: None } => live::of_model(app, &setup, &model, query).await,
+        Resource::Live { endpoint: Some(endpoint) } => live::of_endpoint(app, &setup, &model, endpoint, query).await,
         Resource::Order { verb, endpoint } => {
             orders::act(app, &setup, &model, (*verb, endpoint.as_deref()), parts, body).await
         }

@@ -31,7 +31,11 @@ const ABOUT: &str = "Allowlists of endpoints that serve a model well, and what s
 pub fn document() -> Bytes {
     let mut paths = PathsBuilder::new();
     for operation in TABLE.iter().flat_map(|route| route.operations) {
-        let method = if operation.method == "POST" { HttpMethod::Post } else { HttpMethod::Get };
+        let method = match operation.method {
+            "POST" => HttpMethod::Post,
+            "PUT" => HttpMethod::Put,
+            _ => HttpMethod::Get,
+        };
         paths = paths.path(operation.path, PathItem::new(method, described(operation)));
     }
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -69,6 +73,11 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
         Answer::Discovered => Some("DiscoveryRequest"),
         _ => None,
     };
+    if let Answer::Taken(_) | Answer::Traced = operation.answer {
+        out = out.request_body(Some(records(operation)));
+        out =
+            out.response("429", refusal("Too many bodies at once, or no room: send the same again after Retry-After"));
+    }
     if let Some(schema) = body {
         let body = Content::new(Some(Ref::from_schema_name(schema)));
         let body = RequestBodyBuilder::new().content("application/json", body).required(Some(Required::True));
@@ -88,11 +97,33 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     }
     for status in errors(operation) {
         let reason = status.canonical_reason().unwrap_or("error");
-        let content = Content::new(Some(Ref::from_schema_name("Problem")));
-        let response = ResponseBuilder::new().description(reason).content("application/problem+json", content);
-        out = out.response(status.as_str(), response.build());
+        out = out.response(status.as_str(), refusal(reason));
     }
     out.build()
+}
+
+fn refusal(reason: &str) -> utoipa::openapi::Response {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description(reason).content("application/problem+json", content).build()
+}
+
+/// A body of records of live traffic.
+fn records(operation: &Operation) -> utoipa::openapi::request_body::RequestBody {
+    if operation.answer == Answer::Traced {
+        let body = RequestBodyBuilder::new().description(Some(
+            "ExportTraceServiceRequest; `Content-Encoding` gzip or zstd; at most 20 MiB packed, 32 MiB unpacked",
+        ));
+        let content = || Content::new(Some(object("OTLP", &[("resourceSpans", Type::Array)])));
+        let body = body.content("application/x-protobuf", content()).content("application/json", content());
+        return body.required(Some(Required::True)).build();
+    }
+    let schema = if operation.answer == Answer::Taken("202") { "Observation" } else { "LiteLlmPayload" };
+    let content = || Content::new(Some(Ref::from_schema_name(schema)));
+    let body = RequestBodyBuilder::new().description(Some(
+        "Records, one a line or in an array; `Content-Encoding` gzip or zstd; at most 20 MiB packed, 96 MiB unpacked",
+    ));
+    let body = body.content("application/x-ndjson", content()).content("application/json", content());
+    body.required(Some(Required::True)).build()
 }
 
 fn parameter(name: &str, note: &str, place: ParameterIn) -> ParameterBuilder {
@@ -108,6 +139,8 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
         Answer::Ruling => ("200", "application/json", Some("Ruling")),
         Answer::Acked => ("200", "application/json", Some("Ack")),
         Answer::Discovered => ("200", "application/json", Some("DiscoveryResponse")),
+        Answer::Traced => ("200", "application/json", Some("Traced")),
+        Answer::Taken(status) => (status, "application/json", Some("Taken")),
         Answer::Text(kind) => ("200", kind, None),
     };
     let content = Content::new(schema.map(Ref::from_schema_name));
@@ -118,6 +151,17 @@ fn success(operation: &Operation) -> (&'static str, utoipa::openapi::Response) {
 fn errors(operation: &Operation) -> Vec<StatusCode> {
     let mut out = Vec::new();
     let is_command = matches!(operation.answer, Answer::Accepted | Answer::Ruling | Answer::Acked);
+    if matches!(operation.answer, Answer::Taken(_) | Answer::Traced) {
+        // No 5xx: whoever reports is told to wait.
+        return vec![
+            StatusCode::BAD_REQUEST,
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ];
+    }
     if !operation.params.is_empty() || is_command {
         out.push(StatusCode::BAD_REQUEST);
     }
@@ -219,6 +263,108 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                     ("message", String),
                     ("decisions", Array),
                     ("allowlist", Object),
+                ],
+            ),
+        ),
+        (
+            "Observation",
+            object(
+                "One answer as a gateway saw it. `id`, `ts` and `model` must be there; null is as absent. \
+                 `tool_call_valid` null: not judged",
+                &[
+                    ("v", Integer),
+                    ("id", String),
+                    ("ts", String),
+                    ("model", String),
+                    ("provider", String),
+                    ("ok", Boolean),
+                    ("error_class", String),
+                    ("http_status", Integer),
+                    ("tools_offered", Integer),
+                    ("tool_calls", Integer),
+                    ("tool_call_valid", Boolean),
+                    ("invalid_reason", String),
+                    ("finish_reason", String),
+                    ("ttft_ms", Number),
+                    ("latency_ms", Number),
+                    ("input_tokens", Integer),
+                    ("output_tokens", Integer),
+                    ("cost_usd", Number),
+                    ("attempt", Integer),
+                    ("stream", Boolean),
+                ],
+            ),
+        ),
+        (
+            "LiteLlmPayload",
+            object(
+                "LiteLLM's StandardLoggingPayload; these fields are read, all others are left out",
+                &[
+                    ("litellm_call_id", String),
+                    ("status", String),
+                    ("model_group", String),
+                    ("model_id", String),
+                    ("api_base", String),
+                    ("startTime", Number),
+                    ("endTime", Number),
+                    ("completionStartTime", Number),
+                    ("response_time", Number),
+                    ("prompt_tokens", Integer),
+                    ("completion_tokens", Integer),
+                    ("response_cost", Number),
+                    ("model_parameters", Object),
+                    ("response", Object),
+                    ("error_information", Object),
+                ],
+            ),
+        ),
+        ("Traced", object("ExportTraceServiceResponse", &[("partialSuccess", Object)])),
+        (
+            "Taken",
+            object(
+                "What became of the records; the first 100 that were refused by line and code",
+                &[
+                    ("accepted", Integer),
+                    ("duplicate", Integer),
+                    ("rejected", Integer),
+                    ("unattributed", Integer),
+                    ("errors", Array),
+                ],
+            ),
+        ),
+        (
+            "Sources",
+            object(
+                "The sources of live traffic since the process began, and names that meant no endpoint",
+                &[("sources", Array), ("unattributed", Array), ("held", Integer)],
+            ),
+        ),
+        (
+            "LiveModel",
+            object(
+                "Live traffic of a model's endpoints in a window",
+                &[
+                    ("model", String),
+                    ("from_us", Integer),
+                    ("to_us", Integer),
+                    ("endpoints", Array),
+                    ("unattributed", Integer),
+                ],
+            ),
+        ),
+        (
+            "LiveEndpoint",
+            object(
+                "Live traffic of an endpoint over time",
+                &[
+                    ("model", String),
+                    ("endpoint", String),
+                    ("from_us", Integer),
+                    ("to_us", Integer),
+                    ("step_us", Integer),
+                    ("total", Object),
+                    ("strata", Object),
+                    ("buckets", Array),
                 ],
             ),
         ),

@@ -34,6 +34,7 @@ params! {
     LIMIT = "limit": "Items of the page, 1 to 500; 50 without it", "20";
     CURSOR = "cursor": "`next` of the page before", "01940000-0000-7000-8000-000000000000";
     SINCE = "since": "Start of the window: an age such as `7d`, or a time in RFC 3339; `7d` without it, at most `400d`", "7d";
+    STRATUM = "stratum": "Only this stratum of live traffic: tools, plain or any (nobody says whether tools were offered), a dash, and the prompt's length: short, medium, long, huge or any", "tools-short";
     STEP = "step": "Width of a bucket; a 28th of the window without it; at most 1000 buckets", "6h";
     MODEL = "model": "Only this model (id or alias)", "lab/m";
     SUITE = "suite": "Only this suite", "tool-use";
@@ -41,7 +42,7 @@ params! {
     SWEEP = "sweep": "Only this sweep", "01940000-0000-7000-8000-000000000000";
     FAULT = "fault": "Only attempts with this primary fault", "InvalidJson";
     OF_CAPABILITY = "capability": "Only those about the list of this capability; without it those about every list", "tools";
-    KIND = "kind": "Only this kind: entered, left, designated, transition, held, version_change, operator or irregular", "transition";
+    KIND = "kind": "Only this kind: entered, left, designated, transition, held, version_change, operator, irregular or quarantine", "transition";
     VERDICT = "verdict": "Only attempts with this verdict: pass, fail or unscored", "fail";
     STATE = "state": "Only sweeps in this state: running, done or closed", "done";
     OPEN = "open": "true: only alarms that are open", "true";

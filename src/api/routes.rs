@@ -12,8 +12,8 @@ use super::guard::{App, Gate, Shared, guard};
 use super::params::Param;
 use super::state::ApiState;
 use super::{
-    acks, alarms, allowlist, attempts, decisions, discovery, endpoints, exports, health, models, openapi, page,
-    scorecards, series, sweeps,
+    acks, alarms, allowlist, attempts, decisions, discovery, endpoints, exports, health, live, models, observations,
+    openapi, page, scorecards, series, sweeps, traces,
 };
 
 /// One place in the router.
@@ -59,6 +59,10 @@ pub enum Answer {
     Acked,
     /// What Envoy asked for.
     Discovered,
+    /// Records that were taken, partly at least; with this status.
+    Taken(&'static str),
+    /// Traces that were taken, partly at least.
+    Traced,
     /// Text of another kind.
     Text(&'static str),
 }
@@ -128,6 +132,18 @@ pub const TABLE: &[Route] = &[
                 "Success rates over time",
                 series::PARAMS,
                 Answer::Object("Series"),
+            ),
+            read(
+                "/v1/models/{model}/live",
+                "What live traffic said about the endpoints of a model",
+                live::MODEL_PARAMS,
+                Answer::Object("LiveModel"),
+            ),
+            read(
+                "/v1/models/{model}/endpoints/{endpoint}/live",
+                "What live traffic said about an endpoint, over time",
+                live::PARAMS,
+                Answer::Object("LiveEndpoint"),
             ),
             order("/v1/models/{model}/endpoints/{endpoint}/pin", "List an endpoint whatever its standing"),
             order("/v1/models/{model}/endpoints/{endpoint}/unpin", "Let the standing of a pinned endpoint rule again"),
@@ -236,6 +252,58 @@ pub const TABLE: &[Route] = &[
             params: &[],
             answer: Answer::Discovered,
         }],
+    },
+    Route {
+        mount: "/v1/observations",
+        methods: || any(observations::dispatch),
+        guarded: false,
+        operations: &[
+            read("/v1/observations", "How the sources of live traffic fare", &[], Answer::Object("Sources")),
+            Operation {
+                method: "POST",
+                path: "/v1/observations",
+                need: Need::Ingest,
+                summary: "Report live traffic: records one a line, or in an array; gzip or zstd",
+                params: &[],
+                answer: Answer::Taken("202"),
+            },
+        ],
+    },
+    Route {
+        mount: "/v1/ingest/litellm",
+        methods: || any(observations::litellm),
+        guarded: false,
+        operations: &[Operation {
+            method: "POST",
+            path: "/v1/ingest/litellm",
+            need: Need::Ingest,
+            summary: "Report live traffic by LiteLLM's logging payloads: one, several in an array, or one a line",
+            params: &[],
+            answer: Answer::Taken("200"),
+        }],
+    },
+    Route {
+        mount: "/v1/traces",
+        methods: || any(traces::take),
+        guarded: false,
+        operations: &[
+            Operation {
+                method: "POST",
+                path: "/v1/traces",
+                need: Need::Ingest,
+                summary: "Report live traffic by traces of OpenTelemetry (OTLP/HTTP): protobuf or JSON",
+                params: &[],
+                answer: Answer::Traced,
+            },
+            Operation {
+                method: "PUT",
+                path: "/v1/traces",
+                need: Need::Ingest,
+                summary: "As POST",
+                params: &[],
+                answer: Answer::Traced,
+            },
+        ],
     },
     Route {
         mount: "/.well-known/exacto-keys.json",

@@ -15,6 +15,7 @@ use crate::domain::{
     Allowlist, Capability, Decision, EndpointId, Micros, ModelId, Order, Override, Scorecard, Standing, SuiteDigest,
     SuiteName, Verb,
 };
+use crate::live::{Directory, Intake};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Board;
@@ -33,6 +34,8 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// Sweeps in flight.
     pub progress: Arc<Progress>,
+    /// Live traffic that was counted and is not stored yet.
+    pub intake: Arc<Intake>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Whether the listener is reached from this machine only. Where it is not, nothing is served without tokens.
@@ -62,6 +65,8 @@ pub struct ApiSetup {
     pub server: Server,
     /// Models whose lists are taken over from another daemon, with its address.
     pub relayed: BTreeMap<ModelId, String>,
+    /// The names by which live traffic tells its endpoints.
+    pub directory: Arc<Directory>,
     /// Loaded suites.
     pub suites: Vec<SuiteInfo>,
 }

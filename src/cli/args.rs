@@ -41,6 +41,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Put a list into a gateway by its admin API (`[[push]]`), show what differs, or go back to what was there.
     Push(PushArgs),
+    /// Count live traffic from a file of records.
+    Ingest(IngestArgs),
     /// Show which consumer runs which revision, as they have said.
     Consumers,
     /// Show decisions, newest first.
@@ -212,6 +214,28 @@ pub struct ScorecardArgs {
     pub out: Option<PathBuf>,
 }
 
+/// `ingest`.
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// The file: records one a line or in an array; packed with gzip or zstd, or plain. The same file is counted once.
+    pub file: PathBuf,
+    /// What the records are.
+    #[arg(long, value_enum, default_value_t = RecordFormat::Native)]
+    pub format: RecordFormat,
+    /// The name of their source.
+    #[arg(long, default_value = "file")]
+    pub source: String,
+}
+
+/// Records of live traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RecordFormat {
+    /// exactod's own (docs/live.md).
+    Native,
+    /// LiteLLM's StandardLoggingPayload.
+    Litellm,
+}
+
 /// `rescore`.
 #[derive(Debug, Args)]
 pub struct RescoreArgs {
@@ -288,7 +312,7 @@ pub struct DecisionsArgs {
     /// Only those about the list of this capability; without it those about every list.
     #[arg(long, value_name = "TAG")]
     pub capability: Option<String>,
-    /// Only this kind: entered, left, designated, transition, held, version_change, operator or irregular.
+    /// Only this kind: entered, left, designated, transition, held, version_change, operator, irregular or quarantine.
     #[arg(long)]
     pub kind: Option<String>,
     /// How many.

@@ -148,12 +148,13 @@ async fn db_command(
             let pruned = store.prune(&cutoffs).await.map_err(CliError::failed)?;
             if cli.json {
                 output::json(
-                    &json!({"transcripts": pruned.transcripts, "attempts": pruned.attempts, "plans": pruned.plans}),
+                    &json!({"transcripts": pruned.transcripts, "attempts": pruned.attempts, "plans": pruned.plans,
+                            "observations": pruned.observations}),
                 )?;
             } else {
                 output::line(&format!(
-                    "pruned {} transcripts, {} attempts, {} plans",
-                    pruned.transcripts, pruned.attempts, pruned.plans
+                    "pruned {} transcripts, {} attempts, {} plans, {} spans of live traffic",
+                    pruned.transcripts, pruned.attempts, pruned.plans, pruned.observations
                 ))?;
             }
             Ok(Exit::Yes)

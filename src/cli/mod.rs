@@ -8,6 +8,7 @@ mod explain;
 mod export;
 mod files;
 mod import;
+mod ingest;
 mod keys;
 mod order;
 mod output;
@@ -66,6 +67,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),
         Command::Export(args) => setup::block_on(export::run(cli, args)),
         Command::Push(args) => setup::block_on(push::run(cli, args)),
+        Command::Ingest(args) => setup::block_on(ingest::run(cli, args)),
         Command::Consumers => setup::block_on(read::consumers(cli)),
         Command::Decisions(args) => setup::block_on(read::decisions(cli, args)),
         Command::Explain(args) => setup::block_on(explain::run(cli, args)),

@@ -591,7 +591,12 @@ pub static POLICY: Section = Section {
             Default("\"0s\""),
             "How often a round of sampled answers begins, `7d` for instance: 600 short requests to each Admitted or Suspect endpoint, 50 in each of twelve sweeps (docs/decisions.md, \"Fingerprints\"). `0s`: never.",
         ),
-        key("quarantine", Table(&QUARANTINE), Optional("off"), "Live-traffic quarantine."),
+        key(
+            "quarantine",
+            Table(&QUARANTINE),
+            Optional("off"),
+            "Live traffic may take endpoints off the list for a while.",
+        ),
         key("suites", NamedTables(&SUITE_POLICY), Default("{}"), "Margin, weight and floor of single suites, by name."),
     ],
 };
@@ -614,10 +619,10 @@ pub static CASES: Section = Section {
 pub static QUARANTINE: Section = Section {
     path: "policy.quarantine",
     heading: "[policy] quarantine",
-    about: "Not supported yet: must stay off.",
+    about: "Live traffic may take an endpoint off the list for a while, when it fails far more often than before and than its peers; a sweep decides meanwhile (docs/live.md).",
     keys: &[
-        key("enabled", Flag, Default("false"), "Off in this version."),
-        key("for", TIME, Default("\"30m\""), "How long an endpoint is set aside."),
+        key("enabled", Flag, Default("false"), "Whether it may."),
+        key("for", TIME, Default("\"30m\""), "How long an endpoint is set aside at most; at most `24h`."),
     ],
 };
 

@@ -8,6 +8,9 @@ use crate::domain::{Capability, ModelId, Policy, SuiteName};
 use super::reader::{Span, View};
 use super::{NamedCapability, NamedSuite, durations};
 
+/// Longest quarantine.
+const QUARANTINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Reads `[policy]`.
 pub(super) fn read_base(root: &View<'_>, named_suites: &mut Vec<NamedSuite>) -> Policy {
     let view = root.child("policy");
@@ -157,7 +160,7 @@ fn apply(view: &View<'_>, policy: &mut Policy, named_suites: &mut Vec<NamedSuite
     if let Some(tags) = view.texts("capabilities") {
         *capabilities = tags.into_iter().filter_map(|(tag, span)| capability(view, tag, &span)).collect();
     }
-    apply_later(view, quarantine);
+    apply_quarantine(view, quarantine);
     for (name, span, below) in view.named_children("suites") {
         match SuiteName::new(name) {
             Err(e) => view.reader.problem(&span, e.to_string(), ""),
@@ -187,16 +190,15 @@ fn apply_cases(view: &View<'_>, cases: &mut CaseBudgets) {
     }
 }
 
-/// Keys that are understood and may only be off in this version.
-fn apply_later(view: &View<'_>, quarantine: &mut Quarantine) {
-    let r = view.reader;
+fn apply_quarantine(view: &View<'_>, quarantine: &mut Quarantine) {
     let below = view.child("quarantine");
-    if below.flag("enabled") == Some(true) {
-        let message = "`quarantine` is not supported yet in this version: it needs live traffic";
-        r.problem(&below.span_of("enabled"), message, "enabled = false");
+    let for_ = below.duration("for");
+    if for_.is_some_and(|d| d > QUARANTINE_MAX) {
+        let message = "`for` is longer than a quarantine may last: the endpoint is evaluated meanwhile";
+        view.reader.problem(&below.span_of("for"), message, "at most \"24h\"");
     }
     set(&mut quarantine.enabled, below.flag("enabled"));
-    set(&mut quarantine.for_, below.duration("for").map(|d: Duration| durations::show(d)));
+    set(&mut quarantine.for_, for_.map(|d: Duration| durations::show(d)));
 }
 
 fn undecided_of(word: &str) -> Option<Undecided> {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
 use crate::domain::allowlist::ALLOWLIST_SCHEMA;
+use crate::domain::live::Quarantined;
 use crate::domain::policy::Undecided;
 use crate::domain::{
     Allowlist, AllowlistMode, Endpoint, EndpointId, ExcludedEntry, ListedEntry, Micros, Override, Policy, Revision,
@@ -13,6 +14,7 @@ use crate::domain::{
 };
 
 use super::decision::{AlarmKind, AlarmNote};
+use super::history::Record;
 use super::ranking::{Figures, Listed, Ranker, Tier};
 use super::state::{EndpointState, ModelState};
 
@@ -45,7 +47,22 @@ pub fn allowlist(
     now_us: Micros,
     figures: &BTreeMap<EndpointId, Figures>,
 ) -> Option<Draft> {
-    issue(state, policy, endpoints, prev, now_us, figures, None)
+    issue(state, policy, endpoints, prev, now_us, Seen { figures, overlay: &[] }, None)
+}
+
+/// What else than the state a document is drafted from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// What `policy.rank_by` orders by.
+    pub figures: &'a BTreeMap<EndpointId, Figures>,
+    /// Endpoints that live traffic keeps off the list.
+    pub overlay: &'a [Quarantined],
+}
+
+impl<'a> From<&'a Record> for Seen<'a> {
+    fn from(record: &'a Record) -> Self {
+        Seen { figures: &record.figures, overlay: &record.overlay }
+    }
 }
 
 /// As [`allowlist()`]. `above`: a revision that consumers have seen though the store has not; the document is issued
@@ -57,10 +74,12 @@ pub(super) fn issue(
     endpoints: &[Endpoint],
     prev: Option<&Allowlist>,
     now_us: Micros,
-    figures: &BTreeMap<EndpointId, Figures>,
+    seen: Seen<'_>,
     above: Option<Revision>,
 ) -> Option<Draft> {
-    let list = Listing { state, policy, endpoints, prev };
+    let Seen { figures, overlay } = seen;
+    let overlay: Vec<&Quarantined> = overlay.iter().filter(|entry| entry.until_us > now_us).collect();
+    let list = Listing { state, policy, endpoints, prev, overlay };
     let model = endpoints.first()?.model.to_string();
     let (mode, listed) = list.choose()?;
     let providers = match (mode, prev) {
@@ -125,6 +144,7 @@ struct Listing<'a> {
     policy: &'a Policy,
     endpoints: &'a [Endpoint],
     prev: Option<&'a Allowlist>,
+    overlay: Vec<&'a Quarantined>,
 }
 
 impl<'a> Listing<'a> {
@@ -156,10 +176,21 @@ impl<'a> Listing<'a> {
         } else if self.state.frozen.is_some() {
             (AllowlistMode::Frozen, wanted)
         } else if bootstrap {
-            (AllowlistMode::Bootstrap, wanted)
+            (AllowlistMode::Bootstrap, self.without_quarantined(wanted, floor))
         } else {
-            (AllowlistMode::Normal, wanted)
+            (AllowlistMode::Normal, self.without_quarantined(wanted, floor))
         })
+    }
+
+    /// Without those that live traffic keeps off, the one longest in quarantine first, as long as enough are left.
+    fn without_quarantined(&self, mut wanted: Vec<Listed<'a>>, floor: usize) -> Vec<Listed<'a>> {
+        for entry in &self.overlay {
+            let at = wanted.iter().position(|l| l.endpoint.id == entry.endpoint && l.label != PINNED);
+            if let Some(at) = at.filter(|_| wanted.len() > floor) {
+                wanted.remove(at);
+            }
+        }
+        wanted
     }
 
     /// Everybody is banned: what stands on the last list and is still configured stays there.
@@ -245,19 +276,22 @@ impl<'a> Listing<'a> {
         entries
     }
 
-    /// Excluded and Banned endpoints that the list does not hold, in configuration order.
+    /// Excluded, Banned and quarantined endpoints that the list does not hold, in configuration order.
     fn excluded(&self, providers: &[ListedEntry]) -> Vec<ExcludedEntry> {
         self.endpoints
             .iter()
             .filter_map(|e| Some((e, self.state.endpoints.get(&e.id).filter(|s| s.configured)?)))
             .filter(|(e, _)| !providers.iter().any(|p| p.id == e.id))
             .filter_map(|(e, s)| {
-                let reason = match (s.override_, s.standing) {
-                    (Some(Override::Banned), _) => "banned by an operator".to_owned(),
-                    (_, Standing::Excluded) => s.last_reason.clone(),
-                    _ => return None,
+                let (reason, since_us) = match (s.override_, s.standing) {
+                    (Some(Override::Banned), _) => ("banned by an operator".to_owned(), s.since_us),
+                    (_, Standing::Excluded) => (s.last_reason.clone(), s.since_us),
+                    _ => {
+                        let entry = self.overlay.iter().find(|entry| entry.endpoint == e.id)?;
+                        (entry.reason.clone(), entry.since_us)
+                    }
                 };
-                Some(ExcludedEntry { id: e.id.clone(), reason, since: rfc3339(s.since_us) })
+                Some(ExcludedEntry { id: e.id.clone(), reason, since: rfc3339(since_us) })
             })
             .collect()
     }

@@ -124,7 +124,12 @@ fn step_one(
                 alarms = plan.gives_evidence.then_some(folded.alarms);
             }
         }
-        Act::Refresh | Act::Configured | Act::Closed { .. } | Act::Restored { .. } => {}
+        Act::Refresh
+        | Act::Configured
+        | Act::Closed { .. }
+        | Act::Restored { .. }
+        | Act::Quarantined { .. }
+        | Act::Released { .. } => {}
     }
     let governs = if alarms.is_some() { AFTER_A_SWEEP } else { ALWAYS };
     let mut alarms = alarms.unwrap_or_else(|| standing_alarms(&state));
@@ -254,7 +259,7 @@ fn draft(
     let in_force = base.lists.get(capability);
     let held = state.frozen.is_some();
     let seen = if held { state.clone() } else { forewarned(state, own) };
-    let mut draft = issue(&seen, &setting.policy, &setting.endpoints, in_force, at_us, &record.figures, above)?;
+    let mut draft = issue(&seen, &setting.policy, &setting.endpoints, in_force, at_us, record.into(), above)?;
     draft.allowlist.capability = Some(capability.clone());
     Some(draft)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
 use crate::domain::canonical::{sha256_hex, sha256_parts};
+use crate::domain::live::{LiveEvidence, Quarantined};
 use crate::domain::{
     Capability, Endpoint, EndpointId, Micros, ModelId, Order, Policy, Revision, SuiteDigest, SuiteName, SweepId,
 };
@@ -81,6 +82,22 @@ pub enum Act {
     },
     /// The list was issued anew before it expired.
     Refresh,
+    /// Live traffic takes an endpoint off the list for a while.
+    Quarantined {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// For how long at most, in microseconds.
+        for_us: i64,
+        /// Why.
+        evidence: LiveEvidence,
+    },
+    /// A quarantine is over.
+    Released {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Why.
+        why: String,
+    },
     /// The store was found to be older than what it had said before: a backup was restored.
     Restored {
         /// The last step known before.
@@ -106,6 +123,8 @@ impl Act {
             Act::Closed { .. } => "closed",
             Act::Operator { .. } => "operator",
             Act::Refresh => "refresh",
+            Act::Quarantined { .. } => "quarantined",
+            Act::Released { .. } => "released",
             Act::Restored { .. } => "restored",
         }
     }
@@ -118,6 +137,9 @@ pub struct Record {
     pub act: Act,
     /// Trailing figures that `rank_by` may order by.
     pub figures: BTreeMap<EndpointId, Figures>,
+    /// Endpoints that live traffic keeps off the list after this step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlay: Vec<Quarantined>,
     /// The form of the state that the step leaves behind; records of earlier versions name none.
     #[serde(default = "Form::unnamed", skip_serializing_if = "Form::is_unnamed")]
     pub form: Form,
@@ -217,6 +239,7 @@ mod tests {
         let record = Record {
             act: Act::Sweep { attempts: 7, sweeps_per_year: Some(1460.25 + 1e-10), after: Some(3) },
             figures: [(EndpointId::new("a/b").unwrap(), figures)].into(),
+            overlay: Vec::new(),
             form: Form::NEWEST,
         };
         assert_eq!(Record::from_stored(&record.to_stored().unwrap()), Ok(record.clone()));

@@ -26,6 +26,9 @@ pub enum Refused {
     /// It is so already.
     #[error("{0}: nothing to change")]
     AlreadySo(String),
+    /// Live traffic may not take the endpoint off the list.
+    #[error("{0}")]
+    NotSetAside(String),
 }
 
 /// Carries out an order on a state that is in line with the configuration.

@@ -17,6 +17,7 @@ use super::fold::{SweepRecord, fold_sweep};
 use super::history::{Act, Record, Setting, decision_id};
 use super::notes;
 use super::operator::{Refused, operate};
+use super::quarantine;
 use super::state::ModelState;
 use super::sync::{sync_endpoints, sync_suites, upstream_changes};
 
@@ -108,7 +109,7 @@ pub(super) const AFTER_A_SWEEP: &[AlarmKind] = &AlarmKind::ALL;
 /// Makes a step.
 ///
 /// # Errors
-/// [`Refused`] when an operator's order changes nothing.
+/// [`Refused`] when an operator's order changes nothing, or live traffic may not take the endpoint off the list.
 pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     let Input { at_us, setting, record, sweep } = *input;
     let policy = &setting.policy;
@@ -124,6 +125,9 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     decisions.extend(upstream_changes(&mut state, base.setting.as_ref(), setting, at_us));
     match &record.act {
         Act::Refresh => {}
+        act @ (Act::Quarantined { .. } | Act::Released { .. }) => {
+            decisions.extend(quarantine::decided(&state, setting, (act, &record.overlay), at_us)?);
+        }
         Act::Configured => sync(&mut state, setting, at_us, &mut decisions),
         Act::Operator { order } => {
             sync(&mut state, setting, at_us, &mut decisions);
@@ -162,6 +166,7 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     }
     let draft = draft(base, &state, setting, record, at_us);
     let list = draft.as_ref().map(|d| &d.allowlist).or(base.list.as_ref());
+    quarantine::check_effect(&record.act, base.list.as_ref(), list)?;
     if let Act::Operator { order } = &record.act {
         tell_of_the_list(order, base.list.as_ref(), list, &state, &mut decisions);
     }
@@ -177,7 +182,9 @@ pub fn step(base: &Base, input: &Input<'_>) -> Result<Stepped, Refused> {
     }
     let mut decisions: Vec<(Option<Capability>, NewDecision)> = decisions.into_iter().map(|d| (None, d)).collect();
     let mut parts = BTreeMap::new();
-    if !matches!(record.act, Act::Refresh | Act::Closed { .. }) {
+    let looks_at_config =
+        !matches!(record.act, Act::Refresh | Act::Closed { .. } | Act::Quarantined { .. } | Act::Released { .. });
+    if looks_at_config {
         state.capabilities.clear();
     }
     for (capability, made) in made {
@@ -211,8 +218,7 @@ fn draft(base: &Base, state: &ModelState, setting: &Setting, record: &Record, at
         _ => None,
     };
     let policy: &Policy = &setting.policy;
-    let figures: &BTreeMap<_, _> = &record.figures;
-    issue(state, policy, &setting.endpoints, base.list.as_ref(), at_us, figures, above)
+    issue(state, policy, &setting.endpoints, base.list.as_ref(), at_us, record.into(), above)
 }
 
 /// An order's decision says what became of the list.

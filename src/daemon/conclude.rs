@@ -50,10 +50,10 @@ pub(super) async fn synced_state(
     now_us: Micros,
 ) -> Result<ModelState, SweepError> {
     let setting = steps::setting(runtime, model);
-    let record = steps::record(sweeper, model, Act::Configured, now_us).await?;
     let mut tries = 1;
     loop {
         let base = steps::base(&sweeper.store, &model.config.id).await?;
+        let record = steps::record(sweeper, model, Act::Configured, now_us).await?;
         let stepped = step_outside(sweeper, (&setting, &record), &base, now_us).await;
         if tries < steps::TRIES_MAX && steps::was_overtaken(&stepped) {
             tries += 1;

@@ -44,6 +44,7 @@ async fn once(
     let stepped = match curation::step(&base, &input) {
         Ok(stepped) => stepped,
         Err(Refused::UnknownEndpoint(_)) => return Ok(Err(Refusal::UnknownEndpoint)),
+        Err(refused @ Refused::NotSetAside(_)) => return Ok(Err(Refusal::Failed(refused.to_string()))),
         Err(refused @ Refused::NothingHeld) => return Ok(Err(Refusal::NothingHeld(refused.to_string()))),
         Err(refused @ Refused::AlreadySo(_)) => {
             let list = base.list.as_ref();

@@ -12,7 +12,9 @@ use tracing::{info, warn};
 
 use super::follow::{self, Follower};
 use super::gauges;
+use super::live::{self, LiveWriter};
 use super::push::Pushes;
+use super::quarantine::LiveWatch;
 use super::relay::{self, Relays};
 use super::reload::Reloader;
 use super::runtime::{Runtime, RuntimeError};
@@ -29,6 +31,7 @@ use crate::api::{self, ApiState, SweepCommand, SweepReply};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{ModelId, SweepKind};
+use crate::live::Intake;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Board;
@@ -109,6 +112,7 @@ impl Service {
         let store = Store::open_migrated(runtime.config.store.url.expose(), &StoreOptions::default()).await?;
         register_suites(&store, &runtime, options.clock.now_us()).await?;
         let runtime = Arc::new(ArcSwap::from_pointee(runtime));
+        let first_part = live::first_part(&options.owner, options.clock.now_us());
         let sweeper = Arc::new(Sweeper {
             writer: BatchWriter::start(store.clone(), WriterOptions::default()),
             store,
@@ -118,6 +122,7 @@ impl Service {
             metrics: Arc::new(Metrics::new()),
             progress: Arc::new(Progress::default()),
             judge: Arc::new(Judge::new()),
+            intake: Arc::new(Intake::new(first_part)),
             current: Arc::clone(&runtime),
             speeds: SpeedCache::default(),
             owner: options.owner,
@@ -241,6 +246,15 @@ impl Service {
             signals: self.signals.clone(),
         };
         tasks.keep("webhooks", move || webhooks.clone().run());
+        let live = LiveWriter { sweeper: Arc::clone(&self.sweeper), signals: self.signals.clone() };
+        tasks.keep("live traffic", move || live.clone().run());
+        let watch = LiveWatch {
+            sweeper: Arc::clone(&self.sweeper),
+            runtime: Arc::clone(&self.runtime),
+            workers: Arc::clone(&self.workers),
+            signals: self.signals.clone(),
+        };
+        tasks.keep("live watch", move || watch.clone().run());
         let commands = Commands {
             workers: Arc::clone(&self.workers),
             runtime: Arc::clone(&self.runtime),
@@ -293,6 +307,7 @@ impl Service {
 
     /// Writes what is queued, or gives it up after a few tries, and closes the store.
     pub async fn close(&self) -> ShutdownReport {
+        live::write(&self.sweeper).await;
         let report = self.sweeper.writer.shutdown().await;
         if tokio::time::timeout(CLOSE_TIMEOUT, self.sweeper.store.close()).await.is_err() {
             warn!("the store did not close in time; what it holds is safe");
@@ -301,7 +316,7 @@ impl Service {
     }
 }
 
-fn deadline_of(runtime: &Runtime, model: &ModelId) -> Duration {
+pub(super) fn deadline_of(runtime: &Runtime, model: &ModelId) -> Duration {
     const DEADLINE_DEFAULT: Duration = Duration::from_secs(7200);
     let Some(model) = runtime.models.get(model) else { return DEADLINE_DEFAULT };
     let covering = runtime.schedules.iter().filter(|s| s.config.covers_model(&model.config));

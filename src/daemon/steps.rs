@@ -12,6 +12,7 @@ use crate::clock::rfc3339;
 use crate::curation::{
     self, Act, AlarmNote, Base, Draft, Figures, Form, HistoryError, ModelState, RULES, Record, Setting, Stepped, Tagged,
 };
+use crate::domain::live::Quarantined;
 use crate::domain::{Allowlist, Capability, CaseId, Decision, EndpointId, Micros, ModelId, Suite};
 use crate::metrics::StandingLabels;
 use crate::publish::{Document, Origin, etag_of};
@@ -119,7 +120,7 @@ pub(super) fn setting(runtime: &Runtime, model: &ModelRuntime) -> Setting {
     }
 }
 
-/// What happened, with the figures that `rank_by` orders by: latency and throughput from the stored attempts, where the
+/// What happened, with what live traffic keeps off the list, and with the figures that `rank_by` orders by: latency and throughput from the stored attempts, where the
 /// policy needs them (price stands in the setting).
 pub(super) async fn record(
     sweeper: &Sweeper,
@@ -127,8 +128,9 @@ pub(super) async fn record(
     act: Act,
     now_us: Micros,
 ) -> Result<Record, SweepError> {
+    let overlay = curation::overlay_after(overlay(&sweeper.store, model).await?, &act, now_us);
     if !model.config.policy.rank_by.needs_speeds() {
-        return Ok(Record { act, figures: BTreeMap::new(), form: Form::NEWEST });
+        return Ok(Record { act, figures: BTreeMap::new(), overlay, form: Form::NEWEST });
     }
     let measured = sweeper.speeds.of(&sweeper.store, &model.config.id, now_us).await?;
     let figures = model.config.endpoints.iter().filter_map(|e| {
@@ -140,7 +142,19 @@ pub(super) async fn record(
         Some((e.id.clone(), figures))
     });
     let figures: BTreeMap<EndpointId, Figures> = figures.collect();
-    Ok(Record { act, figures, form: Form::NEWEST })
+    Ok(Record { act, figures, overlay, form: Form::NEWEST })
+}
+
+/// What the newest step says of endpoints that live traffic keeps off the list; nothing where the policy has no
+/// quarantine (any more). Read after the base: whoever steps in between overtakes the step that is made.
+pub(super) async fn overlay(store: &Store, model: &ModelRuntime) -> Result<Vec<Quarantined>, SweepError> {
+    if !model.config.policy.quarantine.enabled {
+        return Ok(Vec::new());
+    }
+    let id = &model.config.id;
+    let Some(head) = store.state(id).await? else { return Ok(Vec::new()) };
+    let Some(step) = store.step(id, head.seq).await? else { return Ok(Vec::new()) };
+    Ok(Record::from_stored(&step.record).map_err(|e| (id, e))?.overlay)
 }
 
 /// What a step leaves in the store.

@@ -47,6 +47,8 @@ pub struct Sweeper {
     pub metrics: Arc<Metrics>,
     /// Sweeps in flight.
     pub progress: Arc<Progress>,
+    /// Live traffic that was counted and is not stored yet.
+    pub intake: Arc<crate::live::Intake>,
     /// Compiles scorers.
     pub judge: Arc<Judge>,
     /// The configuration in force: a sweep that began under another ends under this one.

@@ -138,5 +138,9 @@ impl Upkeep {
 pub fn cutoffs(runtime: &Runtime, now_us: Micros) -> Retention {
     let before = |age: Duration| Some(now_us - i64::try_from(age.as_micros()).unwrap_or(i64::MAX / 2));
     let retention = &runtime.config.store.retention;
-    Retention { transcripts_before_us: before(retention.transcripts), attempts_before_us: before(retention.attempts) }
+    Retention {
+        transcripts_before_us: before(retention.transcripts),
+        attempts_before_us: before(retention.attempts),
+        observations_before_us: before(retention.observations),
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::conclude;
+use super::live;
 use super::operate::Desk;
 use super::outlook;
 use super::pairs;
@@ -17,6 +18,7 @@ use super::sweeper::Sweeper;
 use crate::api::{ApiSetup, ApiState, EndpointView, ScorecardSource, StandingsView, SuiteInfo, SweepCommand};
 use crate::curation;
 use crate::domain::{Capability, Micros, ModelId, Scorecard};
+use crate::live::Intake;
 use crate::report;
 
 /// Reads standings and scorecards for the API.
@@ -101,14 +103,15 @@ pub(super) fn api_state(
     mut reloaded: watch::Receiver<u64>,
     sweeps: mpsc::Sender<SweepCommand>,
 ) -> ApiState {
-    let setup = Arc::new(ArcSwap::from_pointee(api_setup(&runtime.load())));
+    let setup = Arc::new(ArcSwap::from_pointee(api_setup(&runtime.load(), &sweeper.intake)));
     let views = Arc::new(Views { sweeper: Arc::clone(sweeper), runtime: Arc::clone(runtime) });
     tokio::spawn({
         let (setup, runtime, board) = (Arc::clone(&setup), Arc::clone(runtime), Arc::clone(&sweeper.board));
+        let intake = Arc::clone(&sweeper.intake);
         async move {
             // Ends with the reloader, which holds the other side.
             while reloaded.changed().await.is_ok() {
-                setup.store(Arc::new(api_setup(&runtime.load())));
+                setup.store(Arc::new(api_setup(&runtime.load(), &intake)));
                 board.touch();
             }
         }
@@ -119,6 +122,7 @@ pub(super) fn api_state(
         board: Arc::clone(&sweeper.board),
         metrics: Arc::clone(&sweeper.metrics),
         progress: Arc::clone(&sweeper.progress),
+        intake: Arc::clone(&sweeper.intake),
         clock: Arc::clone(&sweeper.clock),
         // Who knows the listener and the tasks says otherwise.
         loopback_only: false,
@@ -132,7 +136,7 @@ pub(super) fn api_state(
     }
 }
 
-fn api_setup(runtime: &Runtime) -> ApiSetup {
+fn api_setup(runtime: &Runtime, intake: &Intake) -> ApiSetup {
     let suite = |s: &Arc<crate::domain::Suite>| SuiteInfo {
         name: s.name.clone(),
         revision: s.revision.clone(),
@@ -145,6 +149,7 @@ fn api_setup(runtime: &Runtime) -> ApiSetup {
         models: runtime.config.models.clone(),
         server: runtime.config.server.clone(),
         relayed: relayed.collect(),
+        directory: Arc::new(live::directory(intake, &runtime.config.models)),
         suites: runtime.suites().map(suite).collect(),
     }
 }

@@ -22,7 +22,8 @@
 //! | Decision | a change (or confirmation) of standing, with its reason ([`Decision`]) |
 //! | Allowlist, Revision | the published document of a model, and its number ([`Allowlist`], [`Revision`]) |
 //! | Capability | a tag of cases for which a model has a list of its own ([`Capability`]) |
-//! | Observation | one live-traffic outcome reported by a gateway |
+//! | Observation | one live-traffic outcome reported by a gateway; what such outcomes say against an endpoint: [`live::LiveEvidence`] |
+//! | Quarantine | an endpoint taken off the list by live traffic for a limited time ([`live::Quarantined`]) |
 //! | Scorecard | an endpoint's rates, intervals, faults, latency, cost over a window ([`Scorecard`]) |
 //! | Order | what an operator does by hand: pin, ban, reset, note, acknowledge ([`Order`], [`Verb`]) |
 //! | Policy | margins, thresholds, budgets: the rules of the decision ([`Policy`]) |
@@ -38,6 +39,7 @@ pub mod fault;
 pub mod ids;
 pub mod json;
 pub mod jury;
+pub mod live;
 pub mod operator;
 pub mod policy;
 pub mod probes;

@@ -108,11 +108,13 @@ pub enum DecisionKind {
     /// Something irregular that changes no standing and must be known to understand the log: a clock that went back, a
     /// sweep out of order or closed, scores out of range, a store that was restored.
     Irregular,
+    /// Live traffic took the endpoint off the list for a while, or that is over.
+    Quarantine,
 }
 
 impl DecisionKind {
     /// All of them.
-    pub const ALL: [DecisionKind; 8] = [
+    pub const ALL: [DecisionKind; 9] = [
         DecisionKind::Entered,
         DecisionKind::Left,
         DecisionKind::Designated,
@@ -121,6 +123,7 @@ impl DecisionKind {
         DecisionKind::VersionChange,
         DecisionKind::Operator,
         DecisionKind::Irregular,
+        DecisionKind::Quarantine,
     ];
 
     /// As stored and shown.
@@ -135,6 +138,7 @@ impl DecisionKind {
             DecisionKind::VersionChange => "version_change",
             DecisionKind::Operator => "operator",
             DecisionKind::Irregular => "irregular",
+            DecisionKind::Quarantine => "quarantine",
         }
     }
 

@@ -52,6 +52,7 @@
 //! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
 
+mod arguments;
 mod asserts;
 pub mod bfcl;
 mod budget;
@@ -91,6 +92,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use arguments::ArgumentSchemas;
 pub use custom::{SCORE_FUNCTION, completion_value};
 pub use delivery::judge_delivery;
 pub use error::ScorerError;

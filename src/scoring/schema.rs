@@ -113,6 +113,11 @@ impl Validators {
         self.get_or_compile(text, formats, || serde_json::from_str(text).unwrap_or_default())
     }
 
+    /// Whether a schema's text was compiled and is kept.
+    pub fn has(&self, text: &str, formats: Formats) -> bool {
+        self.lock().by_hash.contains_key(&hash_of(text, formats))
+    }
+
     fn get_or_compile(
         &self,
         text: &str,
@@ -122,7 +127,7 @@ impl Validators {
         if text.len() > SCHEMA_BYTES_MAX {
             return Err(too_long(text.len()));
         }
-        let hash = sha256_parts(&[&[u8::from(formats == Formats::Asserted)], text.as_bytes()]);
+        let hash = hash_of(text, formats);
         if let Some(found) = self.lock().by_hash.get(&hash) {
             return Ok(Arc::clone(found));
         }
@@ -149,6 +154,10 @@ impl Validators {
     fn len(&self) -> usize {
         self.lock().by_hash.len()
     }
+}
+
+fn hash_of(text: &str, formats: Formats) -> [u8; 32] {
+    sha256_parts(&[&[u8::from(formats == Formats::Asserted)], text.as_bytes()])
 }
 
 /// Whether a schema can be judged by.

@@ -41,6 +41,8 @@ pub struct Retention {
     /// Attempts before this time, with their transcripts, and the plans of their sweeps. Attempts of running sweeps
     /// stay. What was decided from them cannot be recomputed afterwards: a checkpoint stays from which it goes on.
     pub attempts_before_us: Option<Micros>,
+    /// Counts of live traffic that begin before this time.
+    pub observations_before_us: Option<Micros>,
 }
 
 /// What was deleted.
@@ -52,6 +54,8 @@ pub struct Pruned {
     pub attempts: u64,
     /// Plans of finished sweeps.
     pub plans: u64,
+    /// Counted spans of live traffic.
+    pub observations: u64,
 }
 
 impl Store {
@@ -115,6 +119,9 @@ impl Store {
             let args = [floor.as_str().into(), PRUNE_ROWS.into()];
             pruned.transcripts = self.delete(statements::PRUNE_TRANSCRIPTS, &args).await?;
             self.prune_exchanges(&floor).await?;
+        }
+        if let Some(before_us) = retention.observations_before_us {
+            pruned.observations = self.prune_live(before_us).await?;
         }
         self.pool.reclaim().await?;
         Ok(pruned)

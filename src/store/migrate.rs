@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "exchanges", include_str!("migrations/0008_exchanges.sql")),
     (9, "gateways", include_str!("migrations/0009_gateways.sql")),
     (10, "votes", include_str!("migrations/0010_votes.sql")),
+    (11, "live", include_str!("migrations/0011_live.sql")),
 ];
 
 /// The schema that this program knows: the version of the last migration.

@@ -34,6 +34,7 @@ mod error;
 mod exchanges;
 mod history;
 mod listing;
+mod live;
 mod maintenance;
 mod migrate;
 mod outbox;
@@ -56,6 +57,7 @@ pub use curation::{Alarm, AlarmKey, CurationCommit, NewAllowlist, NewState, Stor
 pub use error::StoreError;
 pub use history::{CHECKPOINT_EVERY_STEPS, Checkpoint, Head, NewStep, StoredStep};
 pub use listing::{AttemptFilter, DecisionFilter, PAGE_ITEMS_MAX, Page, StoredAttempt};
+pub use live::{LiveCell, LiveSeries};
 pub use maintenance::{CheckReport, Pruned, Retention};
 pub use migrate::{SCHEMA_VERSION, Schema};
 pub use outbox::{DeliveryOutcome, Event, EventKind, EventSubject};

@@ -299,6 +299,16 @@ statements! {
     DELIVERY_ADD = "INSERT INTO deliveries (webhook, event, outcome, at_us) VALUES ($1, $2, $3, $4) \
                     ON CONFLICT DO NOTHING";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE event IN (SELECT o.id FROM outbox o WHERE o.mark_us < $1)";
+    LIVE_SERIES_ADD = "INSERT INTO live_series (id, model, endpoint, stratum) VALUES ($1, $2, $3, $4) \
+                       ON CONFLICT DO NOTHING";
+    LIVE_PUT = "INSERT INTO live_cells (series, width_s, start_us, part, bytes) VALUES ($1, $2, $3, $4, $5) \
+                ON CONFLICT (series, width_s, start_us, part) DO UPDATE SET bytes = excluded.bytes";
+    LIVE_READ = "SELECT s.model, s.endpoint, s.stratum, c.start_us, c.part, c.bytes FROM live_series s \
+                 JOIN live_cells c ON c.series = s.id AND c.width_s = $3 AND c.start_us >= $4 AND c.start_us < $5 \
+                 WHERE s.model = $1 AND (CAST($2 AS TEXT) IS NULL OR s.endpoint = $2) ORDER BY c.start_us, c.part";
+    LIVE_IDS = "SELECT id FROM live_series";
+    LIVE_OLDEST = "SELECT MIN(start_us) FROM live_cells WHERE series = $1 AND width_s = $2";
+    LIVE_PRUNE = "DELETE FROM live_cells WHERE series = $1 AND width_s = $2 AND start_us < $3";
     LEASE_TAKE = "INSERT INTO leases (name, owner, until_us) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
                   SET owner = excluded.owner, until_us = excluded.until_us \
                   WHERE leases.owner = excluded.owner OR leases.until_us <= $4";
@@ -344,6 +354,7 @@ statements! {
     COUNT_ACKS = "SELECT COUNT(*) FROM acks";
     COUNT_OUTBOX = "SELECT COUNT(*) FROM outbox";
     COUNT_DELIVERIES = "SELECT COUNT(*) FROM deliveries";
+    COUNT_LIVE_CELLS = "SELECT COUNT(*) FROM live_cells";
 }
 
 /// The tables that are counted, with their statements.
@@ -365,6 +376,7 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
     ("acks", COUNT_ACKS),
     ("outbox", COUNT_OUTBOX),
     ("deliveries", COUNT_DELIVERIES),
+    ("live_cells", COUNT_LIVE_CELLS),
 ];
 
 /// Columns of an attempt.

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("scoring", &["sandbox"]),
     ("curation", &["stats"]),
+    ("live", &["scoring", "stats"]),
     ("metrics", &[]),
     ("progress", &[]),
     ("signing", &[]),
@@ -25,28 +26,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provider", &[]),
     ("store", &[]),
     ("report", &["store", "stats"]),
-    ("api", &["store", "publish", "report", "metrics", "progress", "config", "signing", "stats"]),
+    ("api", &["store", "publish", "report", "metrics", "progress", "config", "signing", "stats", "live"]),
     ("sim", &["suites"]),
     ("simulate", &["stats", "curation"]),
     ("runner", &["provider", "scoring", "suites", "store", "metrics", "progress", "worlds"]),
     (
         "daemon",
         &[
-            "api", "client", "config", "curation", "metrics", "progress", "provider", "publish", "report", "runner",
-            "scoring", "signing", "store", "suites",
+            "api", "client", "config", "curation", "live", "metrics", "progress", "provider", "publish", "report",
+            "runner", "scoring", "signing", "stats", "store", "suites",
         ],
     ),
     (
         "cli",
         &[
-            "api", "config", "curation", "daemon", "import", "metrics", "progress", "provider", "publish", "report",
-            "runner", "scoring", "signing", "sim", "simulate", "stats", "store", "suites", "worlds",
+            "api", "config", "curation", "daemon", "import", "live", "metrics", "progress", "provider", "publish",
+            "report", "runner", "scoring", "signing", "sim", "simulate", "stats", "store", "suites", "worlds",
         ],
     ),
 ];
 const COMMON: [&str; 3] = ["domain", "diagnostics", "clock"];
 /// The pure core: no IO, no clock, no async.
-const PURE: [&str; 8] = ["domain", "sandbox", "scoring", "signing", "worlds", "stats", "curation", "simulate"];
+const PURE: [&str; 9] = ["domain", "sandbox", "scoring", "signing", "worlds", "stats", "curation", "simulate", "live"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {

@@ -185,7 +185,7 @@ async fn pruned(world: World) {
     decided(&world).await;
     let whole = replay(&world, &[], 0).await;
     let store = world.store().await;
-    let all = Retention { transcripts_before_us: None, attempts_before_us: Some(i64::MAX / 2) };
+    let all = Retention { transcripts_before_us: None, attempts_before_us: Some(i64::MAX / 2), ..Retention::default() };
     assert!(store.prune(&all).await.unwrap().attempts > 0);
     store.close().await;
     let end = whole["to_step"].as_u64().unwrap();

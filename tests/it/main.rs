@@ -33,6 +33,7 @@ mod imports;
 mod interrupted;
 mod judges;
 mod levels;
+mod live;
 mod odd_answers;
 mod on_request;
 mod onboarding;

@@ -140,15 +140,24 @@ pub async fn pruned_attempts_leave_a_checkpoint_at_the_horizon(db: Database) {
     assert!(store.checkpoints(&model()).await.unwrap().is_empty());
     // Sweeps are planned a second apart: two of them go, and what follows from the others can still be made again,
     // but not from a state in between: the newest becomes the beginning.
-    let retention = Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + 2 * SECOND + SECOND / 2) };
+    let retention = Retention {
+        transcripts_before_us: None,
+        attempts_before_us: Some(T0 + 2 * SECOND + SECOND / 2),
+        ..Retention::default()
+    };
     assert_eq!(store.prune(&retention).await.unwrap().plans, 2);
     assert_eq!(store.replay_horizon(&model(), 1).await.unwrap(), 2);
     assert_eq!(store.checkpoints(&model()).await.unwrap(), [4]);
     end_sweep(&store, 5, 4).await;
-    let retention = Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + 3 * SECOND + SECOND / 2) };
+    let retention = Retention {
+        transcripts_before_us: None,
+        attempts_before_us: Some(T0 + 3 * SECOND + SECOND / 2),
+        ..Retention::default()
+    };
     store.prune(&retention).await.unwrap();
     assert_eq!(store.checkpoints(&model()).await.unwrap(), [4], "one behind the horizon does");
-    let retention = Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + DAY) };
+    let retention =
+        Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + DAY), ..Retention::default() };
     store.prune(&retention).await.unwrap();
     assert_eq!(
         (store.checkpoints(&model()).await.unwrap(), store.steps(&model(), 0, 9).await.unwrap().len()),

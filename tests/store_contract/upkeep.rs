@@ -118,8 +118,11 @@ pub async fn pruning_keeps_what_it_should(db: Database) {
     store.commit_sweep_end(&end).await.unwrap();
 
     assert_eq!(store.prune(&Retention::default()).await.unwrap(), Pruned::default());
-    let retention =
-        Retention { transcripts_before_us: Some(T0 + 20 * SECOND), attempts_before_us: Some(T0 + 10 * SECOND) };
+    let retention = Retention {
+        transcripts_before_us: Some(T0 + 20 * SECOND),
+        attempts_before_us: Some(T0 + 10 * SECOND),
+        ..Retention::default()
+    };
     let pruned = store.prune(&retention).await.unwrap();
     assert_eq!(pruned, Pruned { transcripts: 11, attempts: 10, plans: 1 });
     assert_eq!(store.prune(&retention).await.unwrap(), Pruned::default());
@@ -268,8 +271,12 @@ pub async fn pruning_leaves_a_round_of_sampled_answers_whole(db: Database) {
     }
     store.append_attempts(all).await.unwrap();
     db.raw("UPDATE sweeps SET state = 'done', finished_at_us = 9").await;
-    let at = |days: i64| Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + days * DAY) };
-    assert_eq!(store.prune(&at(1)).await.unwrap(), Pruned { transcripts: 0, attempts: 2, plans: 1 });
+    let at = |days: i64| Retention {
+        transcripts_before_us: None,
+        attempts_before_us: Some(T0 + days * DAY),
+        ..Retention::default()
+    };
+    assert_eq!(store.prune(&at(1)).await.unwrap(), Pruned { transcripts: 0, attempts: 2, plans: 1, observations: 0 });
     assert_eq!(store.done_keys(done).await.unwrap().len(), 2);
     assert_eq!(store.prune(&at(27)).await.unwrap().attempts, 0);
     assert_eq!(store.prune(&at(29)).await.unwrap().attempts, 2);
@@ -337,13 +344,23 @@ pub async fn votes_are_pruned_with_what_they_are_about(db: Database) {
         left
     };
     store
-        .prune(&Retention { transcripts_before_us: Some(T0 - DAY), attempts_before_us: Some(T0 - DAY) })
+        .prune(&Retention {
+            transcripts_before_us: Some(T0 - DAY),
+            attempts_before_us: Some(T0 - DAY),
+            ..Retention::default()
+        })
         .await
         .unwrap();
     assert_eq!(left().await, [1, 1, 1]);
-    store.prune(&Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + DAY) }).await.unwrap();
+    store
+        .prune(&Retention { transcripts_before_us: None, attempts_before_us: Some(T0 + DAY), ..Retention::default() })
+        .await
+        .unwrap();
     assert_eq!(left().await, [0, 0, 1], "they go with their attempts");
     store.add_exchange(&voted().next().unwrap()).await.unwrap();
-    store.prune(&Retention { transcripts_before_us: Some(T0 + DAY), attempts_before_us: None }).await.unwrap();
+    store
+        .prune(&Retention { transcripts_before_us: Some(T0 + DAY), attempts_before_us: None, ..Retention::default() })
+        .await
+        .unwrap();
     assert_eq!(left().await, [0, 0, 1], "and with the transcripts, unless their sweep is running");
 }

@@ -9,11 +9,13 @@
 //! scripts/bench plain 500        one variant, another number of cases
 //! scripts/bench fold             what deciding costs
 //! scripts/bench lists            what serving lists costs, beside nginx
+//! scripts/bench ingest           what live traffic costs
 //! ```
 
 mod bare;
 mod client;
 mod fold;
+mod ingest;
 mod lists;
 mod micro;
 mod process;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["--micro", dir] => micro::main(dir),
         ["fold"] => fold::main(),
         ["lists"] => lists::main(),
+        ["ingest"] => ingest::main(),
         _ => variants::main(&words),
     };
     match done {

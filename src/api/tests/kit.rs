@@ -26,6 +26,7 @@ use crate::clock::{ManualClock, rfc3339};
 use crate::config::{Config, Role, SystemEnv, Token, tokens};
 use crate::domain::scorecard::Gap;
 use crate::domain::*;
+use crate::live::Intake;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::{Board, Document, Origin, Published};
@@ -178,7 +179,10 @@ impl Kit {
         let (sweeps, commands) = mpsc::channel(1);
         // A batch that is never full nor old: what is appended waits until a test flushes it.
         let options = WriterOptions { max_age: Duration::from_secs(3600), ..WriterOptions::default() };
+        let intake = Arc::new(Intake::new(1));
+        let directory = Arc::new(crate::daemon::live::directory(&intake, &config.models));
         let state = ApiState {
+            intake,
             writer: BatchWriter::start(store.clone(), options),
             store,
             board: Arc::new(Board::default()),
@@ -190,6 +194,7 @@ impl Kit {
                 models: config.models,
                 server,
                 relayed: Default::default(),
+                directory,
                 suites,
             })),
             standings: Arc::clone(&daemon) as Arc<dyn StandingsView>,
@@ -207,6 +212,15 @@ impl Kit {
     /// The same daemon behind a listener that the network reaches.
     pub fn on_the_network(self) -> Kit {
         let state = ApiState { loopback_only: false, ..self.state };
+        Kit { router: router(state.clone()), state, ..self }
+    }
+
+    /// The same daemon with another intake.
+    pub fn with_intake(self, intake: Intake) -> Kit {
+        let mut setup = ApiSetup::clone(&self.state.setup.load());
+        setup.directory = Arc::new(crate::daemon::live::directory(&intake, &setup.models));
+        self.state.setup.store(Arc::new(setup));
+        let state = ApiState { intake: Arc::new(intake), ..self.state };
         Kit { router: router(state.clone()), state, ..self }
     }
 

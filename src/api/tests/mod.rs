@@ -10,6 +10,7 @@ mod documents;
 mod exports;
 mod kit;
 mod lists;
+mod live;
 mod orders;
 mod page;
 mod serving;

@@ -435,13 +435,13 @@ fn a_later_protocol() {
 #[test]
 fn a_later_feature() {
     assert_snapshot!(with(r#"[policy]
-quarantine = { enabled = true }"#), @r#"
-    error: `quarantine` is not supported yet in this version: it needs live traffic
-      --> exactod.toml:2:26
+quarantine = { enabled = true, for = "2d" }"#), @r#"
+    error: `for` is longer than a quarantine may last: the endpoint is evaluated meanwhile
+      --> exactod.toml:2:38
       |
-    2 | quarantine = { enabled = true }
-      |                          ^^^^
-      hint: enabled = false
+    2 | quarantine = { enabled = true, for = "2d" }
+      |                                      ^^^^
+      hint: at most "24h"
 
     1 error
     "#);

@@ -12,6 +12,7 @@ mod lists;
 mod orders;
 mod outlooks;
 mod prints;
+mod quarantine;
 mod replays;
 mod samples;
 mod sizes;

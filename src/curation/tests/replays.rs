@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use super::lists::configured;
 use super::world::*;
 use crate::curation::{
-    Act, Base, Figures, Form, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode, render,
-    step,
+    Act, Base, Figures, Form, Input, ModelState, Record, Refused, Setting, Stepped, Tagged, decode, encode,
+    overlay_after, render, step,
 };
 use crate::domain::canonical::sha256_hex;
+use crate::domain::live::Quarantined;
 use crate::domain::{
     Allowlist, Capability, Decision, DecisionKind, EndpointId, Micros, ModelId, Order, Outcome, OutcomeRow, Policy,
     Standing, SweepPlan, Verb,
@@ -46,6 +47,8 @@ pub struct Chronicle {
     pub tags: BTreeMap<Capability, Tagged>,
     /// By which form the program of the time makes its steps.
     pub form: Form,
+    /// What live traffic keeps off the list.
+    pub overlay: Vec<Quarantined>,
     steps: Vec<Stored>,
 }
 
@@ -61,6 +64,7 @@ impl Chronicle {
             upstream: BTreeMap::new(),
             tags: BTreeMap::new(),
             form: Form::NEWEST,
+            overlay: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -88,7 +92,8 @@ impl Chronicle {
         let setting = self.setting();
         let speed = Figures { latency_us: Some(self.clock_us as f64 / 7e9), tokens_per_second: None };
         let figures = self.world.endpoints.iter().map(|id| (id.clone(), speed)).collect();
-        let record = Record { act, figures, form: self.form };
+        let overlay = overlay_after(self.overlay.clone(), &act, self.clock_us);
+        let record = Record { act, figures, overlay, form: self.form };
         let of = sweep.as_ref().map(|(plan, rows)| (plan, rows.as_slice()));
         let input = Input { at_us: self.clock_us, setting: &setting, record: &record, sweep: of };
         let made = step(&self.base, &input)?;
@@ -104,6 +109,7 @@ impl Chronicle {
         });
         let before = std::mem::take(&mut self.base);
         self.base = made.clone().into_base(self.clock_us, before, setting);
+        self.overlay = record.overlay;
         self.world.state = self.base.state.clone();
         Ok(made)
     }
