@@ -159,12 +159,16 @@ pub struct SweepArgs {
     /// At most this many cases per suite.
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
-    /// Every case of every suite for every endpoint.
+    /// Every case of every suite for every endpoint; of a suite with `[sampling]` those that it takes.
     #[arg(long)]
     pub full: bool,
-    /// Repeats per case (with --full).
+    /// Repeats per case (with --full); those of the suite's `[epochs]` without it.
     #[arg(long, value_name = "N", requires = "full")]
     pub epochs: Option<u32>,
+    /// Ask the cases as well that their suites exclude as broken, for figures that compare with a public leaderboard (with
+    /// --full). Such a sweep gives no evidence.
+    #[arg(long, requires = "full")]
+    pub include_broken: bool,
     /// Sweep back to back until every endpoint has a standing or the budget ends. Not with --endpoint: standings come
     /// from comparing all of them.
     #[arg(long)]
@@ -199,6 +203,9 @@ pub struct ScorecardArgs {
     /// csv, as numbers.
     #[arg(long, value_enum, default_value = "table")]
     pub format: CardFormat,
+    /// In the table also the figures that suites ask for in `[[metrics]]`, a line each.
+    #[arg(long)]
+    pub metrics: bool,
     /// With --format parquet: the attempts of the window, one row each, instead of the scorecards.
     #[arg(long)]
     pub attempts: bool,
@@ -386,13 +393,17 @@ pub struct ScoreArgs {
     pub scorer: Option<OfflineScorer>,
     /// In place of --scorer: a suite folder, by whose cases answers are judged as in a sweep. Rows
     /// {"case_id","draw","response"}: the drawn values of a template, else null or nothing; the body as JSON, or as a string
-    /// (streams). Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
+    /// (streams); for the scorers latency and cost also latency_ms, ttft_ms and cost_usd. Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scorer", "data", "strict_abstention"])]
     pub suite: Option<PathBuf>,
     /// With --suite: rows of templates without "draw" answer the instance drawn from this seed, as suite show --draw SEED
     /// prints it.
     #[arg(long, value_name = "SEED", requires = "suite")]
     pub draw: Option<String>,
+    /// With --suite: run the programs of scorers `exec`, as `[[exec]]` of the config allows. Without it their cases have no
+    /// verdict.
+    #[arg(long)]
+    pub exec: bool,
     /// With bfcl: the bfcl-eval wheel, its unpacked folder or its data folder.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -475,6 +486,9 @@ pub enum SuiteCommand {
         /// How many draws of every template.
         #[arg(long, default_value_t = 5)]
         draws: u32,
+        /// Run the programs of scorers `exec`, as `[[exec]]` of the config allows. Without it what they judge is not proved.
+        #[arg(long)]
+        exec: bool,
     },
     /// Show a suite's cases.
     Show {

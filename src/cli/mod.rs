@@ -12,6 +12,7 @@ mod keys;
 mod order;
 mod output;
 mod plan;
+mod programs;
 mod read;
 mod replay;
 mod rescore;
@@ -50,8 +51,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
-        Command::Score(args) => score::run(args),
-        Command::Suite(command) => suite::run(command, cli.json),
+        Command::Score(args) => score::run(cli, args),
+        Command::Suite(command) => suite::run(cli, command, cli.json),
         Command::Config(command) => files::config(cli, command),
         Command::Token(command) => files::token(cli, command),
         Command::Keys(command) => keys::run(cli, command),

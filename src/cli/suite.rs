@@ -6,20 +6,26 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::args::SuiteCommand;
+use super::args::{Cli, SuiteCommand};
 use super::import;
 use super::output::{self, CliError, Exit};
-use crate::domain::{CaseId, CaseInstance, Fault, Json, Judgement, Suite, SuiteName, Verdict};
+use super::programs::AllowedPrograms;
+use crate::domain::{
+    CaseId, CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, Suite, SuiteName, Took, Verdict,
+};
 use crate::provider::completion_from_message;
-use crate::runner::{Ids, Proof, prove};
+use crate::runner::{Ids, Proof, prove_with};
 use crate::scoring::Judge;
 use crate::suites::{self, Drawer};
 use crate::worlds::{self, World};
 
 /// Runs a `suite` command.
-pub fn run(command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
+pub fn run(cli: &Cli, command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
     match command {
-        SuiteCommand::Check { dirs, draws } => check(dirs, *draws, as_json),
+        SuiteCommand::Check { dirs, draws, exec } => {
+            let programs = AllowedPrograms::new(cli, *exec)?;
+            check(dirs, *draws, (*exec).then_some(&programs), as_json)
+        }
         SuiteCommand::Show { suite, draw, case } => show(suite, draw.as_deref(), case.as_deref(), as_json),
         SuiteCommand::New { dir } => new(dir, as_json),
         SuiteCommand::Import(args) => import::run(args, as_json),
@@ -45,7 +51,12 @@ struct Finding {
     what: String,
 }
 
-fn check(dirs: &[PathBuf], draws: u32, as_json: bool) -> Result<Exit, CliError> {
+fn check(
+    dirs: &[PathBuf],
+    draws: u32,
+    programs: Option<&AllowedPrograms>,
+    as_json: bool,
+) -> Result<Exit, CliError> {
     let suites = load(dirs)?;
     let mut findings = Vec::new();
     let mut report = Vec::new();
@@ -60,7 +71,7 @@ fn check(dirs: &[PathBuf], draws: u32, as_json: bool) -> Result<Exit, CliError> 
             let rounds = if case.is_template() && !case.fixed { draws.max(1) } else { 1 };
             for _ in 0..rounds {
                 let seed = ids.seed();
-                let (checked, wrong) = check_case(&drawer, &judge, &case.id, &seed);
+                let (checked, wrong) = check_case(&drawer, &judge, programs, &case.id, &seed);
                 proved += checked;
                 findings.extend(wrong.into_iter().map(|what| Finding {
                     suite: suite.name.to_string(),
@@ -108,7 +119,13 @@ fn print_check(report: &[Value], findings: &[Finding]) -> Result<(), CliError> {
 }
 
 /// Draws one instance and proves the answers that it brings along. Gives how many were proved and what was wrong.
-fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64, Vec<String>) {
+fn check_case(
+    drawer: &Drawer,
+    judge: &Judge,
+    programs: Option<&AllowedPrograms>,
+    case: &CaseId,
+    seed: &str,
+) -> (u64, Vec<String>) {
     let instance = match drawer.draw(case, seed, 0) {
         Ok(instance) => instance,
         Err(e) => return (0, vec![format!("cannot be drawn: {e}")]),
@@ -120,7 +137,8 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
     if instance.world.is_some() {
         return check_world(&instance, judge);
     }
-    let Proof { proved, wrong, .. } = prove(&instance, &prepared);
+    let run = |runs: &[ProgramRun]| programs.map(|programs| programs.run(runs));
+    let Proof { proved, wrong, .. } = prove_with(&instance, &prepared, &run);
     (proved, wrong)
 }
 
@@ -130,7 +148,8 @@ fn check_world(instance: &CaseInstance, judge: &Judge) -> (u64, Vec<String>) {
         Ok(world) => Arc::new(world),
         Err(e) => return (0, vec![format!("its world is broken: {e}")]),
     };
-    let verdict = |messages: Vec<Value>| worlds::play(&world, messages.iter().map(completion_from_message));
+    let completion = |message: &Value| Completion { took: Took::NOTHING, ..completion_from_message(message) };
+    let verdict = |messages: Vec<Value>| worlds::play(&world, messages.iter().map(completion));
     let mut proved = 0;
     let mut wrong = Vec::new();
     if instance.reference.is_some() {

@@ -139,7 +139,8 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
         suites: (!suites.is_empty()).then_some(suites),
         endpoints,
         limit: args.limit,
-        epochs: args.epochs.unwrap_or(1).max(1),
+        epochs: args.epochs.map(|epochs| epochs.max(1)),
+        include_broken: args.include_broken,
         back_to_back: args.until_decided,
         ..daemon::manual_request(Duration::from_secs(7200))
     })

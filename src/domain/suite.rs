@@ -186,8 +186,76 @@ pub struct Suite {
     pub by_default: bool,
     /// The cases in file order, `exclude`d ones left out.
     pub cases: Vec<Arc<Case>>,
-    /// Known-broken cases, never run unless asked for.
+    /// Known-broken cases by id.
     pub excluded: Vec<CaseId>,
+    /// The same as cases, never run unless asked for; no part of the digest.
+    pub broken: Vec<Arc<Case>>,
+    /// What a scorecard tells of the suite.
+    pub metrics: Vec<Metric>,
+}
+
+/// One figure that a scorecard tells of a suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metric {
+    /// Which.
+    pub name: MetricName,
+    /// One figure for each category, instead of one for all cases.
+    pub by_category: bool,
+    /// Of which answers shares are told.
+    pub of: Denominator,
+}
+
+/// The figures that suites can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricName {
+    /// Mean over the cases of whether they passed, repeats folded by the suite's reducer.
+    Accuracy,
+    /// Mean over the cases of their scores, repeats folded by the suite's reducer.
+    Score,
+    /// Share of attempts that were answered in the end.
+    Delivery,
+    /// Share of attempts that were answered at the first try.
+    FirstTry,
+    /// Share of answers whose calls are all valid.
+    SchemaAccuracy,
+    /// Share of answers with a call of a tool that was not offered.
+    UnknownTool,
+    /// Share of answers with arguments that do not parse.
+    BadJson,
+    /// Share of answers with arguments that break the tool's schema.
+    SchemaViolation,
+}
+
+impl MetricName {
+    /// All of them, by the names that suites write.
+    pub const ALL: &[(&str, MetricName)] = &[
+        ("accuracy", MetricName::Accuracy),
+        ("score", MetricName::Score),
+        ("delivery", MetricName::Delivery),
+        ("first_try", MetricName::FirstTry),
+        ("schema_accuracy", MetricName::SchemaAccuracy),
+        ("unknown_tool", MetricName::UnknownTool),
+        ("bad_json", MetricName::BadJson),
+        ("schema_violation", MetricName::SchemaViolation),
+    ];
+
+    /// The name that suites write.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, metric)| *metric == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Of which answers a share is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denominator {
+    /// All scored answers.
+    #[default]
+    All,
+    /// Those with finish reason `tool_calls` (as the Kimi K2 Vendor Verifier counts).
+    Calls,
 }
 
 impl Suite {

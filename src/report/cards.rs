@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use polars::prelude::*;
 
 use super::ReportError;
+use super::figures::figures;
 use super::frame::{attempt_frame, read_window};
-use super::trigger::{Triggers, trigger_cards};
+use super::notes::SuiteNotes;
+use super::trigger::trigger_cards;
 use super::versions::{Course, Versions};
-use crate::domain::scorecard::{Gap, PassK, Quantiles, VersionChange};
+use crate::domain::scorecard::{BrokenCard, Gap, PassK, Quantiles, VersionChange};
 use crate::domain::{
     CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
 };
@@ -28,7 +30,7 @@ type Key = (EndpointId, SuiteName);
 type ByCase = BTreeMap<(SweepId, CaseId), Vec<f64>>;
 
 /// The scorecards of a model over `[from_us, to_us)`, one per endpoint of `standings`, in its order of ids.
-/// `triggers`: the suites that judge where tools are called.
+/// `notes`: what is known of the suites.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -36,19 +38,28 @@ pub async fn scorecards(
     store: &Store,
     model: &ModelId,
     standings: &BTreeMap<EndpointId, Standing>,
-    triggers: &Triggers,
+    notes: &SuiteNotes,
     (from_us, to_us): (Micros, Micros),
 ) -> Result<Vec<Scorecard>, ReportError> {
     let pages = read_window(store, model, from_us, to_us).await?;
-    let (pages, mut changes) = newest_versions(store, pages).await?;
+    let (mut pages, mut changes) = newest_versions(store, pages).await?;
+    let mut broken = without_broken(&mut pages, notes);
     let anchors = anchors_of(store, &pages).await?;
-    let mut trigger = trigger_cards(store, model, triggers, &sweeps_of(&pages), (from_us, to_us)).await?;
+    let mut trigger = trigger_cards(store, model, &notes.triggers, &sweeps_of(&pages), (from_us, to_us)).await?;
+    let mut figures = figures(store, model, notes, &pages, (from_us, to_us)).await?;
     let mut cards = suite_cards(&pages, &anchors)?;
     for (endpoint, cards) in &mut cards {
         for card in cards {
             let key = (endpoint.clone(), card.suite.clone());
             card.change = changes.remove(&key).and_then(|mut all| all.pop());
             card.trigger = trigger.remove(&key);
+            if let Some(found) = figures.remove(&key) {
+                (card.reduced, card.metrics, card.abstention) = (found.reduced, found.metrics, found.abstention);
+            }
+            card.broken = broken.remove(&key).map(|broken| BrokenCard {
+                rate_with: ratio(card.pass + broken.pass, card.pass + card.fail + broken.pass + broken.fail),
+                ..broken
+            });
         }
     }
     let card = |(endpoint, standing): (&EndpointId, &Standing)| Scorecard {
@@ -60,6 +71,27 @@ pub async fn scorecards(
         suites: cards.remove(endpoint).unwrap_or_default(),
     };
     Ok(standings.iter().map(card).collect())
+}
+
+/// Takes the attempts at cases that their suites exclude out of the pages, and counts them.
+fn without_broken(pages: &mut [AttemptColumns], notes: &SuiteNotes) -> BTreeMap<Key, BrokenCard> {
+    let mut out: BTreeMap<Key, BrokenCard> = BTreeMap::new();
+    for page in pages {
+        let is_broken = |i: usize| notes.suites.get(&page.suite[i]).is_some_and(|note| note.broken.contains(&page.case[i]));
+        let keep: Vec<bool> = (0..page.len()).map(|i| !is_broken(i)).collect();
+        for i in (0..page.len()).filter(|i| !keep[*i]) {
+            let card = out.entry((page.endpoint[i].clone(), page.suite[i].clone())).or_default();
+            match page.verdict[i] {
+                Verdict::Pass => card.pass += 1,
+                Verdict::Fail(_) => card.fail += 1,
+                Verdict::Unscored(_) => card.unscored += 1,
+            }
+        }
+        if keep.contains(&false) {
+            page.keep(&keep);
+        }
+    }
+    out
 }
 
 /// The sweeps whose attempts are counted, by suite.
@@ -137,6 +169,10 @@ fn suite_cards(
             tokens_out: sums.tokens_out,
             cost_usd: sums.cost_nanousd as f64 / 1e9,
             pass_k: scores.get(&key).map(pass_k_of).unwrap_or_default(),
+            reduced: None,
+            metrics: Vec::new(),
+            abstention: None,
+            broken: None,
             trigger: None,
             pairs: None,
             change: None,

@@ -159,7 +159,12 @@ fn suite_folders(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 fn read_bounded(path: &Path, limit: u64, problems: &mut Vec<Diagnostic>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| {
+        // Room at once: a buffer that grows is copied, and its pages are made anew, again and again.
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        bytes.reserve_exact(usize::try_from(length.min(limit)).unwrap_or(0) + 1);
+        file.take(limit + 1).read_to_end(&mut bytes)
+    });
     match read {
         Ok(_) if bytes.len() as u64 <= limit => Some(bytes),
         Ok(_) => {
@@ -288,9 +293,9 @@ fn read_line<'a>(number: usize, text: &'a str, header: &Header, f: &mut Findings
             None
         }
     };
-    let Draft { mut case, named, messages_key, own_scorers, drawable } = draft?;
+    let Draft { mut case, named, messages_key, scorers_key, drawable } = draft?;
     case.hash = digest::case_hash(&case);
-    let origin = Origin { messages_key, own_scorers };
+    let origin = Origin { messages_key, scorers_key };
     Some((case, CasePlace { line: number, text, origin, named, drawable }))
 }
 
@@ -340,11 +345,12 @@ impl<'a> Lines<'a> {
         }
         let cases: Vec<Arc<Case>> = std::mem::take(&mut self.cases).into_iter().map(Arc::new).collect();
         self.check(&cases);
-        let kept: Vec<Arc<Case>> = cases.into_iter().filter(|case| !excluded.contains(case.id.as_str())).collect();
+        let (broken, kept): (Vec<Arc<Case>>, Vec<Arc<Case>>) =
+            cases.into_iter().partition(|case| excluded.contains(case.id.as_str()));
         if kept.is_empty() && !excluded.is_empty() && self.problems.is_empty() {
             self.problems.push(Diagnostic::file(header_file, "every case of the suite is excluded"));
         }
-        let suite = build(header, kept);
+        let suite = build(header, kept, broken);
         source::bounded(self.file, self.problems).into_result(())?;
         // Without a problem every part of the header is there.
         suite.ok_or_else(|| Diagnostics(vec![Diagnostic::file(header_file, "the header is not complete")]))
@@ -388,7 +394,7 @@ impl<'a> Lines<'a> {
             match paired {
                 Ok((at, case)) => {
                     self.cases[i] = case;
-                    self.places[i].origin.own_scorers = self.places[at].origin.own_scorers;
+                    self.places[i].origin.scorers_key = self.places[at].origin.scorers_key;
                     self.places[i].drawable = self.places[at].drawable;
                 }
                 Err(message) => {
@@ -495,7 +501,7 @@ fn unknown_exclusions(exclude: &[String], ids: &HashSet<&str>) -> Vec<(usize, St
     unknown.map(|(i, id)| (i, format!("`{}` is excluded, but no case has this id", clip(id)))).collect()
 }
 
-fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
+fn build(header: &Header, cases: Vec<Arc<Case>>, broken: Vec<Arc<Case>>) -> Option<Suite> {
     let name: SuiteName = header.name.clone()?;
     Some(Suite {
         name,
@@ -509,5 +515,7 @@ fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
         by_default: !header.on_request,
         cases,
         excluded: header.exclude.iter().filter_map(|id| CaseId::new(id).ok()).collect(),
+        broken,
+        metrics: header.metrics.clone(),
     })
 }

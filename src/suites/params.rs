@@ -141,13 +141,16 @@ fn decimal_slot(units: i64, digits: u32) -> Slot {
     Slot { value: json!(units as f64 / scale as f64), text: Some(format!("{sign}{whole}.{part:0width$}")) }
 }
 
-/// A parameter as it stands in a case: what the case hash covers.
-pub(super) fn to_json(param: &Param) -> Value {
+/// A parameter as canonical JSON: what the case hash covers.
+pub(super) fn canonical(param: &Param) -> String {
+    let list = |values: &[Value]| values.iter().map(canonical_json).collect::<Vec<_>>().join(",");
     match param {
-        Param::OneOf(values) => json!({"one_of": values}),
-        Param::Int { min, max } => json!({"int": [min, max]}),
-        Param::Decimal { min_units, max_units, digits } => json!({"decimal_units": [min_units, max_units, digits]}),
-        Param::Sample { of, count } => json!({"sample": [of, count]}),
+        Param::OneOf(values) => format!(r#"{{"one_of":[{}]}}"#, list(values)),
+        Param::Int { min, max } => format!(r#"{{"int":[{min},{max}]}}"#),
+        Param::Decimal { min_units, max_units, digits } => {
+            format!(r#"{{"decimal_units":[{min_units},{max_units},{digits}]}}"#)
+        }
+        Param::Sample { of, count } => format!(r#"{{"sample":[[{}],{count}]}}"#, list(of)),
     }
 }
 

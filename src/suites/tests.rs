@@ -197,6 +197,58 @@ fn tools_schemas_and_patterns_are_checked_on_the_filled_case() {
     assert_eq!(problems(HEADER, &case(good)), "");
 }
 
+const HEADER_OF_ASSERTS: &str =
+    "version = 1\nname = \"trip\"\nkind = [\"output_quality\"]\nrevision = \"1\"\n[vars]\nland = \"Norway\"\n";
+
+#[test]
+fn asserts_of_promptfoo_judge_as_their_scorers() {
+    let cases = r#"{"id": "a", "params": {"city": {"one_of": ["Oslo"]}}, "input": "Where?", "assert": [
+        {"type": "contains", "value": "{{city}}", "weight": 2},
+        {"type": "not-icontains-any", "value": ["{{land}}", "Sweden"], "metric": "tone"},
+        {"type": "starts-with", "value": " O"}, {"type": "regex", "value": "^\d{{city}}$", "weight": 0},
+        {"type": "is-json", "value": {"type": "object"}}, {"type": "latency", "threshold": 900},
+        {"type": "assert-set", "threshold": 0.5, "assert": [{"type": "cost", "threshold": 0.01}, {"type": "equals", "value": "x"}]}]}"#
+        .replace('\n', " ");
+    let suite = load(HEADER_OF_ASSERTS, &cases).unwrap();
+    let instance = Drawer::new(Arc::new(suite)).unwrap().draw(&id("a"), &seed(1), 0).unwrap();
+    let scorers: Vec<Value> = instance
+        .scorers
+        .iter()
+        .map(|spec| {
+            let mut whole = json!({"type": spec.kind});
+            whole.as_object_mut().unwrap().extend(spec.options.clone());
+            whole
+        })
+        .collect();
+    let draft = "http://json-schema.org/draft-07/schema#";
+    assert_eq!(
+        json!(scorers),
+        json!([
+            {"type": "contains", "value": "Oslo", "weight": 2.0},
+            {"type": "not-icontains", "any": ["Norway", "Sweden"]},
+            {"type": "starts-with", "value": " O", "trim": false},
+            {"type": "regex", "pattern": "^[0-9]Oslo$", "weight": 0.0, "threshold": 0},
+            {"type": "json-schema", "schema": {"type": "object", "$schema": draft}, "strip_fences": "none"},
+            {"type": "latency", "max_ms": 900.0},
+            {"type": "group", "threshold": 0.5, "scorers": [
+                {"type": "cost", "max_usd": 0.01}, {"type": "equals", "value": "x", "trim": false}]},
+        ])
+    );
+}
+
+#[test]
+fn asserts_that_cannot_be_judged_are_named_at_their_places() {
+    let cases = [
+        r#"{"id": "a", "input": "x", "assert": [{"type": "javascript", "value": "1"}, {"type": "contain", "value": "x"}]}"#,
+        r#"{"id": "b", "input": "x", "assert": [{"type": "latency"}, {"type": "contains", "value": "file://x"}]}"#,
+        r#"{"id": "c", "input": "x", "assert": [{"type": "regex", "value": "(?=x)"}, {"type": "equals", "value": "x", "transform": "y"}]}"#,
+        r#"{"id": "d", "input": "x", "assert": [{"type": "assert-set", "assert": [{"type": "assert-set", "assert": []}]}]}"#,
+        r#"{"id": "e", "input": "x", "assert": [{"type": "is-json", "value": {"type": "nothing"}}, 1, {"value": "x"}]}"#,
+        r#"{"id": "f", "input": "x", "assert": [{"type": "contains", "value": "{{nobody}}"}]}"#,
+    ];
+    insta::assert_snapshot!(problems(HEADER_OF_ASSERTS, &cases.join("\n")));
+}
+
 #[test]
 fn variables_hold_what_cases_share() {
     let header = format!(

@@ -187,6 +187,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
         by_default: true,
         cases: cases.iter().map(case).collect(),
         excluded: vec![],
+        broken: vec![],
+        metrics: vec![],
     }
 }
 

@@ -6,6 +6,7 @@ mod catalogue;
 mod custom;
 mod judges;
 mod laws;
+mod outside;
 mod plain_schema;
 mod python_json;
 mod scorers;
