@@ -65,6 +65,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Judge stored answers by the suites as they are now: new verdicts beside the first ones, never over them.
     Rescore(RescoreArgs),
+    /// Print attempts as the result files of other tools: JUnit XML, or promptfoo's results.
+    Results(ResultsArgs),
     /// List attempts, newest first.
     Attempts(AttemptsArgs),
     /// Show one attempt with its transcript.
@@ -226,6 +228,41 @@ pub struct RescoreArgs {
     /// Window: a duration back from now (`24h`, `7d`). Answers are kept as long as `store.retention.transcripts` says.
     #[arg(long, default_value = "30d")]
     pub since: String,
+}
+
+/// Formats of `results`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResultsFormat {
+    /// JUnit XML, for build servers: failures are wrong answers, errors what was not delivered.
+    Junit,
+    /// The result file of promptfoo, for its viewer.
+    Promptfoo,
+}
+
+/// `results`.
+#[derive(Debug, Args)]
+pub struct ResultsArgs {
+    /// Whose form.
+    #[arg(long, value_enum)]
+    pub format: ResultsFormat,
+    /// Only this sweep, however old.
+    #[arg(long)]
+    pub sweep: Option<String>,
+    /// Only this model, by id or alias.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Only this endpoint.
+    #[arg(long)]
+    pub endpoint: Option<String>,
+    /// Only this suite.
+    #[arg(long)]
+    pub suite: Option<String>,
+    /// Without --sweep: a duration back from now (`24h`, `7d`).
+    #[arg(long, default_value = "7d")]
+    pub since: String,
+    /// The file to write; stdout without it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `allowlist`.

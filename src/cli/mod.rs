@@ -16,6 +16,7 @@ mod programs;
 mod read;
 mod replay;
 mod rescore;
+mod results;
 mod score;
 mod scorecard;
 mod serve;
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Simulate(args) => setup::block_on(simulate::run(args, cli.json)),
         Command::Serve => setup::block_on(serve::run(cli)),
         Command::Sweep(args) => setup::block_on(sweep::run(cli, args)),
+        Command::Results(args) => setup::block_on(results::run(cli, args)),
         Command::Rescore(args) => setup::block_on(rescore::run(cli, args)),
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),

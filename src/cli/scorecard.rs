@@ -218,6 +218,19 @@ fn figures_text(endpoint: &EndpointId, card: &SuiteCard, metrics: bool) -> Strin
             card.suite, both.malformed, both.cases
         );
     }
+    if let Some((held, gap, interval)) =
+        card.hold_out.as_ref().filter(|held| held.finding || metrics).and_then(|h| Some((h, h.gap?, h.interval?)))
+    {
+        let (fixed, fresh) = (percent(held.fixed.rate), percent(held.fresh.rate));
+        let finding = if held.finding { ": it may know what stays" } else { "" };
+        text += &format!(
+            "\n{endpoint}: {} cases that stay {fixed}, fresh ones {fresh}: {:+.1} points [{:+.1}, {:+.1}]{finding}",
+            card.suite,
+            gap * 100.0,
+            interval.lo * 100.0,
+            interval.hi * 100.0
+        );
+    }
     if let Some(broken) = &card.broken {
         let (pass, all) = (broken.pass, broken.pass + broken.fail + broken.unscored);
         let rate = percent(broken.rate_with);

@@ -51,12 +51,7 @@ struct Finding {
     what: String,
 }
 
-fn check(
-    dirs: &[PathBuf],
-    draws: u32,
-    programs: Option<&AllowedPrograms>,
-    as_json: bool,
-) -> Result<Exit, CliError> {
+fn check(dirs: &[PathBuf], draws: u32, programs: Option<&AllowedPrograms>, as_json: bool) -> Result<Exit, CliError> {
     let suites = load(dirs)?;
     let mut findings = Vec::new();
     let mut report = Vec::new();

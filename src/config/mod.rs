@@ -41,8 +41,8 @@ use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider,
 
 pub use gateways::{EVENTS, RelayConfig, SinkConfig, WebhookConfig};
 pub use judges::JudgeConfig;
-pub use programs::ExecConfig;
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
+pub use programs::ExecConfig;
 pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
 pub use secrets::{Env, SecretError, SystemEnv};

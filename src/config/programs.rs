@@ -47,7 +47,11 @@ pub(super) fn read(root: &View<'_>) -> Vec<ExecConfig> {
         }
         let Some((name, span)) = view.text("name") else { continue };
         if out.iter().any(|known| known.name == name) {
-            view.reader.problem(&span, format!("the program `{name}` stands here twice"), "give each a name of its own");
+            view.reader.problem(
+                &span,
+                format!("the program `{name}` stands here twice"),
+                "give each a name of its own",
+            );
             continue;
         }
         let memory_bytes = u64::from(view.count("memory_mb").unwrap_or(MEMORY_MB)) << 20;

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::{
-    AttemptId, EndpointId, Exchange, FaultClass, Judgement, Micros, ModelId, Suite, SuiteDigest, SuiteName, SweepId, Took,
-    UnscoredWhy, Verdict,
+    AttemptId, EndpointId, Exchange, FaultClass, Judgement, Micros, ModelId, Suite, SuiteDigest, SuiteName, SweepId,
+    Took, UnscoredWhy, Verdict,
 };
 use crate::runner::{Known, Offline, OfflineError, Programs};
 use crate::store::{AttemptColumns, Rescored, Store, StoreError, StoredAttempt};

@@ -15,7 +15,8 @@ use super::{budget, conclude, fingerprints, onboarding, owner, taking_part, tick
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, Suite, SuiteName, SweepId, SweepKind, SweepPlan, SweepState, Upstream,
+    BudgetedEndpoint, CaseId, EndpointId, ModelId, Suite, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
+    Upstream,
 };
 use crate::metrics::{Metrics, ModelWordLabels};
 use crate::progress::{EndpointProgress, Progress, SweepProgress};

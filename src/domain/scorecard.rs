@@ -162,6 +162,22 @@ pub struct AbstentionCard {
     pub strict: f64,
 }
 
+/// The cases whose draw stays held against those that are drawn anew for every sweep (suites, 1.4). A finding about the
+/// endpoint, and no verdict: who does better on what stays may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HoldOut {
+    /// The templates that are drawn once.
+    pub fixed: VersionRate,
+    /// The templates that are drawn for every sweep.
+    pub fresh: VersionRate,
+    /// The rate of the fixed minus that of the fresh ones; `None` unless both were asked.
+    pub gap: Option<f64>,
+    /// Newcombe's interval of the gap at 95 %, from those of the rates.
+    pub interval: Option<Interval>,
+    /// The interval lies above zero: what stays is answered better.
+    pub finding: bool,
+}
+
 /// What came of the cases that the suite excludes as broken: they are in no other figure of the card.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct BrokenCard {
@@ -263,6 +279,9 @@ pub struct SuiteCard {
     /// Both numbers, for suites with BFCL cases in which no call is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abstention: Option<AbstentionCard>,
+    /// What stays held against what is fresh, for suites with a fixed share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<HoldOut>,
     /// What came of broken cases, where somebody asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken: Option<BrokenCard>,

@@ -104,9 +104,9 @@ pub struct Case {
     /// Stored, never judged.
     pub metadata: Option<Json>,
     /// Drawn parameters by name, in file order; empty for a case that is no template.
-    pub params: Vec<(String, Param)>,
+    pub params: Arc<[(String, Param)]>,
     /// Derived values by name, in file order: Starlark expressions over params and earlier derived values.
-    pub derive: Vec<(String, String)>,
+    pub derive: Arc<[(String, String)]>,
     /// Belongs to the stable hold-out part: drawn from a constant seed.
     pub fixed: bool,
     /// A conversation over a state: which world, its beginning, what the user says next, what counts. `None`: one answer.

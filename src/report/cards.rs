@@ -54,7 +54,8 @@ pub async fn scorecards(
             card.change = changes.remove(&key).and_then(|mut all| all.pop());
             card.trigger = trigger.remove(&key);
             if let Some(found) = figures.remove(&key) {
-                (card.reduced, card.metrics, card.abstention) = (found.reduced, found.metrics, found.abstention);
+                (card.reduced, card.metrics) = (found.reduced, found.metrics);
+                (card.abstention, card.hold_out) = (found.abstention, found.hold_out);
             }
             card.broken = broken.remove(&key).map(|broken| BrokenCard {
                 rate_with: ratio(card.pass + broken.pass, card.pass + card.fail + broken.pass + broken.fail),
@@ -77,7 +78,8 @@ pub async fn scorecards(
 fn without_broken(pages: &mut [AttemptColumns], notes: &SuiteNotes) -> BTreeMap<Key, BrokenCard> {
     let mut out: BTreeMap<Key, BrokenCard> = BTreeMap::new();
     for page in pages {
-        let is_broken = |i: usize| notes.suites.get(&page.suite[i]).is_some_and(|note| note.broken.contains(&page.case[i]));
+        let is_broken =
+            |i: usize| notes.suites.get(&page.suite[i]).is_some_and(|note| note.broken.contains(&page.case[i]));
         let keep: Vec<bool> = (0..page.len()).map(|i| !is_broken(i)).collect();
         for i in (0..page.len()).filter(|i| !keep[*i]) {
             let card = out.entry((page.endpoint[i].clone(), page.suite[i].clone())).or_default();
@@ -172,6 +174,7 @@ fn suite_cards(
             reduced: None,
             metrics: Vec::new(),
             abstention: None,
+            hold_out: None,
             broken: None,
             trigger: None,
             pairs: None,

@@ -185,7 +185,9 @@ pub fn card_frame(cards: &[Scorecard]) -> Result<DataFrame, ReportError> {
         // Each cell is read from the text of the other formats, so that all of them say the same.
         let texts: Vec<String> = rows.iter().map(|(card, suite)| cells(card, suite)[index].clone()).collect();
         columns.push(match name {
-            "model" | "endpoint" | "standing" | "suite" | "faults" | "reducer" | "metrics" => Column::new(name.into(), texts),
+            "model" | "endpoint" | "standing" | "suite" | "faults" | "reducer" | "metrics" => {
+                Column::new(name.into(), texts)
+            }
             "attempts"
             | "pass"
             | "fail"

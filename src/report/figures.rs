@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::ReportError;
 use super::notes::{SuiteNote, SuiteNotes};
-use crate::domain::scorecard::{AbstentionCard, MetricValue, Reduced};
+use crate::domain::scorecard::{AbstentionCard, HoldOut, Interval, MetricValue, Reduced, VersionRate};
 use crate::domain::suite::{Denominator, Metric, MetricName};
 use crate::domain::{CaseId, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId, UnscoredWhy, Verdict};
+use crate::stats::clustered::{clustered, wilson_clustered};
+use crate::stats::intervals::Z95;
 use crate::store::{AttemptColumns, Store};
 
 type Key = (EndpointId, SuiteName);
@@ -19,6 +21,7 @@ pub(super) struct Figures {
     pub(super) reduced: Option<Reduced>,
     pub(super) metrics: Vec<MetricValue>,
     pub(super) abstention: Option<AbstentionCard>,
+    pub(super) hold_out: Option<HoldOut>,
 }
 
 /// One attempt.
@@ -75,10 +78,13 @@ pub(super) async fn figures(
         let Some(note) = notes.suites.get(&key.1) else { continue };
         let none = HashSet::new();
         let called = called.get(&key).unwrap_or(&none);
-        out.insert(key, figures_of(&rows, note, &|row: Row<'_>| {
-            let (sweep, case, epoch) = row.place();
-            called.contains(&(sweep, case.clone(), epoch))
-        }));
+        out.insert(
+            key,
+            figures_of(&rows, note, &|row: Row<'_>| {
+                let (sweep, case, epoch) = row.place();
+                called.contains(&(sweep, case.clone(), epoch))
+            }),
+        );
     }
     Ok(out)
 }
@@ -117,6 +123,7 @@ fn figures_of(rows: &[Row<'_>], note: &SuiteNote, called: &dyn Fn(Row<'_>) -> bo
         reduced: (!note.is_plain).then(|| reduced(rows, note)),
         metrics: metrics.collect(),
         abstention: abstention(rows, note),
+        hold_out: hold_out(rows, note),
     }
 }
 
@@ -223,4 +230,49 @@ fn abstention(rows: &[Row<'_>], note: &SuiteNote) -> Option<AbstentionCard> {
     card.official = (passed + gained) as f64 / scored as f64;
     card.strict = (passed - lost) as f64 / scored as f64;
     Some(card)
+}
+
+/// What stays held against what is fresh; `None` where the suite has not both.
+fn hold_out(rows: &[Row<'_>], note: &SuiteNote) -> Option<HoldOut> {
+    if note.templates.values().all(|fixed| *fixed) || !note.templates.values().any(|fixed| *fixed) {
+        return None;
+    }
+    let rate = |stays: bool| {
+        let of = |row: &&Row<'_>| row.is_scored() && note.templates.get(row.case()) == Some(&stays);
+        let scored: Vec<(&CaseId, f64)> =
+            rows.iter().filter(of).map(|row| (row.case(), f64::from(u8::from(row.passed())))).collect();
+        let clusters = clustered(scored.iter().copied());
+        let interval = clusters.as_ref().map(|clusters| {
+            let ((lo, hi), _) = wilson_clustered(clusters, Z95);
+            Interval { lo, hi }
+        });
+        VersionRate { scored: scored.len() as u64, rate: clusters.map(|clusters| clusters.mean), interval }
+    };
+    let (fixed, fresh) = (rate(true), rate(false));
+    let both = fixed.rate.zip(fixed.interval).zip(fresh.rate.zip(fresh.interval));
+    let gap = both.map(|((a, _), (b, _))| a - b);
+    let interval = both.map(|((a, of_a), (b, of_b))| newcombe((a, of_a), (b, of_b)));
+    Some(HoldOut { fixed, fresh, gap, interval, finding: interval.is_some_and(|interval| interval.lo > 0.0) })
+}
+
+/// The interval of a difference of two independent rates from the intervals of both (Newcombe 1998, method 10).
+fn newcombe((a, of_a): (f64, Interval), (b, of_b): (f64, Interval)) -> Interval {
+    let gap = a - b;
+    Interval { lo: gap - (a - of_a.lo).hypot(of_b.hi - b), hi: gap + (of_a.hi - a).hypot(b - of_b.lo) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_difference_is_newcombes() {
+        // 56 of 70 against 48 of 80: his example (a), 0.0524 to 0.3339.
+        let of = |x: f64, n: f64| {
+            let (lo, hi) = crate::stats::intervals::wilson(x, n, Z95);
+            (x / n, Interval { lo, hi })
+        };
+        let found = newcombe(of(56.0, 70.0), of(48.0, 80.0));
+        assert!((found.lo - 0.0524).abs() < 5e-5 && (found.hi - 0.3339).abs() < 5e-5, "{found:?}");
+    }
 }

@@ -34,14 +34,13 @@ pub(super) struct SuiteNote {
     pub(super) no_call_due: HashSet<CaseId>,
     /// The cases that it excludes as broken.
     pub(super) broken: HashSet<CaseId>,
+    /// The templates, and whether their draw stays.
+    pub(super) templates: HashMap<CaseId, bool>,
 }
 
 impl SuiteNotes {
     /// Those of loaded suites. `reference`: the model's reference endpoint.
-    pub fn of<'a>(
-        suites: impl Iterator<Item = &'a Arc<Suite>> + Clone,
-        reference: Option<EndpointId>,
-    ) -> SuiteNotes {
+    pub fn of<'a>(suites: impl Iterator<Item = &'a Arc<Suite>> + Clone, reference: Option<EndpointId>) -> SuiteNotes {
         let notes = suites.clone().map(|suite| (suite.name.clone(), SuiteNote::of(suite))).collect();
         SuiteNotes { triggers: Triggers::of(suites, reference), suites: notes }
     }
@@ -59,6 +58,7 @@ impl SuiteNote {
             categories: suite.cases.iter().filter_map(category).collect(),
             no_call_due: suite.cases.iter().filter(|case| is_abstention(case)).map(|case| case.id.clone()).collect(),
             broken: suite.excluded.iter().cloned().collect(),
+            templates: suite.cases.iter().filter(|c| c.is_template()).map(|c| (c.id.clone(), c.fixed)).collect(),
         }
     }
 }

@@ -10,8 +10,7 @@ use tracing::warn;
 use super::execute::{Item, Lane, Shared, cost_of, key_of};
 use super::prepared::Prepared;
 use crate::domain::{
-    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Part, Took, Transcript, Try,
-    Usage,
+    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Part, Took, Transcript, Try, Usage,
 };
 use crate::provider::{Reply, read_answer};
 use crate::scoring::judge_delivery;

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::converse::judge_stored;
 use super::jury::votes_of;
 use crate::domain::{
-    CaseId, CaseInstance, Completion, Exchange, Judgement, ProgramOutputs, ProgramRun, Suite, Testimony, Took, UnscoredWhy,
+    CaseId, CaseInstance, Completion, Exchange, Judgement, ProgramOutputs, ProgramRun, Suite, Testimony, Took,
+    UnscoredWhy,
 };
 use crate::provider::chat_completions::request_body;
 use crate::provider::{completion_from_message, read_answer};

@@ -89,7 +89,9 @@ async fn talk(program: &JudgingProgram, input: &str) -> Result<String, String> {
     let ended = tokio::time::timeout(program.time_limit, converse(&mut child, input)).await;
     // Also what it has started and left behind.
     drop(group);
-    ended.unwrap_or_else(|_| Err(format!("it did not end within {} s and was stopped", program.time_limit.as_secs_f64())))
+    ended.unwrap_or_else(|_| {
+        Err(format!("it did not end within {} s and was stopped", program.time_limit.as_secs_f64()))
+    })
 }
 
 async fn converse(child: &mut Child, input: &str) -> Result<String, String> {

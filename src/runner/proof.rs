@@ -34,8 +34,8 @@ pub fn prove(instance: &CaseInstance, prepared: &PreparedCase) -> Proof {
 #[must_use]
 pub fn prove_with(instance: &CaseInstance, prepared: &PreparedCase, programs: RunPrograms<'_>) -> Proof {
     let runs_programs = programs(&[]).is_some();
-    let needs_others = !judges_of(&instance.scorers).is_empty()
-        || (!runs_programs && !programs_of(&instance.scorers).is_empty());
+    let needs_others =
+        !judges_of(&instance.scorers).is_empty() || (!runs_programs && !programs_of(&instance.scorers).is_empty());
     let mut proof = Proof { needs_others, ..Proof::default() };
     let judge = |completion: Completion| {
         let completion = Completion { took: Took::NOTHING, ..completion };

@@ -65,11 +65,7 @@ impl Custom {
 ///
 /// # Errors
 /// The result has another form.
-pub(super) fn verdict(
-    result: &Value,
-    error_type: &'static str,
-    who: &str,
-) -> Result<(f64, Option<Finding>), String> {
+pub(super) fn verdict(result: &Value, error_type: &'static str, who: &str) -> Result<(f64, Option<Finding>), String> {
     let empty = Map::new();
     let (score, details) = match result {
         Value::Object(map) => (map.get("score").ok_or("the dict has no `score`")?, map),

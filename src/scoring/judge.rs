@@ -30,9 +30,7 @@ use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
 use super::wire::{self, Wire};
 use crate::domain::jury::Ask;
-use crate::domain::{
-    CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, ScorerSpec, Testimony, UnscoredWhy,
-};
+use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, ScorerSpec, Testimony, UnscoredWhy};
 use crate::sandbox::Program;
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
@@ -330,8 +328,7 @@ impl PreparedCase {
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
         let (broken, no_verdict) = (RefCell::new(None), RefCell::new(None));
-        let view =
-            View { answer: &answer, implicit: &findings, testimony, broken: &broken, no_verdict: &no_verdict };
+        let view = View { answer: &answer, implicit: &findings, testimony, broken: &broken, no_verdict: &no_verdict };
         let outcome = judge_all(&self.scorers, &view, &mut found);
         if self.is_official {
             findings.iter_mut().for_each(|f| f.role = Role::Noted);
@@ -456,12 +453,10 @@ impl Scorer {
                 (0.0, None)
             }),
             Scorer::Wire(scorer) => scorer.judge(view.implicit, answer.completion),
-            Scorer::Rubric(rubric) => {
-                rubric.judge(answer.completion, &view.testimony.votes).unwrap_or_else(|why| {
-                    view.no_verdict.borrow_mut().get_or_insert(why);
-                    (0.0, None)
-                })
-            }
+            Scorer::Rubric(rubric) => rubric.judge(answer.completion, &view.testimony.votes).unwrap_or_else(|why| {
+                view.no_verdict.borrow_mut().get_or_insert(why);
+                (0.0, None)
+            }),
             Scorer::Exec(exec) => exec.judge(&view.testimony.outputs).unwrap_or_else(|why| {
                 view.no_verdict.borrow_mut().get_or_insert(why);
                 (0.0, None)

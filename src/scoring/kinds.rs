@@ -143,11 +143,7 @@ pub(super) const KINDS: &[Kind] = &[
     text_kind("fuzzy", &[("answers", Form::Texts)], Needs::All(&["answers"])),
     text_kind("is-refusal", &[], Needs::Nothing),
     text_kind("contains-json", &[("schema", Form::Schema), ("draft", Form::Word(DRAFTS))], Needs::Nothing),
-    fault_kind(
-        "latency",
-        &[("max_ms", Form::Number), ("of", Form::Word(LATENCIES))],
-        Needs::All(&["max_ms"]),
-    ),
+    fault_kind("latency", &[("max_ms", Form::Number), ("of", Form::Word(LATENCIES))], Needs::All(&["max_ms"])),
     fault_kind("cost", &[("max_usd", Form::Number)], Needs::All(&["max_usd"])),
     fault_kind("stop", &[("sequences", Form::Texts)], Needs::Nothing),
     fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),

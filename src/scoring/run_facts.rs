@@ -52,14 +52,22 @@ impl RunFact {
                     true => (took.ttft_us, "the first token"),
                     false => (took.total_us, "the answer"),
                 };
-                let ms = known.ok_or_else(|| format!("the scorer latency: how long {what} took is not known"))? as f64
-                    / 1e3;
-                Ok(judged(ms <= max_ms, "latency:too_slow", format!("{what} took {ms:.0} ms, at most {max_ms} are due")))
+                let ms =
+                    known.ok_or_else(|| format!("the scorer latency: how long {what} took is not known"))? as f64 / 1e3;
+                Ok(judged(
+                    ms <= max_ms,
+                    "latency:too_slow",
+                    format!("{what} took {ms:.0} ms, at most {max_ms} are due"),
+                ))
             }
             RunFact::Cost { max_usd } => {
                 let nanousd = took.cost_nanousd.ok_or("the scorer cost: what the answer cost is not known")?;
                 let usd = nanousd as f64 / 1e9;
-                Ok(judged(usd <= max_usd, "cost:too_high", format!("the answer cost {usd} $, at most {max_usd} are due")))
+                Ok(judged(
+                    usd <= max_usd,
+                    "cost:too_high",
+                    format!("the answer cost {usd} $, at most {max_usd} are due"),
+                ))
             }
         }
     }

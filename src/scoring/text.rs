@@ -205,7 +205,9 @@ impl Test {
             Test::Regex(_) => {
                 fail("regex:no_match", format!("expected text that {}, found {}", self.describe(), found()))
             }
-            Test::StartsWith { value, trim } if (if *trim { text.trim_start() } else { text }).starts_with(value) => None,
+            Test::StartsWith { value, trim } if (if *trim { text.trim_start() } else { text }).starts_with(value) => {
+                None
+            }
             Test::StartsWith { value, .. } => fail(
                 "starts_with:mismatch",
                 format!("expected a text that starts with {}, found {}", excerpt(value), found()),

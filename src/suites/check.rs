@@ -26,6 +26,7 @@ pub(super) struct Checker {
 }
 
 /// Where the parts of an instance came from.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
     /// `messages` or `input`.
     pub(super) messages_key: &'static str,

@@ -141,7 +141,7 @@ impl Drawer {
             reason,
         };
         let mut drawn = Vec::with_capacity(compiled.case.params.len());
-        for (name, param) in &compiled.case.params {
+        for (name, param) in compiled.case.params.iter() {
             let value = params.get(name).ok_or_else(|| wrong(name, "no value is given".to_owned()))?;
             drawn.push(params::accept(param, value).map_err(|reason| wrong(name, reason))?);
         }

@@ -184,7 +184,8 @@ fn scorers() -> Value {
 
 /// promptfoo's asserts, in place of `scorers`.
 fn asserts() -> Value {
-    let types: Vec<String> = keys::ASSERT_TYPES.iter().flat_map(|name| [(*name).to_owned(), format!("not-{name}")]).collect();
+    let types: Vec<String> =
+        keys::ASSERT_TYPES.iter().flat_map(|name| [(*name).to_owned(), format!("not-{name}")]).collect();
     let assert = |more: Value| {
         let mut properties = json!({
             "type": {"enum": types}, "value": {}, "threshold": {"type": "number"},

@@ -257,7 +257,8 @@ async fn both_numbers_of_bfcl_are_told() {
         std::fs::write(folder.join("suite.toml"), header).unwrap();
         let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}}}});
         let case = |id: &str, category: &str| {
-            json!({"id": id, "input": id, "category": category, "tools": [tool], "expected": {"category": category}}).to_string()
+            json!({"id": id, "input": id, "category": category, "tools": [tool], "expected": {"category": category}})
+                .to_string()
         };
         let cases = [case("a", "irrelevance"), case("b", "live_irrelevance"), case("c", "live_relevance")];
         std::fs::write(folder.join("cases.jsonl"), cases.join("\n")).unwrap();
@@ -278,4 +279,41 @@ async fn both_numbers_of_bfcl_are_told() {
     assert!(table.contains("66.7 % as the official checker counts, 0.0 % when malformed calls fail"), "{table}");
     let csv = world.run(&["scorecard", "--format", "csv", "--out", "-"]).await.stdout;
     assert!(csv.contains("official_rate,strict_rate,malformed_calls") && csv.contains(",0.66667,0.00000,2,"), "{csv}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_go_out_in_the_forms_of_other_tools() {
+    let world = World::new(vec![good("alder"), weak("birch", 0.0)]).await;
+    let said = world.json(&["sweep", "--suite", SUITE, "--full", "--json"]).await;
+    let sweep = said["sweep"].as_str().unwrap().to_owned();
+    let wrong = said["endpoints"].as_array().unwrap().iter().map(|row| row["fail"].as_u64().unwrap()).sum::<u64>();
+    assert!(wrong > 0, "{said}");
+
+    let xml = world.run(&["results", "--format", "junit", "--sweep", &sweep]).await.stdout;
+    let all = format!("<testsuites name=\"exactod\" tests=\"{}\" failures=\"{wrong}\" errors=\"0\"", 2 * TEXT_CASES);
+    assert!(xml.starts_with("<?xml") && xml.contains(&all), "{xml}");
+    assert_eq!(xml.matches("<testcase ").count(), 2 * TEXT_CASES);
+    assert_eq!(xml.matches("<failure type=\"WrongAnswer\"").count() as u64, wrong);
+
+    let file = world.path("results.json");
+    let path = file.to_str().unwrap();
+    let args = ["results", "--format", "promptfoo", "--suite", SUITE, "--endpoint", "birch", "--out", path];
+    let ran = world.run(&args).await;
+    assert_eq!((ran.code, ran.stdout.trim()), (0, path));
+    let told: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let results = told["results"]["results"].as_array().unwrap();
+    assert_eq!((results.len(), &told["results"]["stats"]["failures"]), (TEXT_CASES, &json!(wrong)));
+    for result in results {
+        let output = result["response"]["output"].as_str().unwrap();
+        let asked = result["prompt"]["raw"].as_str().unwrap();
+        assert!(!output.is_empty() && asked.contains("\"role\":\"user\""), "streams, too: {result}");
+        assert_eq!(result["success"] == true, result["failureReason"] == 0);
+    }
+    let none = world.run(&["results", "--format", "promptfoo", "--endpoint", "cedar"]).await;
+    assert_eq!(none.code, 0);
+    assert!(none.stderr.contains("no attempts"), "{}", none.stderr);
+    let unknown = world.run(&["results", "--format", "junit", "--sweep", "x"]).await;
+    assert_eq!(unknown.code, 2);
+    let help = world.run(&["results", "--help"]).await.stdout;
+    assert!(help.contains("junit") && help.contains("promptfoo"), "{help}");
 }

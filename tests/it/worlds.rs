@@ -225,7 +225,9 @@ async fn stored_conversations_are_judged_again() {
     assert_eq!(now, first, "the first verdicts stay");
 
     // A conversation that begins otherwise now is another one.
-    let other = std::fs::read_to_string(file("cases.jsonl")).unwrap().replace("\"messages\":[", "\"messages\":[{\"role\":\"system\",\"content\":\"Hello.\"},");
+    let other = std::fs::read_to_string(file("cases.jsonl"))
+        .unwrap()
+        .replace("\"messages\":[", "\"messages\":[{\"role\":\"system\",\"content\":\"Hello.\"},");
     std::fs::write(file("cases.jsonl"), other).unwrap();
     std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.1\"", "revision = \"third\"")).unwrap();
     let report = world.json(&["rescore", "--suite", "worlds", "--json"]).await;

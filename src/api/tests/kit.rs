@@ -439,6 +439,7 @@ pub fn card(n: usize, rate: f64) -> Scorecard {
             reduced: None,
             metrics: vec![],
             abstention: None,
+            hold_out: None,
             broken: None,
             trigger: None,
             pairs: None,

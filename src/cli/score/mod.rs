@@ -51,7 +51,12 @@ pub fn run(cli: &Cli, args: &ScoreArgs) -> Result<Exit, CliError> {
             let suite = Arc::new(suites::load_suite(dir)?);
             let offline = Offline::new(suite).map_err(CliError::failed)?;
             let programs = AllowedPrograms::new(cli, args.exec)?;
-            suite::score(&offline.with_seed(args.draw.as_deref().map(seed_text)), &|runs| programs.run(runs), input, out)?
+            suite::score(
+                &offline.with_seed(args.draw.as_deref().map(seed_text)),
+                &|runs| programs.run(runs),
+                input,
+                out,
+            )?
         }
     };
     told(&tally)

@@ -161,4 +161,3 @@ fn single(name: &str, assert: &Node, vars: &Vars) -> Result<Value, String> {
     let threshold = threshold_of(name, assert)?;
     scorer_of(&Assert { name, value, threshold, is_template: false })
 }
-

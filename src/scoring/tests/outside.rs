@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Judge;
 use super::{completion, instance};
-use crate::domain::{
-    Completion, Fault, ProgramOutputs, ProgramRun, Testimony, Took, UnscoredWhy, Verdict,
-};
+use crate::domain::{Completion, Fault, ProgramOutputs, ProgramRun, Testimony, Took, UnscoredWhy, Verdict};
 use crate::scoring::PreparedCase;
 
 fn prepared(scorers: Value) -> PreparedCase {
@@ -93,7 +91,9 @@ fn a_programs_output_is_read_as_that_of_a_custom_scorer() {
 
 #[test]
 fn a_program_that_says_nothing_of_use_leaves_the_answer_unscored() {
-    for output in [Err("it ended with exit status: 1"), Ok(""), Ok("yes"), Ok("2"), Ok("{\"score\": 1, \"x\": 2}"), Ok("[]")] {
+    for output in
+        [Err("it ended with exit status: 1"), Ok(""), Ok("yes"), Ok("2"), Ok("{\"score\": 1, \"x\": 2}"), Ok("[]")]
+    {
         let judgement = judged(output);
         assert_eq!((judgement.verdict, judgement.score), (Verdict::Unscored(UnscoredWhy::Ours), None), "{output:?}");
         assert!(judgement.explanation.contains("the program `grader`"), "{judgement:?}");

@@ -116,7 +116,16 @@ mod tests {
 
     fn any_value() -> impl Strategy<Value = Value> {
         let text = prop::collection::vec(
-            prop_oneof![Just("{{a}}"), Just("{{ b }}"), Just("\\"), Just("{{"), Just("}}"), Just("\""), Just("x é\n"), Just("{{c}}")],
+            prop_oneof![
+                Just("{{a}}"),
+                Just("{{ b }}"),
+                Just("\\"),
+                Just("{{"),
+                Just("}}"),
+                Just("\""),
+                Just("x é\n"),
+                Just("{{c}}")
+            ],
             0..4,
         )
         .prop_map(|parts| parts.concat());
