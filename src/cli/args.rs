@@ -162,10 +162,15 @@ pub struct SweepArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
     /// Every case of every suite for every endpoint; of a suite with `[sampling]` those that it takes.
-    #[arg(long)]
+    #[arg(long, group = "repeated")]
     pub full: bool,
-    /// Repeats per case (with --full); those of the suite's `[epochs]` without it.
-    #[arg(long, value_name = "N", requires = "full")]
+    /// Go on with a finished sweep: ask the same cases of the same endpoints until each has been asked --epochs times,
+    /// without repeating what was asked. Gives no evidence.
+    #[arg(long, value_name = "SWEEP", group = "repeated", requires = "epochs",
+          conflicts_with_all = ["suites", "endpoints", "limit", "until_decided", "include_broken"])]
+    pub extend: Option<String>,
+    /// Repeats per case (with --full or --extend); those of the suite's `[epochs]` without it.
+    #[arg(long, value_name = "N", requires = "repeated")]
     pub epochs: Option<u32>,
     /// Ask the cases as well that their suites exclude as broken, for figures that compare with a public leaderboard (with
     /// --full). Such a sweep gives no evidence.

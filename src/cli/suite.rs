@@ -78,7 +78,7 @@ fn check(dirs: &[PathBuf], draws: u32, programs: Option<&AllowedPrograms>, as_js
         }
         report.push(json!({
             "suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": suite.cases.len(),
-            "templates": suite.cases.iter().filter(|c| c.is_template()).count(),
+            "excluded": suite.excluded.len(), "templates": suite.cases.iter().filter(|c| c.is_template()).count(),
             "proved": proved, "findings": findings.len() - before,
         }));
     }
@@ -209,9 +209,8 @@ fn show_cases(suite: &Suite, cases: &[CaseId], as_json: bool) -> Result<Exit, Cl
             .iter()
             .map(|c| json!({"id": c.id, "category": c.category, "tags": c.tags, "template": c.is_template(), "fixed": c.fixed, "hash": c.hash}))
             .collect();
-        output::json(
-            &json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases}),
-        )?;
+        output::json(&json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases,
+                    "excluded": suite.excluded}))?;
         return Ok(Exit::Yes);
     }
     let mut table = output::table(&["case", "category", "tags", "drawn"]);
@@ -222,6 +221,10 @@ fn show_cases(suite: &Suite, cases: &[CaseId], as_json: bool) -> Result<Exit, Cl
             (true, false) => "every sweep",
         };
         table.add_row([c.id.as_str(), c.category.as_deref().unwrap_or(""), &c.tags.join(" "), drawn]);
+    }
+    for case in &suite.broken {
+        let category = case.category.as_deref().unwrap_or("");
+        table.add_row([case.id.as_str(), category, &case.tags.join(" "), "excluded as broken"]);
     }
     output::line(&format!("{}\n{} {} ({})", table, suite.name, suite.revision, suite.digest))?;
     Ok(Exit::Yes)

@@ -334,6 +334,7 @@ fn request(pace: &Pace<'_>, fire: Option<Fire>) -> SweepRequest {
         limit: None,
         epochs: None,
         include_broken: false,
+        goes_on: None,
         back_to_back: true,
         fire,
         spread: pace.schedule.config.spread,

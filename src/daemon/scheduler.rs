@@ -189,6 +189,7 @@ fn request(schedule: &ScheduleRuntime, fire: Fire) -> SweepRequest {
         limit: None,
         epochs: None,
         include_broken: false,
+        goes_on: None,
         back_to_back: false,
         fire: Some(fire),
         spread: schedule.config.spread,

@@ -305,6 +305,7 @@ pub fn manual_request(deadline: Duration) -> SweepRequest {
         limit: None,
         epochs: None,
         include_broken: false,
+        goes_on: None,
         back_to_back: false,
         fire: None,
         spread: Duration::ZERO,

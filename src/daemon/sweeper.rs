@@ -15,8 +15,8 @@ use super::{budget, conclude, fingerprints, onboarding, owner, taking_part, tick
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, Suite, SuiteName, SweepId, SweepKind, SweepPlan, SweepState,
-    Upstream,
+    BudgetedEndpoint, CaseId, EndpointId, GoesOn, ModelId, Suite, SuiteName, SuitePlan, SweepId, SweepKind, SweepPlan,
+    SweepState, Upstream,
 };
 use crate::metrics::{Metrics, ModelWordLabels};
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
@@ -71,6 +71,8 @@ pub struct SweepRequest {
     pub limit: Option<u32>,
     /// Repeats (full sweeps); `None`: as the suites say.
     pub epochs: Option<u32>,
+    /// Go on with this finished sweep: ask its cases until each has been asked `epochs` times.
+    pub goes_on: Option<SweepId>,
     /// Cases that their suites exclude as broken are asked as well (full sweeps).
     pub include_broken: bool,
     /// Sweeps follow one another: Excluded endpoints take part in each.
@@ -264,7 +266,13 @@ impl Sweeper {
                     Some(cap.cap_nanousd - spend.spent_nanousd - spend.reserved_nanousd)
                 }
             };
-            let plan = self.draft(runtime, model, request, now_us).await?;
+            let plan = match request.goes_on {
+                None => self.draft(runtime, model, request, now_us).await?,
+                Some(sweep) => match self.continued(runtime, model, (sweep, request), now_us).await? {
+                    Ok(plan) => plan,
+                    Err(why) => return Ok(Err(why)),
+                },
+            };
             if plan.attempts() == 0 {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
@@ -411,6 +419,53 @@ impl Sweeper {
         });
         let upstreams = upstreams(model, &plan);
         Ok(SweepPlan { capabilities, upstreams, samples: due.samples, ..plan })
+    }
+
+    /// The plan that asks further repeats of a finished sweep; `Err(why)` where that cannot be.
+    async fn continued(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        (sweep, request): (SweepId, &SweepRequest),
+        now_us: i64,
+    ) -> Result<Result<SweepPlan, String>, SweepError> {
+        let stored = self.store.sweep(sweep).await?.filter(|stored| stored.record.model == model.config.id);
+        let Some(stored) = stored else { return Ok(Err(format!("{} has no sweep {sweep}", model.config.id))) };
+        let Some(before) = stored.plan else { return Ok(Err(format!("the plan of {sweep} is not kept any more"))) };
+        if stored.record.finished_at_us.is_none() {
+            return Ok(Err(format!("sweep {sweep} is not finished: `exactod sweep` finishes it")));
+        }
+        if let Some(why) = why_not_resumed(runtime, model, &before) {
+            return Ok(Err(why));
+        }
+        let total = request.epochs.unwrap_or(1);
+        let mut goes_on = GoesOn { sweep: before.counted_as(), first_epochs: BTreeMap::new() };
+        let mut more = |part: &SuitePlan| {
+            let asked = before.first_epoch(&part.suite).saturating_add(part.epochs);
+            let epochs = total.checked_sub(asked).filter(|epochs| *epochs > 0)?;
+            goes_on.first_epochs.insert(part.suite.clone(), asked);
+            Some(SuitePlan { epochs, ..part.clone() })
+        };
+        let suites: Vec<SuitePlan> = before.suites.iter().filter_map(&mut more).collect();
+        let aside: Vec<SuitePlan> = before.aside.iter().filter_map(&mut more).collect();
+        if suites.is_empty() && aside.is_empty() {
+            return Ok(Err(format!("every case of {sweep} has been asked {total} times already: give more --epochs")));
+        }
+        Ok(Ok(SweepPlan {
+            id: self.ids.sweep(now_us),
+            ordinal: self.store.next_ordinal(&model.config.id).await?,
+            planned_at_us: now_us,
+            kind: request.kind,
+            suites,
+            aside,
+            reserved_nanousd: 0,
+            gives_evidence: false,
+            capabilities: BTreeMap::new(),
+            probes: Vec::new(),
+            samples: None,
+            goes_on: Some(goes_on),
+            ..before
+        }))
     }
 
     async fn carry_out(

@@ -66,8 +66,8 @@ pub use scorecard::{Interval, Scorecard, SuiteCard};
 pub use standing::{Decision, DecisionKind, Override, Standing};
 pub use suite::{Case, CaseInstance, CounterExample, ScorerSpec, Suite, SuiteKind};
 pub use sweep::{
-    BudgetedEndpoint, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan, SweepState,
-    Upstream,
+    BudgetedEndpoint, GoesOn, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan,
+    SweepState, Upstream,
 };
 pub use testimony::{ProgramOutputs, ProgramRun, Testimony};
 pub use verdict::{Judgement, UnscoredWhy, Verdict};

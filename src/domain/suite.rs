@@ -213,6 +213,8 @@ pub enum MetricName {
     Accuracy,
     /// Mean over the cases of their scores, repeats folded by the suite's reducer.
     Score,
+    /// Share of IFEval's instructions that were followed, each counted by itself.
+    InstructionAccuracy,
     /// Share of attempts that were answered in the end.
     Delivery,
     /// Share of attempts that were answered at the first try.
@@ -232,6 +234,7 @@ impl MetricName {
     pub const ALL: &[(&str, MetricName)] = &[
         ("accuracy", MetricName::Accuracy),
         ("score", MetricName::Score),
+        ("instruction_accuracy", MetricName::InstructionAccuracy),
         ("delivery", MetricName::Delivery),
         ("first_try", MetricName::FirstTry),
         ("schema_accuracy", MetricName::SchemaAccuracy),

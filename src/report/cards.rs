@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use polars::prelude::*;
 
 use super::ReportError;
-use super::figures::figures;
+use super::figures::{CountedAs, figures};
 use super::frame::{attempt_frame, read_window};
 use super::notes::SuiteNotes;
 use super::trigger::trigger_cards;
 use super::versions::{Course, Versions};
 use crate::domain::scorecard::{BrokenCard, Gap, PassK, Quantiles, VersionChange};
 use crate::domain::{
-    CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
+    CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, SweepPlan,
+    Verdict,
 };
 use crate::stats::clustered::{clustered, wilson_clustered};
 use crate::stats::intervals::{Z95, student_t, wilson};
@@ -44,10 +45,10 @@ pub async fn scorecards(
     let pages = read_window(store, model, from_us, to_us).await?;
     let (mut pages, mut changes) = newest_versions(store, pages).await?;
     let mut broken = without_broken(&mut pages, notes);
-    let anchors = anchors_of(store, &pages).await?;
+    let (anchors, counted_as) = plans_of(store, &pages).await?;
     let mut trigger = trigger_cards(store, model, &notes.triggers, &sweeps_of(&pages), (from_us, to_us)).await?;
-    let mut figures = figures(store, model, notes, &pages, (from_us, to_us)).await?;
-    let mut cards = suite_cards(&pages, &anchors)?;
+    let mut figures = figures(store, model, (notes, &counted_as), &pages, (from_us, to_us)).await?;
+    let mut cards = suite_cards(&pages, &anchors, &counted_as)?;
     for (endpoint, cards) in &mut cards {
         for card in cards {
             let key = (endpoint.clone(), card.suite.clone());
@@ -130,24 +131,31 @@ async fn newest_versions(
     Ok((pages, course.changes(store).await?))
 }
 
-/// The frozen anchors of every sweep in the window; a sweep whose plan was pruned has none.
-async fn anchors_of(store: &Store, pages: &[AttemptColumns]) -> Result<HashMap<SweepId, Vec<EndpointId>>, ReportError> {
-    let mut anchors = HashMap::new();
+type Anchors = HashMap<SweepId, Vec<EndpointId>>;
+
+/// The frozen anchors of every sweep in the window, and of those that went on with another one the other; a sweep whose plan
+/// was pruned has neither.
+async fn plans_of(store: &Store, pages: &[AttemptColumns]) -> Result<(Anchors, CountedAs), ReportError> {
+    let (mut anchors, mut counted_as) = (Anchors::new(), CountedAs::new());
     for sweep in pages.iter().flat_map(|p| &p.sweep) {
         if !anchors.contains_key(sweep) {
             let plan = store.sweep(*sweep).await?.and_then(|s| s.plan);
+            if let Some(other) = plan.as_ref().map(SweepPlan::counted_as).filter(|other| other != sweep) {
+                counted_as.insert(*sweep, other);
+            }
             anchors.insert(*sweep, plan.map(|p| p.anchors).unwrap_or_default());
         }
     }
-    Ok(anchors)
+    Ok((anchors, counted_as))
 }
 
 fn suite_cards(
     pages: &[AttemptColumns],
-    anchors: &HashMap<SweepId, Vec<EndpointId>>,
+    anchors: &Anchors,
+    counted_as: &CountedAs,
 ) -> Result<BTreeMap<EndpointId, Vec<SuiteCard>>, ReportError> {
     let frame = attempt_frame(pages)?;
-    let scores = scores_by_case(pages);
+    let scores = scores_by_case(pages, counted_as);
     let (mut faults, mut secondary) = fault_counts(pages);
     let mut out: BTreeMap<EndpointId, Vec<SuiteCard>> = BTreeMap::new();
     for (key, sums) in sums(&frame)? {
@@ -286,7 +294,7 @@ fn worst_case(sums: &Sums) -> Option<Interval> {
     Some(Interval { lo: ratio(sums.pass, all)?, hi: ratio(sums.pass + sums.undelivered, all)? })
 }
 
-fn scores_by_case(pages: &[AttemptColumns]) -> BTreeMap<Key, ByCase> {
+fn scores_by_case(pages: &[AttemptColumns], counted_as: &CountedAs) -> BTreeMap<Key, ByCase> {
     let mut out: BTreeMap<Key, ByCase> = BTreeMap::new();
     for page in pages {
         for i in 0..page.len() {
@@ -296,7 +304,8 @@ fn scores_by_case(pages: &[AttemptColumns]) -> BTreeMap<Key, ByCase> {
                 Verdict::Unscored(_) => continue,
             };
             let key = (page.endpoint[i].clone(), page.suite[i].clone());
-            out.entry(key).or_default().entry((page.sweep[i], page.case[i].clone())).or_default().push(score);
+            let sweep = counted_as.get(&page.sweep[i]).copied().unwrap_or(page.sweep[i]);
+            out.entry(key).or_default().entry((sweep, page.case[i].clone())).or_default().push(score);
         }
     }
     out
@@ -322,7 +331,7 @@ fn pass_k_of(scores: &ByCase) -> Vec<PassK> {
 }
 
 /// Anchors minus endpoint on the same cases of the same sweeps, with a Student-t interval.
-fn gap(scores: &BTreeMap<Key, ByCase>, key: &Key, anchors: &HashMap<SweepId, Vec<EndpointId>>) -> Option<Gap> {
+fn gap(scores: &BTreeMap<Key, ByCase>, key: &Key, anchors: &Anchors) -> Option<Gap> {
     let own = scores.get(key)?;
     let mut others: ByCase = BTreeMap::new();
     for place in own.keys() {

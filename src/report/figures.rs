@@ -12,6 +12,8 @@ use crate::stats::intervals::Z95;
 use crate::store::{AttemptColumns, Store};
 
 type Key = (EndpointId, SuiteName);
+/// The sweeps that went on with another one, and that other one: their repeats are repeats of its cases.
+pub(super) type CountedAs = HashMap<SweepId, SweepId>;
 /// Which answer: sweep, case, repeat.
 type Place<'a> = (SweepId, &'a CaseId, u32);
 
@@ -29,6 +31,8 @@ pub(super) struct Figures {
 struct Row<'a> {
     page: &'a AttemptColumns,
     at: usize,
+    /// The sweep that its repeat counts for.
+    sweep: SweepId,
 }
 
 impl<'a> Row<'a> {
@@ -62,14 +66,15 @@ impl<'a> Row<'a> {
 pub(super) async fn figures(
     store: &Store,
     model: &ModelId,
-    notes: &SuiteNotes,
+    (notes, counted_as): (&SuiteNotes, &CountedAs),
     pages: &[AttemptColumns],
     window: (Micros, Micros),
 ) -> Result<BTreeMap<Key, Figures>, ReportError> {
     let mut rows: BTreeMap<Key, Vec<Row<'_>>> = BTreeMap::new();
     for page in pages {
         for at in (0..page.len()).filter(|at| notes.suites.contains_key(&page.suite[*at])) {
-            rows.entry((page.endpoint[at].clone(), page.suite[at].clone())).or_default().push(Row { page, at });
+            let sweep = counted_as.get(&page.sweep[at]).copied().unwrap_or(page.sweep[at]);
+            rows.entry((page.endpoint[at].clone(), page.suite[at].clone())).or_default().push(Row { page, at, sweep });
         }
     }
     let called = answers_with_calls(store, model, notes, &rows, window).await?;
@@ -173,6 +178,16 @@ fn value_of(
             let (value, cases, _) = fold(rows, note, &|row: Row<'_>| row.page.score[row.at].unwrap_or(0.0));
             (value, cases)
         }
+        MetricName::InstructionAccuracy => {
+            let (mut followed, mut all) = (0.0, 0);
+            for row in rows.iter().filter(|row| row.is_scored()) {
+                let count = note.instructions.get(row.case()).copied().unwrap_or(0);
+                // The score is the share of the case's instructions.
+                followed += row.page.score[row.at].unwrap_or(0.0) * count as f64;
+                all += count;
+            }
+            ((all > 0).then(|| followed / all as f64), all)
+        }
         MetricName::Delivery => share(&asked(), &|row: Row<'_>| row.page.delivered[row.at]),
         MetricName::FirstTry => share(&asked(), &|row: Row<'_>| row.page.first_try_ok[row.at]),
         MetricName::SchemaAccuracy => share(&answers(), &|row: Row<'_>| BROKEN.iter().all(|fault| !row.shows(*fault))),
@@ -192,7 +207,7 @@ fn reduced(rows: &[Row<'_>], note: &SuiteNote) -> Reduced {
 fn fold(rows: &[Row<'_>], note: &SuiteNote, value: &dyn Fn(Row<'_>) -> f64) -> (Option<f64>, u64, u64) {
     let mut cases: HashMap<(SweepId, &CaseId), Vec<(f64, bool)>> = HashMap::new();
     for row in rows {
-        let repeats = cases.entry((row.page.sweep[row.at], row.case())).or_default();
+        let repeats = cases.entry((row.sweep, row.case())).or_default();
         if row.is_scored() {
             repeats.push((value(*row), row.passed()));
         }

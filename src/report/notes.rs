@@ -34,6 +34,8 @@ pub(super) struct SuiteNote {
     pub(super) no_call_due: HashSet<CaseId>,
     /// The cases that it excludes as broken.
     pub(super) broken: HashSet<CaseId>,
+    /// The number of instructions of each case that `ifeval` alone judges.
+    pub(super) instructions: HashMap<CaseId, u64>,
     /// The templates, and whether their draw stays.
     pub(super) templates: HashMap<CaseId, bool>,
 }
@@ -58,6 +60,7 @@ impl SuiteNote {
             categories: suite.cases.iter().filter_map(category).collect(),
             no_call_due: suite.cases.iter().filter(|case| is_abstention(case)).map(|case| case.id.clone()).collect(),
             broken: suite.excluded.iter().cloned().collect(),
+            instructions: suite.cases.iter().filter_map(|case| Some((case.id.clone(), instructions(case)?))).collect(),
             templates: suite.cases.iter().filter(|c| c.is_template()).map(|c| (c.id.clone(), c.fixed)).collect(),
         }
     }
@@ -72,4 +75,15 @@ fn is_abstention(case: &Case) -> bool {
         Some(expected.get("category")?.as_str()?.to_owned())
     };
     own.or_else(expected).is_some_and(|category| category.ends_with("irrelevance"))
+}
+
+/// How many instructions a case of IFEval has.
+fn instructions(case: &Case) -> Option<u64> {
+    let [scorer] = &*case.scorers else { return None };
+    if scorer.kind != "ifeval" {
+        return None;
+    }
+    let expected = case.expected.as_ref().map(|expected| expected.value());
+    let list = scorer.options.get("instructions").or_else(|| expected.as_ref()?.get("instructions"))?;
+    list.as_array().map(|list| list.len() as u64)
 }

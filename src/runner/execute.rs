@@ -208,7 +208,8 @@ fn work_lists(run: &Execution) -> Result<BTreeMap<EndpointId, Vec<Item>>, RunErr
                 return Err(RunError::Gone { what: format!("endpoint {}", endpoint.id) });
             }
             let list = lists.entry(endpoint.id.clone()).or_default();
-            for epoch in 0..part.epochs {
+            let first = run.plan.first_epoch(&part.suite);
+            for epoch in first..first.saturating_add(part.epochs) {
                 for (place, case) in part.cases.iter().take(endpoint.cases as usize).enumerate() {
                     let key = AttemptKey {
                         sweep: run.plan.id,

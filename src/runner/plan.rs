@@ -73,6 +73,7 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         upstreams: Default::default(),
         aside,
         probes,
+        goes_on: None,
         samples: None,
     }
 }

@@ -240,17 +240,17 @@ fn read_params(map: &mut Map<String, Value>, header: &Header, f: &mut Findings<'
     }
     let mut read = Vec::with_capacity(entries.len());
     let mut good = true;
-    for (name, value) in &entries {
-        let here = path.key(name);
-        check_variable_name(name, &here, f);
-        good &= template::is_name(name);
-        if header.vars.contains_key(name) {
-            f.at(&here, At::Key, format!("`{}` is a parameter here and an entry of [vars]", clip(name)), None);
+    for (name, value) in entries {
+        let here = path.key(&name);
+        check_variable_name(&name, &here, f);
+        good &= template::is_name(&name);
+        if header.vars.contains_key(&name) {
+            f.at(&here, At::Key, format!("`{}` is a parameter here and an entry of [vars]", clip(&name)), None);
         }
         let param = params::read(value, &here, f);
         good &= param.is_some();
         // The name is known even when its values are not: placeholders that use it are right.
-        read.push((name.clone(), param.unwrap_or_else(|| Param::OneOf(vec![Value::Null]))));
+        read.push((name, param.unwrap_or_else(|| Param::OneOf(vec![Value::Null]))));
     }
     (read, good)
 }

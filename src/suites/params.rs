@@ -23,36 +23,36 @@ pub(super) const PARAM_KINDS: &[&str] = &["one_of", "int", "decimal", "sample"];
 const UNITS_MAX: i64 = 1_000_000_000_000_000;
 
 /// Reads one parameter.
-pub(super) fn read(value: &Value, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
-    let Value::Object(map) = value else {
-        f.wrong_type(path, "an object such as {\"int\": [1, 9]}", value);
+pub(super) fn read(value: Value, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
+    let Value::Object(mut map) = value else {
+        f.wrong_type(path, "an object such as {\"int\": [1, 9]}", &value);
         return None;
     };
-    f.unknown_keys(map, path, PARAM_KINDS, "a parameter");
-    let mut kinds = PARAM_KINDS.iter().filter_map(|kind| map.get(*kind).map(|v| (*kind, v)));
-    let Some((kind, content)) = kinds.next() else {
+    f.unknown_keys(&map, path, PARAM_KINDS, "a parameter");
+    let mut kinds = PARAM_KINDS.iter().copied().filter(|kind| map.contains_key(*kind));
+    let Some(kind) = kinds.next() else {
         if map.is_empty() {
             f.value(path, "a parameter needs one of one_of, int, decimal, sample");
         }
         return None;
     };
-    if let Some((other, _)) = kinds.next() {
+    if let Some(other) = kinds.next() {
         f.at(&path.key(other), At::Key, format!("a parameter has one kind: `{kind}` or `{other}`"), None);
     }
     let here = path.key(kind);
-    match (kind, content) {
+    match (kind, map.get_mut(kind).map(Value::take).unwrap_or_default()) {
         ("one_of", Value::Array(items)) => choices(items, &here, f).map(Param::OneOf),
-        ("int", Value::Array(items)) => int(items, &here, f),
-        ("decimal", Value::Array(items)) => decimal(items, &here, f),
+        ("int", Value::Array(items)) => int(&items, &here, f),
+        ("decimal", Value::Array(items)) => decimal(&items, &here, f),
         ("sample", Value::Array(items)) => sample(items, &here, f),
-        _ => {
-            f.wrong_type(&here, "a list", content);
+        (_, content) => {
+            f.wrong_type(&here, "a list", &content);
             None
         }
     }
 }
 
-fn choices(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Vec<Value>> {
+fn choices(items: Vec<Value>, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Vec<Value>> {
     if items.is_empty() || items.len() > CHOICES_MAX {
         f.value(path, format!("there must be between 1 and {CHOICES_MAX} values, not {}", items.len()));
         return None;
@@ -63,7 +63,7 @@ fn choices(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Vec
             f.value(&path.index(i), format!("{} stands in the list twice", clip(&item.to_string())));
         }
     }
-    Some(items.to_vec())
+    Some(items)
 }
 
 fn int(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
@@ -111,8 +111,8 @@ fn decimal(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Par
     Some(Param::Decimal { min_units, max_units, digits })
 }
 
-fn sample(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
-    let [Value::Array(of), count] = items else {
+fn sample(items: Vec<Value>, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
+    let Ok([Value::Array(of), count]) = <[Value; 2]>::try_from(items) else {
         f.value(path, "`sample` must be [[values], count]");
         return None;
     };

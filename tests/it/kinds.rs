@@ -317,3 +317,47 @@ async fn results_go_out_in_the_forms_of_other_tools() {
     let help = world.run(&["results", "--help"]).await.stdout;
     assert!(help.contains("junit") && help.contains("promptfoo"), "{help}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_are_added_to_a_finished_sweep() {
+    let world = World::new(vec![good("alder"), weak("birch", 0.5)]).await;
+    header(&world, "", "[epochs]\ncount = 2\nreducer = \"pass_k(3)\"");
+    let first = swept(&world).await;
+    let sweep = first[0].attempt.key.sweep.to_string();
+    assert_eq!(first.len(), 2 * TEXT_CASES * 2);
+    let said = world.json(&["sweep", "--extend", &sweep, "--epochs", "5", "--json"]).await;
+    assert!(said["endpoints"].as_array().unwrap().iter().all(|row| row["attempts"] == 3 * TEXT_CASES), "{said}");
+    let mut all = world.attempts().await;
+    assert_eq!(world.requests() as usize, all.len(), "nothing is asked twice");
+    all.retain(|stored| stored.attempt.key.endpoint.as_str() == "alder");
+    let mut asked: Vec<(String, u32)> =
+        all.iter().map(|a| (a.attempt.key.case.to_string(), a.attempt.key.epoch)).collect();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), 5 * TEXT_CASES, "every repeat once");
+    let draws = |case: &str| {
+        let of = all.iter().filter(|a| a.attempt.key.case.as_str() == case);
+        of.map(|a| a.attempt.draw.as_ref().map(Value::to_string)).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!((draws("sum-1") > 1, draws("capital")), (true, 1), "each is a draw of its own");
+
+    let cards = world.json(&["scorecard", "--json"]).await;
+    let card = |name: &str| {
+        let cards = cards["items"].as_array().unwrap();
+        cards.iter().find(|card| card["endpoint"] == name).unwrap()["suites"][0].clone()
+    };
+    let whole = json!({"reducer": "pass_k(3)", "value": 1.0, "cases": TEXT_CASES, "unscored": 0});
+    assert_eq!(card("alder")["reduced"], whole, "repeats of both sweeps are repeats of one case");
+    assert_eq!(card("alder")["pass_k"].as_array().unwrap().len(), 4, "up to pass^5");
+    assert!(card("birch")["reduced"]["value"].as_f64().unwrap() < 1.0);
+
+    let second = said["sweep"].as_str().unwrap();
+    let again = world.run(&["sweep", "--extend", second, "--epochs", "5"]).await;
+    assert_eq!(again.code, 1);
+    assert!(format!("{}{}", again.stdout, again.stderr).contains("5 times already"), "{again:?}");
+    let more = world.json(&["sweep", "--extend", second, "--epochs", "6", "--json"]).await;
+    assert!(more["endpoints"].as_array().unwrap().iter().all(|row| row["attempts"] == TEXT_CASES), "{more}");
+    for args in [&["sweep", "--extend", &sweep][..], &["sweep", "--extend", "x", "--epochs", "9"]] {
+        assert_eq!(world.run(args).await.code, 2, "{args:?}");
+    }
+}

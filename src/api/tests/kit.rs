@@ -321,6 +321,7 @@ impl Kit {
             capabilities: Default::default(),
             aside: Vec::new(),
             probes: Vec::new(),
+            goes_on: None,
             samples: None,
             upstreams: Default::default(),
         };

@@ -52,7 +52,7 @@ pub fn junit(rows: &[ResultRow]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(out, "<testsuites name=\"exactod\" {}>", all.attributes());
     for ([model, suite, endpoint], mut rows) in suites {
-        rows.sort_by(|a, b| a.stored.attempt.id.cmp(&b.stored.attempt.id));
+        rows.sort_by_key(|row| row.stored.attempt.id);
         let mut counts = Counts::default();
         rows.iter().for_each(|row| counts.add(row));
         let began = rows.first().map(|row| rfc3339(row.stored.attempt.started_at_us)).unwrap_or_default();
