@@ -69,6 +69,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Judge stored answers by the suites as they are now: new verdicts beside the first ones, never over them.
     Rescore(RescoreArgs),
+    /// Print attempts as the result files of other tools: JUnit XML, or promptfoo's results.
+    Results(ResultsArgs),
     /// List attempts, newest first.
     Attempts(AttemptsArgs),
     /// Show one attempt with its transcript.
@@ -166,12 +168,21 @@ pub struct SweepArgs {
     /// At most this many cases per suite.
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
-    /// Every case of every suite for every endpoint.
-    #[arg(long)]
+    /// Every case of every suite for every endpoint; of a suite with `[sampling]` those that it takes.
+    #[arg(long, group = "repeated")]
     pub full: bool,
-    /// Repeats per case (with --full).
-    #[arg(long, value_name = "N", requires = "full")]
+    /// Go on with a finished sweep: ask the same cases of the same endpoints until each has been asked --epochs times,
+    /// without repeating what was asked. Gives no evidence.
+    #[arg(long, value_name = "SWEEP", group = "repeated", requires = "epochs",
+          conflicts_with_all = ["suites", "endpoints", "limit", "until_decided", "include_broken"])]
+    pub extend: Option<String>,
+    /// Repeats per case (with --full or --extend); those of the suite's `[epochs]` without it.
+    #[arg(long, value_name = "N", requires = "repeated")]
     pub epochs: Option<u32>,
+    /// Ask the cases as well that their suites exclude as broken, for figures that compare with a public leaderboard (with
+    /// --full). Such a sweep gives no evidence.
+    #[arg(long, requires = "full")]
+    pub include_broken: bool,
     /// Sweep back to back until every endpoint has a standing or the budget ends. Not with --endpoint: standings come
     /// from comparing all of them.
     #[arg(long)]
@@ -206,6 +217,9 @@ pub struct ScorecardArgs {
     /// csv, as numbers.
     #[arg(long, value_enum, default_value = "table")]
     pub format: CardFormat,
+    /// In the table also the figures that suites ask for in `[[metrics]]`, a line each.
+    #[arg(long)]
+    pub metrics: bool,
     /// With --format parquet: the attempts of the window, one row each, instead of the scorecards.
     #[arg(long)]
     pub attempts: bool,
@@ -248,6 +262,41 @@ pub struct RescoreArgs {
     /// Window: a duration back from now (`24h`, `7d`). Answers are kept as long as `store.retention.transcripts` says.
     #[arg(long, default_value = "30d")]
     pub since: String,
+}
+
+/// Formats of `results`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResultsFormat {
+    /// JUnit XML, for build servers: failures are wrong answers, errors what was not delivered.
+    Junit,
+    /// The result file of promptfoo, for its viewer.
+    Promptfoo,
+}
+
+/// `results`.
+#[derive(Debug, Args)]
+pub struct ResultsArgs {
+    /// Whose form.
+    #[arg(long, value_enum)]
+    pub format: ResultsFormat,
+    /// Only this sweep, however old.
+    #[arg(long)]
+    pub sweep: Option<String>,
+    /// Only this model, by id or alias.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Only this endpoint.
+    #[arg(long)]
+    pub endpoint: Option<String>,
+    /// Only this suite.
+    #[arg(long)]
+    pub suite: Option<String>,
+    /// Without --sweep: a duration back from now (`24h`, `7d`).
+    #[arg(long, default_value = "7d")]
+    pub since: String,
+    /// The file to write; stdout without it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `allowlist`.
@@ -431,13 +480,17 @@ pub struct ScoreArgs {
     pub scorer: Option<OfflineScorer>,
     /// In place of --scorer: a suite folder, by whose cases answers are judged as in a sweep. Rows
     /// {"case_id","draw","response"}: the drawn values of a template, else null or nothing; the body as JSON, or as a string
-    /// (streams). Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
+    /// (streams); for the scorers latency and cost also latency_ms, ttft_ms and cost_usd. Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scorer", "data", "strict_abstention"])]
     pub suite: Option<PathBuf>,
     /// With --suite: rows of templates without "draw" answer the instance drawn from this seed, as suite show --draw SEED
     /// prints it.
     #[arg(long, value_name = "SEED", requires = "suite")]
     pub draw: Option<String>,
+    /// With --suite: run the programs of scorers `exec`, as `[[exec]]` of the config allows. Without it their cases have no
+    /// verdict.
+    #[arg(long)]
+    pub exec: bool,
     /// With bfcl: the bfcl-eval wheel, its unpacked folder or its data folder.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -520,6 +573,9 @@ pub enum SuiteCommand {
         /// How many draws of every template.
         #[arg(long, default_value_t = 5)]
         draws: u32,
+        /// Run the programs of scorers `exec`, as `[[exec]]` of the config allows. Without it what they judge is not proved.
+        #[arg(long)]
+        exec: bool,
     },
     /// Show a suite's cases.
     Show {

@@ -13,10 +13,12 @@ mod keys;
 mod order;
 mod output;
 mod plan;
+mod programs;
 mod push;
 mod read;
 mod replay;
 mod rescore;
+mod results;
 mod score;
 mod scorecard;
 mod serve;
@@ -52,8 +54,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
-        Command::Score(args) => score::run(args),
-        Command::Suite(command) => suite::run(command, cli.json),
+        Command::Score(args) => score::run(cli, args),
+        Command::Suite(command) => suite::run(cli, command, cli.json),
         Command::Config(command) => files::config(cli, command),
         Command::Token(command) => files::token(cli, command),
         Command::Keys(command) => keys::run(cli, command),
@@ -62,6 +64,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Simulate(args) => setup::block_on(simulate::run(args, cli.json)),
         Command::Serve => setup::block_on(serve::run(cli)),
         Command::Sweep(args) => setup::block_on(sweep::run(cli, args)),
+        Command::Results(args) => setup::block_on(results::run(cli, args)),
         Command::Rescore(args) => setup::block_on(rescore::run(cli, args)),
         Command::Scorecard(args) => setup::block_on(scorecard::run(cli, args)),
         Command::Allowlist(args) => setup::block_on(read::allowlist(cli, args)),

@@ -57,7 +57,8 @@ async fn all(
     let mut reports = Vec::new();
     for model in models {
         for (_, drawer) in runtime.drawers.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
-            let report = daemon::rescore(store, model, drawer.suite(), (from_us, now_us), now_us).await;
+            let report =
+                daemon::rescore(store, model, drawer.suite(), &runtime.programs, (from_us, now_us), now_us).await;
             let report = report.map_err(CliError::failed)?;
             if report.attempts > 0 || !names.is_empty() {
                 reports.push(report);

@@ -11,6 +11,7 @@ use super::setup;
 use crate::clock::rfc3339;
 use crate::config::{Config, ModelConfig, durations};
 use crate::domain::scorecard::{Gap, TriggerFigures};
+use crate::domain::suite::Denominator;
 use crate::domain::{EndpointId, Micros, Scorecard, SuiteCard};
 use crate::report;
 use crate::store::Store;
@@ -56,16 +57,16 @@ async fn write_all(
     });
     let mut cards = Vec::new();
     for model in models {
-        let triggers = report::Triggers::of(suites.iter(), model.reference.clone());
+        let notes = report::SuiteNotes::of(suites.iter(), model.reference.clone());
         let standings = crate::daemon::stored_standings(store, model).await.map_err(CliError::failed)?;
-        let of_model = report::scorecards(store, &model.id, &standings, &triggers, (from_us, to_us)).await;
+        let of_model = report::scorecards(store, &model.id, &standings, &notes, (from_us, to_us)).await;
         let mut of_model = of_model.map_err(CliError::failed)?;
         let pairs = crate::daemon::pair_cards(store, &model.id, (suites.iter(), &of_model), (from_us, to_us)).await;
         crate::daemon::add_pairs(&mut of_model, pairs.map_err(CliError::failed)?);
         cards.extend(of_model);
     }
     let text = match format {
-        CardFormat::Table => return table(&cards).map(|()| Exit::Yes),
+        CardFormat::Table => return table(&cards, args.metrics).map(|()| Exit::Yes),
         CardFormat::Json if args.out.is_none() => return output::json(&json!({"items": cards})).map(|()| Exit::Yes),
         CardFormat::Json => serde_json::to_string_pretty(&json!({"items": cards})).map_err(CliError::failed)?,
         CardFormat::Csv => report::csv(&cards),
@@ -115,6 +116,9 @@ fn check(cli: &Cli, args: &ScorecardArgs) -> Result<(), CliError> {
             wrong("parquet is not written to stdout: give --out a file, or leave it out for one under reports/")
         }
         CardFormat::Parquet => Ok(()),
+        CardFormat::Csv | CardFormat::Md | CardFormat::Json if args.metrics => {
+            wrong("--metrics goes with the table; the other formats hold them anyway")
+        }
         _ if args.attempts => wrong("--attempts goes with --format parquet; `exactod attempts` lists attempts"),
         _ => Ok(()),
     }
@@ -127,7 +131,7 @@ fn told(paths: &[PathBuf]) -> Result<Exit, CliError> {
     Ok(Exit::Yes)
 }
 
-fn table(cards: &[Scorecard]) -> Result<(), CliError> {
+fn table(cards: &[Scorecard], metrics: bool) -> Result<(), CliError> {
     let mut by_model: BTreeMap<&str, Vec<&Scorecard>> = BTreeMap::new();
     for card in cards {
         by_model.entry(card.model.as_str()).or_default().push(card);
@@ -153,6 +157,7 @@ fn table(cards: &[Scorecard]) -> Result<(), CliError> {
             for s in &card.suites {
                 changes += &change_text(&card.endpoint, s).unwrap_or_default();
                 changes += &pass_k_text(&card.endpoint, s);
+                changes += &figures_text(&card.endpoint, s, metrics);
                 changes += &trigger_text(&card.endpoint, s).unwrap_or_default();
                 changes += &pair_text(&card.endpoint, s).unwrap_or_default();
                 let rate = match (s.rate, s.interval) {
@@ -197,6 +202,50 @@ fn pass_k_text(endpoint: &EndpointId, card: &SuiteCard) -> String {
     }
     let each = card.pass_k.iter().map(|p| format!("pass^{} {:.1} % ({} cases)", p.k, p.value * 100.0, p.cases));
     format!("\n{endpoint}: {} {}", card.suite, each.collect::<Vec<_>>().join(", "))
+}
+
+/// What the suite itself asks for, a line each. `metrics`: those of its `[[metrics]]`, too.
+fn figures_text(endpoint: &EndpointId, card: &SuiteCard, metrics: bool) -> String {
+    let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let mut text = String::new();
+    if let Some(reduced) = &card.reduced {
+        let (value, cases, unscored) = (percent(reduced.value), reduced.cases, reduced.unscored);
+        text += &format!("\n{endpoint}: {} {} {value} ({cases} cases", card.suite, reduced.reducer);
+        text += &if unscored > 0 { format!(", {unscored} with too few scored repeats)") } else { ")".to_owned() };
+    }
+    if let Some(both) = &card.abstention {
+        let (official, strict) = (percent(Some(both.official)), percent(Some(both.strict)));
+        text += &format!(
+            "\n{endpoint}: {} {official} as the official checker counts, {strict} when malformed calls fail: {} of {} \
+             answers where no call was due",
+            card.suite, both.malformed, both.cases
+        );
+    }
+    if let Some((held, gap, interval)) =
+        card.hold_out.as_ref().filter(|held| held.finding || metrics).and_then(|h| Some((h, h.gap?, h.interval?)))
+    {
+        let (fixed, fresh) = (percent(held.fixed.rate), percent(held.fresh.rate));
+        let finding = if held.finding { ": it may know what stays" } else { "" };
+        text += &format!(
+            "\n{endpoint}: {} cases that stay {fixed}, fresh ones {fresh}: {:+.1} points [{:+.1}, {:+.1}]{finding}",
+            card.suite,
+            gap * 100.0,
+            interval.lo * 100.0,
+            interval.hi * 100.0
+        );
+    }
+    if let Some(broken) = &card.broken {
+        let (pass, all) = (broken.pass, broken.pass + broken.fail + broken.unscored);
+        let rate = percent(broken.rate_with);
+        text += &format!("\n{endpoint}: {} excluded as broken: {pass} of {all} passed; {rate} with them", card.suite);
+    }
+    for figure in card.metrics.iter().filter(|_| metrics) {
+        let of = if figure.of == Some(Denominator::Calls) { " of the answers with calls" } else { "" };
+        let category = figure.category.as_deref().map(|name| format!(" [{name}]")).unwrap_or_default();
+        let (name, value) = (figure.name.name(), percent(figure.value));
+        text += &format!("\n{endpoint}: {} {name}{category} {value}{of} ({})", card.suite, figure.count);
+    }
+    text
 }
 
 /// Where it calls a tool, on a line of its own; `None` for suites that do not judge that.

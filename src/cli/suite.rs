@@ -6,20 +6,26 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::args::SuiteCommand;
+use super::args::{Cli, SuiteCommand};
 use super::import;
 use super::output::{self, CliError, Exit};
-use crate::domain::{CaseId, CaseInstance, Fault, Json, Judgement, Suite, SuiteName, Verdict};
+use super::programs::AllowedPrograms;
+use crate::domain::{
+    CaseId, CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, Suite, SuiteName, Took, Verdict,
+};
 use crate::provider::completion_from_message;
-use crate::runner::{Ids, Proof, prove};
+use crate::runner::{Ids, Proof, prove_with};
 use crate::scoring::Judge;
 use crate::suites::{self, Drawer};
 use crate::worlds::{self, World};
 
 /// Runs a `suite` command.
-pub fn run(command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
+pub fn run(cli: &Cli, command: &SuiteCommand, as_json: bool) -> Result<Exit, CliError> {
     match command {
-        SuiteCommand::Check { dirs, draws } => check(dirs, *draws, as_json),
+        SuiteCommand::Check { dirs, draws, exec } => {
+            let programs = AllowedPrograms::new(cli, *exec)?;
+            check(dirs, *draws, (*exec).then_some(&programs), as_json)
+        }
         SuiteCommand::Show { suite, draw, case } => show(suite, draw.as_deref(), case.as_deref(), as_json),
         SuiteCommand::New { dir } => new(dir, as_json),
         SuiteCommand::Import(args) => import::run(args, as_json),
@@ -45,7 +51,7 @@ struct Finding {
     what: String,
 }
 
-fn check(dirs: &[PathBuf], draws: u32, as_json: bool) -> Result<Exit, CliError> {
+fn check(dirs: &[PathBuf], draws: u32, programs: Option<&AllowedPrograms>, as_json: bool) -> Result<Exit, CliError> {
     let suites = load(dirs)?;
     let mut findings = Vec::new();
     let mut report = Vec::new();
@@ -60,7 +66,7 @@ fn check(dirs: &[PathBuf], draws: u32, as_json: bool) -> Result<Exit, CliError> 
             let rounds = if case.is_template() && !case.fixed { draws.max(1) } else { 1 };
             for _ in 0..rounds {
                 let seed = ids.seed();
-                let (checked, wrong) = check_case(&drawer, &judge, &case.id, &seed);
+                let (checked, wrong) = check_case(&drawer, &judge, programs, &case.id, &seed);
                 proved += checked;
                 findings.extend(wrong.into_iter().map(|what| Finding {
                     suite: suite.name.to_string(),
@@ -72,7 +78,7 @@ fn check(dirs: &[PathBuf], draws: u32, as_json: bool) -> Result<Exit, CliError> 
         }
         report.push(json!({
             "suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": suite.cases.len(),
-            "templates": suite.cases.iter().filter(|c| c.is_template()).count(),
+            "excluded": suite.excluded.len(), "templates": suite.cases.iter().filter(|c| c.is_template()).count(),
             "proved": proved, "findings": findings.len() - before,
         }));
     }
@@ -108,7 +114,13 @@ fn print_check(report: &[Value], findings: &[Finding]) -> Result<(), CliError> {
 }
 
 /// Draws one instance and proves the answers that it brings along. Gives how many were proved and what was wrong.
-fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64, Vec<String>) {
+fn check_case(
+    drawer: &Drawer,
+    judge: &Judge,
+    programs: Option<&AllowedPrograms>,
+    case: &CaseId,
+    seed: &str,
+) -> (u64, Vec<String>) {
     let instance = match drawer.draw(case, seed, 0) {
         Ok(instance) => instance,
         Err(e) => return (0, vec![format!("cannot be drawn: {e}")]),
@@ -120,7 +132,8 @@ fn check_case(drawer: &Drawer, judge: &Judge, case: &CaseId, seed: &str) -> (u64
     if instance.world.is_some() {
         return check_world(&instance, judge);
     }
-    let Proof { proved, wrong, .. } = prove(&instance, &prepared);
+    let run = |runs: &[ProgramRun]| programs.map(|programs| programs.run(runs));
+    let Proof { proved, wrong, .. } = prove_with(&instance, &prepared, &run);
     (proved, wrong)
 }
 
@@ -130,7 +143,8 @@ fn check_world(instance: &CaseInstance, judge: &Judge) -> (u64, Vec<String>) {
         Ok(world) => Arc::new(world),
         Err(e) => return (0, vec![format!("its world is broken: {e}")]),
     };
-    let verdict = |messages: Vec<Value>| worlds::play(&world, messages.iter().map(completion_from_message));
+    let completion = |message: &Value| Completion { took: Took::NOTHING, ..completion_from_message(message) };
+    let verdict = |messages: Vec<Value>| worlds::play(&world, messages.iter().map(completion));
     let mut proved = 0;
     let mut wrong = Vec::new();
     if instance.reference.is_some() {
@@ -195,9 +209,8 @@ fn show_cases(suite: &Suite, cases: &[CaseId], as_json: bool) -> Result<Exit, Cl
             .iter()
             .map(|c| json!({"id": c.id, "category": c.category, "tags": c.tags, "template": c.is_template(), "fixed": c.fixed, "hash": c.hash}))
             .collect();
-        output::json(
-            &json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases}),
-        )?;
+        output::json(&json!({"suite": suite.name, "revision": suite.revision, "digest": suite.digest, "cases": cases,
+                    "excluded": suite.excluded}))?;
         return Ok(Exit::Yes);
     }
     let mut table = output::table(&["case", "category", "tags", "drawn"]);
@@ -208,6 +221,10 @@ fn show_cases(suite: &Suite, cases: &[CaseId], as_json: bool) -> Result<Exit, Cl
             (true, false) => "every sweep",
         };
         table.add_row([c.id.as_str(), c.category.as_deref().unwrap_or(""), &c.tags.join(" "), drawn]);
+    }
+    for case in &suite.broken {
+        let category = case.category.as_deref().unwrap_or("");
+        table.add_row([case.id.as_str(), category, &case.tags.join(" "), "excluded as broken"]);
     }
     output::line(&format!("{}\n{} {} ({})", table, suite.name, suite.revision, suite.digest))?;
     Ok(Exit::Yes)

@@ -67,6 +67,10 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
     };
     let request = request(args, &models)?;
     let service = setup::service(config).await?;
+    let models = match request.goes_on {
+        Some(sweep) => model_of(&service, models, sweep).await?,
+        None => models,
+    };
     let known: Vec<SuiteName> = service.runtime.load().drawers.keys().cloned().collect();
     if let Some(unknown) = request.suites.iter().flatten().find(|s| !known.contains(s)) {
         let names = known.iter().map(SuiteName::as_str).collect::<Vec<_>>().join(", ");
@@ -110,7 +114,22 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
     Ok(if complete { Exit::Yes } else { Exit::No })
 }
 
+/// The model that a sweep asked.
+async fn model_of(service: &Service, models: Vec<ModelConfig>, sweep: SweepId) -> Result<Vec<ModelConfig>, CliError> {
+    let stored = service.sweeper.store.sweep(sweep).await.map_err(CliError::failed)?;
+    let of = |model: &ModelConfig| stored.as_ref().is_some_and(|stored| stored.record.model == model.id);
+    let models: Vec<ModelConfig> = models.into_iter().filter(of).collect();
+    match models.is_empty() {
+        true => Err(CliError::Usage(format!("--extend {sweep}: no model of the config has such a sweep"))),
+        false => Ok(models),
+    }
+}
+
 fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, CliError> {
+    let goes_on = match &args.extend {
+        None => None,
+        Some(text) => Some(text.parse::<SweepId>().map_err(|e| CliError::Usage(format!("--extend {text:?}: {e}")))?),
+    };
     let mut endpoints = Vec::new();
     for text in &args.endpoints {
         let id = EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}")))?;
@@ -135,11 +154,13 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
         return Err(CliError::Usage("--limit 0 would ask nothing: give at least 1".to_owned()));
     }
     Ok(SweepRequest {
-        kind: if args.full { SweepKind::Full } else { SweepKind::Manual },
+        goes_on,
+        kind: if args.full || goes_on.is_some() { SweepKind::Full } else { SweepKind::Manual },
         suites: (!suites.is_empty()).then_some(suites),
         endpoints,
         limit: args.limit,
-        epochs: args.epochs.unwrap_or(1).max(1),
+        epochs: args.epochs.map(|epochs| epochs.max(1)),
+        include_broken: args.include_broken,
         back_to_back: args.until_decided,
         ..daemon::manual_request(Duration::from_secs(7200))
     })

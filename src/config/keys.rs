@@ -149,6 +149,12 @@ pub static ROOT: Section = Section {
             Optional("no judges"),
             "Models that judge answers for suites with the scorer `judge`.",
         ),
+        key(
+            "exec",
+            Tables(&EXEC),
+            Optional("no program is run"),
+            "Programs that judge answers for suites with the scorer `exec`.",
+        ),
         key("schedule", Tables(&SCHEDULE), Optional("sweeps by hand only"), "When sweeps run."),
         key("policy", Table(&POLICY), Optional("its defaults hold"), "The rules of the decision."),
         key("budget", Table(&BUDGET), Optional("no cap"), "How much money sweeps may cost."),
@@ -451,6 +457,35 @@ pub static JUDGE_PRICE: Section = Section {
     keys: &[
         key("input_per_mtok", USD, Required, "For a million prompt tokens."),
         key("output_per_mtok", USD, Required, "For a million answer tokens."),
+    ],
+};
+
+/// `[[exec]]`
+pub static EXEC: Section = Section {
+    path: "exec",
+    heading: "[[exec]]",
+    about: "A program that a scorer `exec` of a suite names: what stands here may be run, and nothing else. It reads the case \
+            and the answer as one line of JSON and prints its verdict (docs/suites.md).",
+    keys: &[
+        key("name", Text, Required, "Its name, unique; scorers say `program = \"name\"`."),
+        key(
+            "command",
+            Texts,
+            Required,
+            "The program and its arguments, such as `[\"./judge.py\", \"--strict\"]`, run in the folder of this file. Run without a shell; of the environment it sees `PATH`, `HOME`, `USER`, `LANG`, `TZ` and `TMPDIR`.",
+        ),
+        key(
+            "time_limit",
+            TIME,
+            Default("\"10s\""),
+            "How long it may take for one answer, at most 5m; then it is killed with all that it has started.",
+        ),
+        key(
+            "memory_mb",
+            Count { min: 16, max: 1 << 20 },
+            Default("512"),
+            "Most address space of each of its processes, in MiB; on Linux only.",
+        ),
     ],
 };
 

@@ -12,7 +12,8 @@ use crate::domain::canonical::sha256_hex;
 use super::reader::{Reader, View};
 use super::secrets::{Env, SystemEnv};
 use super::{
-    Budget, Config, Refused, check, gateways, judges, keys, models, policy, providers, pushes, schedules, server,
+    Budget, Config, Refused, check, gateways, judges, keys, models, policy, programs, providers, pushes, schedules,
+    server,
 };
 
 /// Longest config file, in bytes.
@@ -225,6 +226,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         providers: providers.good,
         models: models.good,
         judges,
+        programs: programs::read(root),
         schedules,
         policy,
         budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },

@@ -16,6 +16,7 @@ mod load;
 mod mask;
 mod models;
 mod policy;
+mod programs;
 mod providers;
 mod pushes;
 mod reader;
@@ -42,6 +43,7 @@ use crate::domain::{Capability, Endpoint, EndpointId, ModelId, Policy, Provider,
 pub use gateways::{EVENTS, RelayConfig, SinkConfig, WebhookConfig};
 pub use judges::JudgeConfig;
 pub use load::{CONFIG_BYTES_MAX, PolicyFile, load_policy, parse_policy};
+pub use programs::ExecConfig;
 pub use pushes::PushConfig;
 pub use schedules::ONBOARDING_NAME;
 pub use schema::schema;
@@ -70,6 +72,8 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
     /// Models that judge answers, in file order.
     pub judges: Vec<JudgeConfig>,
+    /// Programs that may judge answers, in file order.
+    pub programs: Vec<ExecConfig>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleConfig>,
     /// `[policy]`; each model carries its own, merged.

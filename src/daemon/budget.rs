@@ -151,8 +151,12 @@ mod tests {
     /// A plan of some of the suites with as many cases for each of the endpoints.
     fn plan(drawers: &BTreeMap<SuiteName, Arc<Drawer>>, cases: [u32; 3]) -> SweepPlan {
         let budgets = || ENDPOINTS.iter().zip(cases).map(|(id, cases)| BudgetedEndpoint { id: endpoint(id), cases });
-        let suite =
-            |d: &Arc<Drawer>| SuiteBudget { suite: Arc::clone(d.suite()), cases: budgets().collect(), only: None };
+        let suite = |d: &Arc<Drawer>| SuiteBudget {
+            suite: Arc::clone(d.suite()),
+            cases: budgets().collect(),
+            only: None,
+            epochs: 1,
+        };
         build_plan(PlanInput {
             id: SweepId(uuid::Uuid::nil()),
             model: ModelId::new("lab/m").unwrap(),
@@ -163,7 +167,6 @@ mod tests {
             anchors: Vec::new(),
             suites: drawers.values().map(suite).collect(),
             aside: Vec::new(),
-            epochs: 1,
             gives_evidence: true,
             probes: Vec::new(),
         })

@@ -13,7 +13,7 @@ use crate::suites::TOKEN_REPEATS;
 /// The prompts that are due, and the share of a round of sampled answers among them.
 #[derive(Default)]
 pub(super) struct Due {
-    pub probes: Vec<(SuiteBudget, u32)>,
+    pub probes: Vec<SuiteBudget>,
     pub samples: Option<SampleShare>,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn due(
         return out;
     }
     if policy.fingerprint_us.is_some_and(|every_us| prints::are_due(state, taking_part, every_us, now_us)) {
-        out.probes.extend(probe(runtime, GREEDY).map(|suite| (all_of(suite, taking_part), 1)));
+        out.probes.extend(probe(runtime, GREEDY).map(|suite| all_of(suite, taking_part, 1)));
         out.probes.extend(of_tokens(runtime, state, taking_part));
     }
     let share = policy.fingerprint_samples_us.and_then(|every_us| samples::share(state, every_us, (ordinal, now_us)));
@@ -42,7 +42,7 @@ pub(super) fn due(
     if let (Some((prompts, share)), Some(suite), [_, _, ..]) = (share, probe(runtime, SAMPLES), asked.as_slice()) {
         let range = prompts.start as usize..prompts.end as usize;
         let only: Vec<CaseId> = suite.cases.get(range).unwrap_or_default().iter().map(|case| case.id.clone()).collect();
-        out.probes.push((SuiteBudget { only: Some(only), ..all_of(suite, &asked) }, SAMPLE_REPEATS));
+        out.probes.push(SuiteBudget { only: Some(only), ..all_of(suite, &asked, SAMPLE_REPEATS) });
         out.samples = Some(share);
     }
     out
@@ -52,15 +52,15 @@ fn probe<'a>(runtime: &'a Runtime, name: &str) -> Option<&'a Arc<Suite>> {
     runtime.probes.iter().find(|(probe, _)| probe.as_str() == name).map(|(_, drawer)| drawer.suite())
 }
 
-fn all_of(suite: &Arc<Suite>, asked: &[EndpointId]) -> SuiteBudget {
+fn all_of(suite: &Arc<Suite>, asked: &[EndpointId], epochs: u32) -> SuiteBudget {
     let cases = u32::try_from(suite.cases.len()).unwrap_or(u32::MAX);
     let cases = asked.iter().map(|id| BudgetedEndpoint { id: id.clone(), cases }).collect();
-    SuiteBudget { suite: Arc::clone(suite), cases, only: None }
+    SuiteBudget { suite: Arc::clone(suite), cases, only: None, epochs }
 }
 
 /// First tokens, of those who show their log-probabilities.
-fn of_tokens(runtime: &Runtime, state: &ModelState, taking_part: &[EndpointId]) -> Option<(SuiteBudget, u32)> {
+fn of_tokens(runtime: &Runtime, state: &ModelState, taking_part: &[EndpointId]) -> Option<SuiteBudget> {
     let shows = |id: &&EndpointId| state.endpoints.get(*id).is_none_or(|e| !e.watch.prints.no_tokens);
     let asked: Vec<EndpointId> = taking_part.iter().filter(shows).cloned().collect();
-    Some((all_of(probe(runtime, TOKENS)?, &asked), TOKEN_REPEATS))
+    Some(all_of(probe(runtime, TOKENS)?, &asked, TOKEN_REPEATS))
 }

@@ -50,7 +50,7 @@ pub use replay::{
     Brief, Counterfactual, Difference, ListChange, ReplayError, ReplayOptions, Replayed, StandingChange, replay,
 };
 pub use rescore::{CHANGED_LISTED_MAX, Changed, Overlap, RescoreError, RescoreReport, rescore};
-pub use runtime::{ModelRuntime, Runtime, RuntimeError, read_config};
+pub use runtime::{ModelRuntime, Runtime, RuntimeError, programs, read_config};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
 pub use sweeper::{LEASE_SECONDS, Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};

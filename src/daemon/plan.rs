@@ -370,9 +370,8 @@ fn units(runtime: &Runtime, model: &ModelRuntime, scene: &Scene<'_>, trails: &Tr
             seed: SEED.to_owned(),
             planned_at_us: scene.now_us,
             anchors: Vec::new(),
-            suites: vec![SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None }],
+            suites: vec![SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None, epochs: 1 }],
             aside: Vec::new(),
-            epochs: 1,
             gives_evidence: true,
             probes: Vec::new(),
         });

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::domain::{
     AttemptId, EndpointId, Exchange, FaultClass, Judgement, Micros, ModelId, Suite, SuiteDigest, SuiteName, SweepId,
-    UnscoredWhy, Verdict,
+    Took, UnscoredWhy, Verdict,
 };
-use crate::runner::{Offline, OfflineError};
+use crate::runner::{Known, Offline, OfflineError, Programs};
 use crate::store::{AttemptColumns, Rescored, Store, StoreError, StoredAttempt};
 use crate::suites::DrawError;
 
@@ -93,6 +93,7 @@ pub async fn rescore(
     store: &Store,
     model: &ModelId,
     suite: &Arc<Suite>,
+    programs: &Programs,
     (from_us, to_us): (Micros, Micros),
     now_us: Micros,
 ) -> Result<RescoreReport, RescoreError> {
@@ -116,7 +117,7 @@ pub async fn rescore(
     };
     let mut window = store.window(model, from_us, to_us);
     while let Some(page) = window.next().await? {
-        work.page(store, &page, now_us).await?;
+        work.page(store, &page, programs, now_us).await?;
     }
     work.write(store, now_us).await?;
     Ok(work.report)
@@ -131,7 +132,13 @@ struct Rescoring {
 }
 
 impl Rescoring {
-    async fn page(&mut self, store: &Store, page: &AttemptColumns, now_us: Micros) -> Result<(), RescoreError> {
+    async fn page(
+        &mut self,
+        store: &Store,
+        page: &AttemptColumns,
+        programs: &Programs,
+        now_us: Micros,
+    ) -> Result<(), RescoreError> {
         let name = self.offline.suite().name.clone();
         for i in (0..page.len()).filter(|i| page.suite[*i] == name) {
             self.report.attempts += 1;
@@ -147,7 +154,7 @@ impl Rescoring {
                             true => store.votes(&stored.attempt.key).await?,
                             false => Vec::new(),
                         };
-                        self.again(&stored, &votes).err()
+                        self.again(&stored, &votes, programs).await.err()
                     }
                     // Pruned meanwhile.
                     None => Some(NO_TRANSCRIPT),
@@ -179,7 +186,12 @@ impl Rescoring {
         Ok(digest.as_ref() == Some(&self.offline.suite().digest))
     }
 
-    fn again(&mut self, stored: &StoredAttempt, votes: &[Exchange]) -> Result<(), &'static str> {
+    async fn again(
+        &mut self,
+        stored: &StoredAttempt,
+        votes: &[Exchange],
+        programs: &Programs,
+    ) -> Result<(), &'static str> {
         let attempt = &stored.attempt;
         let transcript = attempt.transcript.as_ref().ok_or(NO_TRANSCRIPT)?;
         let draw = attempt.draw.as_ref().and_then(Value::as_object);
@@ -187,7 +199,12 @@ impl Rescoring {
         if !case.asks_the_same(&transcript.request) {
             return Err("the case asks something else now");
         }
-        let now = case.judge(&transcript.response, votes);
+        let outputs = programs.outputs(&case.runs(&transcript.response)).await;
+        let no_output = outputs.values().any(Result::is_err);
+        let now = case.judge(&transcript.response, &Known { votes, outputs, took: took(stored, votes) });
+        if no_output {
+            return Err(NO_OUTPUT);
+        }
         if case.has_judges() && now.verdict == Verdict::Unscored(UnscoredWhy::Ours) {
             return Err(NO_VOTES);
         }
@@ -227,6 +244,16 @@ impl Rescoring {
     }
 }
 
+/// What it took to get a stored answer. What it cost is not known where it cost nothing: then there may be no price.
+fn took(stored: &StoredAttempt, votes: &[Exchange]) -> Took {
+    let attempt = &stored.attempt;
+    let cost = attempt.cost_nanousd.saturating_sub(votes.iter().map(|vote| vote.cost_nanousd).sum());
+    let cost_nanousd = Some(cost).filter(|cost| *cost > 0);
+    Took { total_us: Some(attempt.total_us), ttft_us: attempt.ttft_us, cost_nanousd }
+}
+
+/// The config does not allow it, or it failed.
+const NO_OUTPUT: &str = "a program that judges it gave no verdict";
 /// Nobody is asked again.
 const NO_VOTES: &str = "its judges were not asked this question";
 const NO_TRANSCRIPT: &str = "the transcript is not kept any more";

@@ -9,13 +9,13 @@ use tracing::warn;
 use super::relay;
 use super::schedule::Timetable;
 use crate::clock::Clock;
-use crate::config::{Config, JudgeConfig, ModelConfig, ScheduleConfig};
+use crate::config::{Config, ExecConfig, JudgeConfig, ModelConfig, ScheduleConfig};
 use crate::diagnostics::Diagnostics;
 use crate::domain::jury::JudgeId;
 use crate::domain::probes::is_probe;
 use crate::domain::{Endpoint, EndpointId, ModelId, Price, Provider, Suite, SuiteName};
 use crate::provider::{Client, ClientError, EndpointLimiter};
-use crate::runner::{JudgeLane, Lane, is_endpoint};
+use crate::runner::{JudgeLane, JudgingProgram, Lane, Programs, is_endpoint};
 use crate::scoring::judges_of;
 use crate::signing::{KeyError, KeyRing};
 use crate::suites::{self, DrawError, Drawer};
@@ -127,6 +127,8 @@ pub struct Runtime {
     pub models: BTreeMap<ModelId, Arc<ModelRuntime>>,
     /// Models that judge answers.
     pub judges: Arc<BTreeMap<JudgeId, JudgeLane>>,
+    /// Programs that judge answers.
+    pub programs: Arc<Programs>,
     /// Schedules, in file order.
     pub schedules: Vec<ScheduleRuntime>,
     /// The keys that sign what is published.
@@ -182,7 +184,9 @@ impl Runtime {
         }
         let per_year = config.models.iter().map(|m| (m.id.clone(), OnceLock::new())).collect();
         let judges = Arc::new(judges(&config, clock, old)?);
-        let runtime = Runtime { config: Arc::new(config), drawers, probes, models, judges, schedules, keys, per_year };
+        let programs = Arc::new(programs(&config));
+        let config = Arc::new(config);
+        let runtime = Runtime { config, drawers, probes, models, judges, programs, schedules, keys, per_year };
         runtime.nobody_judges_itself()?;
         runtime.config.check_capabilities(|model| runtime.tags_of(model)).into_result(())?;
         Ok(runtime)
@@ -231,7 +235,7 @@ impl Runtime {
     }
 
     /// The loaded suites.
-    pub fn suites(&self) -> impl Iterator<Item = &Arc<Suite>> {
+    pub fn suites(&self) -> impl Iterator<Item = &Arc<Suite>> + Clone {
         self.drawers.values().map(|d| d.suite())
     }
 
@@ -298,6 +302,19 @@ fn drawer(suite: Arc<Suite>) -> Result<(SuiteName, Arc<Drawer>), RuntimeError> {
         Ok(drawer) => Ok((name, Arc::new(drawer))),
         Err(source) => Err(RuntimeError::Suite { suite: name, source }),
     }
+}
+
+/// The programs that the config allows scorers to name.
+#[must_use]
+pub fn programs(config: &Config) -> Programs {
+    let allowed = config.programs.iter().cloned();
+    Programs::new(
+        allowed
+            .map(|ExecConfig { name, command, folder, time_limit, memory_bytes }| {
+                (name, JudgingProgram { command, folder, time_limit, memory_bytes })
+            })
+            .collect(),
+    )
 }
 
 fn judges(

@@ -331,7 +331,9 @@ pub fn manual_request(deadline: Duration) -> SweepRequest {
         suites: None,
         endpoints: Vec::new(),
         limit: None,
-        epochs: 1,
+        epochs: None,
+        include_broken: false,
+        goes_on: None,
         back_to_back: false,
         fire: None,
         spread: Duration::ZERO,
@@ -399,7 +401,7 @@ impl Commands {
             suites: (!suites.is_empty()).then_some(suites),
             endpoints,
             limit,
-            epochs: epochs.unwrap_or(1),
+            epochs,
             ..manual_request(deadline)
         };
         let answer = match self.workers.hand(&model, request) {

@@ -15,12 +15,13 @@ use super::{budget, conclude, fingerprints, onboarding, owner, taking_part, tick
 use crate::clock::Clock;
 use crate::curation;
 use crate::domain::{
-    BudgetedEndpoint, CaseId, EndpointId, ModelId, SuiteName, SweepId, SweepKind, SweepPlan, SweepState, Upstream,
+    BudgetedEndpoint, CaseId, EndpointId, GoesOn, ModelId, Suite, SuiteName, SuitePlan, SweepId, SweepKind, SweepPlan,
+    SweepState, Upstream,
 };
 use crate::metrics::{Metrics, ModelWordLabels};
 use crate::progress::{EndpointProgress, Progress, SweepProgress};
 use crate::publish::Board;
-use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, WorstCase, build_plan, execute};
+use crate::runner::{Execution, Ids, PlanInput, RunError, SuiteBudget, WorstCase, build_plan, execute, sample};
 use crate::scoring::Judge;
 use crate::store::{BatchWriter, Created, Fire, Store, StoreError, StoredSweep, SweepRecord};
 
@@ -70,8 +71,12 @@ pub struct SweepRequest {
     pub endpoints: Vec<EndpointId>,
     /// At most this many cases per suite.
     pub limit: Option<u32>,
-    /// Repeats (full sweeps).
-    pub epochs: u32,
+    /// Repeats (full sweeps); `None`: as the suites say.
+    pub epochs: Option<u32>,
+    /// Go on with this finished sweep: ask its cases until each has been asked `epochs` times.
+    pub goes_on: Option<SweepId>,
+    /// Cases that their suites exclude as broken are asked as well (full sweeps).
+    pub include_broken: bool,
     /// Sweeps follow one another: Excluded endpoints take part in each.
     pub back_to_back: bool,
     /// The tick that asks.
@@ -263,7 +268,13 @@ impl Sweeper {
                     Some(cap.cap_nanousd - spend.spent_nanousd - spend.reserved_nanousd)
                 }
             };
-            let plan = self.draft(runtime, model, request, now_us).await?;
+            let plan = match request.goes_on {
+                None => self.draft(runtime, model, request, now_us).await?,
+                Some(sweep) => match self.continued(runtime, model, (sweep, request), now_us).await? {
+                    Ok(plan) => plan,
+                    Err(why) => return Ok(Err(why)),
+                },
+            };
             if plan.attempts() == 0 {
                 return Ok(Err("no endpoint takes part".to_owned()));
             }
@@ -370,18 +381,22 @@ impl Sweeper {
         let mut budgets = curation::budgets(&state, policy, &anchors, &sizes, occasion);
         taking_part::add_asked_for(&mut budgets, &sizes, &state, policy, request.kind, &request.endpoints);
         let (mut suites, mut aside) = (Vec::new(), Vec::new());
+        let (seed, mut is_chosen) = (self.ids.seed(), false);
         for (name, endpoints) in budgets {
             let Some(drawer) = runtime.drawers.get(&name) else { continue };
             let suite = Arc::clone(drawer.suite());
-            let full = u32::try_from(suite.cases.len()).unwrap_or(u32::MAX);
+            let chosen = Chosen::of(&suite, request, &seed);
+            is_chosen |= chosen.only.is_some();
+            let epochs = request.epochs.unwrap_or(if request.kind == SweepKind::Full { suite.epochs.count } else { 1 });
+            let full = chosen.count(&suite);
             let cases = endpoints
                 .into_iter()
                 .filter(|b| asked.is_empty() || asked.contains(&b.id))
-                .map(|b| BudgetedEndpoint { cases: size(&b, request, full), id: b.id })
+                .map(|b| BudgetedEndpoint { cases: size(&b, request, full, chosen.only.is_some()), id: b.id })
                 .collect();
             // What no schedule takes judges nobody: it is asked because a command names it.
             let list = if judging.contains(&name) { &mut suites } else { &mut aside };
-            list.push(SuiteBudget { suite, cases, only: None::<Vec<CaseId>> });
+            list.push(SuiteBudget { suite, cases, only: chosen.only, epochs });
         }
         // A part of the endpoints gives evidence only where the anchors are compared as well.
         let has_anchors = asked.is_empty() || anchors.iter().all(|a| asked.contains(a));
@@ -395,17 +410,64 @@ impl Sweeper {
             model: model.config.id.clone(),
             kind: request.kind,
             ordinal,
-            seed: self.ids.seed(),
+            seed,
             planned_at_us: now_us,
             anchors,
-            gives_evidence: has_anchors && (aside.is_empty() || !suites.is_empty()),
+            // Cases that were chosen otherwise than at random are no sample that a decision could rest on.
+            gives_evidence: has_anchors && !is_chosen && (aside.is_empty() || !suites.is_empty()),
             suites,
             aside,
-            epochs: request.epochs.max(1),
             probes: due.probes,
         });
         let upstreams = upstreams(model, &plan);
         Ok(SweepPlan { capabilities, upstreams, samples: due.samples, ..plan })
+    }
+
+    /// The plan that asks further repeats of a finished sweep; `Err(why)` where that cannot be.
+    async fn continued(
+        &self,
+        runtime: &Runtime,
+        model: &ModelRuntime,
+        (sweep, request): (SweepId, &SweepRequest),
+        now_us: i64,
+    ) -> Result<Result<SweepPlan, String>, SweepError> {
+        let stored = self.store.sweep(sweep).await?.filter(|stored| stored.record.model == model.config.id);
+        let Some(stored) = stored else { return Ok(Err(format!("{} has no sweep {sweep}", model.config.id))) };
+        let Some(before) = stored.plan else { return Ok(Err(format!("the plan of {sweep} is not kept any more"))) };
+        if stored.record.finished_at_us.is_none() {
+            return Ok(Err(format!("sweep {sweep} is not finished: `exactod sweep` finishes it")));
+        }
+        if let Some(why) = why_not_resumed(runtime, model, &before) {
+            return Ok(Err(why));
+        }
+        let total = request.epochs.unwrap_or(1);
+        let mut goes_on = GoesOn { sweep: before.counted_as(), first_epochs: BTreeMap::new() };
+        let mut more = |part: &SuitePlan| {
+            let asked = before.first_epoch(&part.suite).saturating_add(part.epochs);
+            let epochs = total.checked_sub(asked).filter(|epochs| *epochs > 0)?;
+            goes_on.first_epochs.insert(part.suite.clone(), asked);
+            Some(SuitePlan { epochs, ..part.clone() })
+        };
+        let suites: Vec<SuitePlan> = before.suites.iter().filter_map(&mut more).collect();
+        let aside: Vec<SuitePlan> = before.aside.iter().filter_map(&mut more).collect();
+        if suites.is_empty() && aside.is_empty() {
+            return Ok(Err(format!("every case of {sweep} has been asked {total} times already: give more --epochs")));
+        }
+        Ok(Ok(SweepPlan {
+            id: self.ids.sweep(now_us),
+            ordinal: self.store.next_ordinal(&model.config.id).await?,
+            planned_at_us: now_us,
+            kind: request.kind,
+            suites,
+            aside,
+            reserved_nanousd: 0,
+            gives_evidence: false,
+            capabilities: BTreeMap::new(),
+            probes: Vec::new(),
+            samples: None,
+            goes_on: Some(goes_on),
+            ..before
+        }))
     }
 
     async fn carry_out(
@@ -522,6 +584,7 @@ impl Sweeper {
             exchanges,
             store: self.store.clone(),
             judges: Arc::clone(&runtime.judges),
+            programs: Arc::clone(&runtime.programs),
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
@@ -576,7 +639,42 @@ pub(super) fn why_not_resumed(runtime: &Runtime, model: &ModelRuntime, plan: &Sw
     other.map(|(id, _)| format!("endpoint {id} has another upstream_model or provider by now"))
 }
 
-fn size(budgeted: &BudgetedEndpoint, request: &SweepRequest, full: u32) -> u32 {
+/// Which cases of a suite a full sweep asks.
+struct Chosen {
+    /// `None`: all of them, or a random part.
+    only: Option<Vec<CaseId>>,
+}
+
+impl Chosen {
+    /// By the suite's `[sampling]`, over which a command's `--limit` goes; broken cases come on top.
+    fn of(suite: &Suite, request: &SweepRequest, sweep_seed: &str) -> Chosen {
+        if request.kind != SweepKind::Full {
+            return Chosen { only: None };
+        }
+        let sampling = &suite.sampling;
+        let limit = request.limit.or(sampling.limit).map_or(usize::MAX, |limit| limit as usize);
+        // A limit alone takes a random part, as it does of every suite.
+        let is_sampled = limit < suite.cases.len()
+            && (sampling.limit.is_some() || sampling.strategy.is_some() || sampling.seed.is_some());
+        let broken = match request.include_broken {
+            true => suite.broken.as_slice(),
+            false => &[],
+        };
+        if !is_sampled && broken.is_empty() {
+            return Chosen { only: None };
+        }
+        let seed = sampling.seed.map_or_else(|| sweep_seed.to_owned(), |seed| seed.to_string());
+        let mut only = sample(&seed, suite, limit.min(suite.cases.len()));
+        only.extend(broken.iter().map(|case| case.id.clone()));
+        Chosen { only: Some(only) }
+    }
+
+    fn count(&self, suite: &Suite) -> u32 {
+        u32::try_from(self.only.as_ref().map_or(suite.cases.len(), Vec::len)).unwrap_or(u32::MAX)
+    }
+}
+
+fn size(budgeted: &BudgetedEndpoint, request: &SweepRequest, full: u32, is_chosen: bool) -> u32 {
     let cases = if request.kind == SweepKind::Full { full } else { budgeted.cases };
-    request.limit.map_or(cases, |limit| cases.min(limit))
+    request.limit.filter(|_| !is_chosen).map_or(cases, |limit| cases.min(limit))
 }

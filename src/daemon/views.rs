@@ -85,9 +85,9 @@ impl ScorecardSource for Views {
             let standings = conclude::standings(&self.sweeper, &model).await.map_err(|e| e.to_string())?;
             let runtime = self.runtime.load_full();
             let reference = runtime.models.get(&model).and_then(|model| model.config.reference.clone());
-            let triggers = report::Triggers::of(runtime.suites(), reference);
+            let notes = report::SuiteNotes::of(runtime.suites(), reference);
             let window = (from_us, to_us);
-            let cards = report::scorecards(&self.sweeper.store, &model, &standings, &triggers, window).await;
+            let cards = report::scorecards(&self.sweeper.store, &model, &standings, &notes, window).await;
             let mut cards = cards.map_err(|e| e.to_string())?;
             let found = pairs::pair_cards(&self.sweeper.store, &model, (runtime.suites(), &cards), window).await;
             pairs::add_to(&mut cards, found.map_err(|e| e.to_string())?);

@@ -16,6 +16,22 @@ pub struct Usage {
     pub tokens_reasoning: Option<u64>,
 }
 
+/// What it took to get the answer: facts of the run and not of the answer. What is not known is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// Duration of the try that was answered, in microseconds; of a conversation, of all its answers together.
+    pub total_us: Option<i64>,
+    /// Time to the first token, in microseconds.
+    pub ttft_us: Option<i64>,
+    /// Billionths of a US dollar; `None` also where no price is known.
+    pub cost_nanousd: Option<i64>,
+}
+
+impl Took {
+    /// At once and for nothing: what reference answers are judged with.
+    pub const NOTHING: Took = Took { total_us: Some(0), ttft_us: Some(0), cost_nanousd: Some(0) };
+}
+
 /// One tool call as it was sent. Nothing is repaired.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolCall {
@@ -78,6 +94,8 @@ pub struct Completion {
     pub truncated: bool,
     /// `logprobs` of the choice, as sent.
     pub logprobs: Option<Box<RawJson>>,
+    /// What it took to get it, as far as the one who asked says.
+    pub took: Took,
 }
 
 /// JSON text kept as sent (comparable, cloneable wrapper of [`RawValue`]).

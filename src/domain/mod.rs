@@ -48,11 +48,12 @@ pub mod scorecard;
 pub mod standing;
 pub mod suite;
 pub mod sweep;
+pub mod testimony;
 pub mod verdict;
 
 pub use allowlist::{Allowlist, AllowlistMode, ExcludedEntry, ListedEntry, Revision};
 pub use attempt::{Attempt, AttemptKey, Transcript, Try};
-pub use completion::{Breach, Completion, ToolCall, Usage};
+pub use completion::{Breach, Completion, Took, ToolCall, Usage};
 pub use endpoint::{Endpoint, Price};
 pub use exchange::{Exchange, Exchanges, Part};
 pub use fault::{Fault, FaultClass};
@@ -67,7 +68,8 @@ pub use scorecard::{Interval, Scorecard, SuiteCard};
 pub use standing::{Decision, DecisionKind, Override, Standing};
 pub use suite::{Case, CaseInstance, CounterExample, ScorerSpec, Suite, SuiteKind};
 pub use sweep::{
-    BudgetedEndpoint, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan, SweepState,
-    Upstream,
+    BudgetedEndpoint, GoesOn, Outcome, OutcomeRow, SampleShare, StableCases, SuitePlan, SweepKind, SweepPlan,
+    SweepState, Upstream,
 };
+pub use testimony::{ProgramOutputs, ProgramRun, Testimony};
 pub use verdict::{Judgement, UnscoredWhy, Verdict};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::suite::{Denominator, MetricName};
 use super::{EndpointId, Micros, ModelId, Standing, SuiteDigest, SuiteName};
 
 /// A closed interval.
@@ -118,6 +119,78 @@ pub struct PassK {
     pub cases: u64,
 }
 
+/// Repeats of cases folded as the suite's `[epochs]` says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reduced {
+    /// The reducer, as the suite writes it.
+    pub reducer: String,
+    /// Mean over the cases; `None` where none has enough scored repeats.
+    pub value: Option<f64>,
+    /// Cases (of sweeps) with enough scored repeats.
+    pub cases: u64,
+    /// Those with too few: they are neither 0 nor 1.
+    pub unscored: u64,
+}
+
+/// A figure that the suite's `[[metrics]]` ask for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetricValue {
+    /// Which.
+    pub name: MetricName,
+    /// Of which answers a share is told; absent for figures that are no such shares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Denominator>,
+    /// The category; absent where the figure is of all cases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// In \[0,1\]; `None` without anything to count.
+    pub value: Option<f64>,
+    /// Cases, answers or attempts that were counted.
+    pub count: u64,
+}
+
+/// Both numbers of a suite with BFCL cases in which no call is due (suites, 4.4): officially a malformed call abstains.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct AbstentionCard {
+    /// Scored answers to cases in which no call is due.
+    pub cases: u64,
+    /// Those with a malformed call.
+    pub malformed: u64,
+    /// Pass rate of the suite as the official checker counts.
+    pub official: f64,
+    /// Pass rate of the suite when malformed calls fail.
+    pub strict: f64,
+}
+
+/// The cases whose draw stays held against those that are drawn anew for every sweep (suites, 1.4). A finding about the
+/// endpoint, and no verdict: who does better on what stays may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HoldOut {
+    /// The templates that are drawn once.
+    pub fixed: VersionRate,
+    /// The templates that are drawn for every sweep.
+    pub fresh: VersionRate,
+    /// The rate of the fixed minus that of the fresh ones; `None` unless both were asked.
+    pub gap: Option<f64>,
+    /// Newcombe's interval of the gap at 95 %, from those of the rates.
+    pub interval: Option<Interval>,
+    /// The interval lies above zero: what stays is answered better.
+    pub finding: bool,
+}
+
+/// What came of the cases that the suite excludes as broken: they are in no other figure of the card.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct BrokenCard {
+    /// Passed.
+    pub pass: u64,
+    /// Failed.
+    pub fail: u64,
+    /// Without a score.
+    pub unscored: u64,
+    /// Pass rate of the suite with them, as a public leaderboard counts; `None` without scored attempts.
+    pub rate_with: Option<f64>,
+}
+
 /// How far two agree on where a tool is called (suites, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TriggerFigures {
@@ -197,6 +270,21 @@ pub struct SuiteCard {
     /// How reliable repeated cases are; empty where no case was asked more than once in a sweep.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pass_k: Vec<PassK>,
+    /// Repeats folded as the suite says, for suites whose cases are asked more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reduced: Option<Reduced>,
+    /// What the suite's `[[metrics]]` ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricValue>,
+    /// Both numbers, for suites with BFCL cases in which no call is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionCard>,
+    /// What stays held against what is fresh, for suites with a fixed share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<HoldOut>,
+    /// What came of broken cases, where somebody asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<BrokenCard>,
     /// Where it calls a tool, for suites that judge it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerCard>,

@@ -104,9 +104,9 @@ pub struct Case {
     /// Stored, never judged.
     pub metadata: Option<Json>,
     /// Drawn parameters by name, in file order; empty for a case that is no template.
-    pub params: Vec<(String, Param)>,
+    pub params: Arc<[(String, Param)]>,
     /// Derived values by name, in file order: Starlark expressions over params and earlier derived values.
-    pub derive: Vec<(String, String)>,
+    pub derive: Arc<[(String, String)]>,
     /// Belongs to the stable hold-out part: drawn from a constant seed.
     pub fixed: bool,
     /// A conversation over a state: which world, its beginning, what the user says next, what counts. `None`: one answer.
@@ -186,8 +186,79 @@ pub struct Suite {
     pub by_default: bool,
     /// The cases in file order, `exclude`d ones left out.
     pub cases: Vec<Arc<Case>>,
-    /// Known-broken cases, never run unless asked for.
+    /// Known-broken cases by id.
     pub excluded: Vec<CaseId>,
+    /// The same as cases, never run unless asked for; no part of the digest.
+    pub broken: Vec<Arc<Case>>,
+    /// What a scorecard tells of the suite.
+    pub metrics: Vec<Metric>,
+}
+
+/// One figure that a scorecard tells of a suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metric {
+    /// Which.
+    pub name: MetricName,
+    /// One figure for each category, instead of one for all cases.
+    pub by_category: bool,
+    /// Of which answers shares are told.
+    pub of: Denominator,
+}
+
+/// The figures that suites can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricName {
+    /// Mean over the cases of whether they passed, repeats folded by the suite's reducer.
+    Accuracy,
+    /// Mean over the cases of their scores, repeats folded by the suite's reducer.
+    Score,
+    /// Share of IFEval's instructions that were followed, each counted by itself.
+    InstructionAccuracy,
+    /// Share of attempts that were answered in the end.
+    Delivery,
+    /// Share of attempts that were answered at the first try.
+    FirstTry,
+    /// Share of answers whose calls are all valid.
+    SchemaAccuracy,
+    /// Share of answers with a call of a tool that was not offered.
+    UnknownTool,
+    /// Share of answers with arguments that do not parse.
+    BadJson,
+    /// Share of answers with arguments that break the tool's schema.
+    SchemaViolation,
+}
+
+impl MetricName {
+    /// All of them, by the names that suites write.
+    pub const ALL: &[(&str, MetricName)] = &[
+        ("accuracy", MetricName::Accuracy),
+        ("score", MetricName::Score),
+        ("instruction_accuracy", MetricName::InstructionAccuracy),
+        ("delivery", MetricName::Delivery),
+        ("first_try", MetricName::FirstTry),
+        ("schema_accuracy", MetricName::SchemaAccuracy),
+        ("unknown_tool", MetricName::UnknownTool),
+        ("bad_json", MetricName::BadJson),
+        ("schema_violation", MetricName::SchemaViolation),
+    ];
+
+    /// The name that suites write.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, metric)| *metric == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Of which answers a share is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denominator {
+    /// All scored answers.
+    #[default]
+    All,
+    /// Those with finish reason `tool_calls` (as the Kimi K2 Vendor Verifier counts).
+    Calls,
 }
 
 impl Suite {

@@ -155,6 +155,18 @@ pub struct SweepPlan {
     /// Which part of a round of sampled answers its probes ask; only where they ask one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<SampleShare>,
+    /// Asks further repeats of what another sweep has asked; such a sweep gives no evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on: Option<GoesOn>,
+}
+
+/// The sweep whose cases are asked again, and how often each has been asked before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoesOn {
+    /// The sweep that asked them first: its seed and its cases are this one's.
+    pub sweep: SweepId,
+    /// The first repeat of each suite that is asked now.
+    pub first_epochs: BTreeMap<SuiteName, u32>,
 }
 
 /// A sweep's share of a round of sampled answers (statistics, 9): the prompts are asked over several sweeps.
@@ -170,6 +182,18 @@ impl SweepPlan {
     /// All that is asked: the suites, those aside, then the prompts for fingerprints.
     pub fn parts(&self) -> impl Iterator<Item = &SuitePlan> {
         self.suites.iter().chain(&self.aside).chain(&self.probes)
+    }
+
+    /// The first repeat of a suite that is asked.
+    #[must_use]
+    pub fn first_epoch(&self, suite: &SuiteName) -> u32 {
+        self.goes_on.as_ref().and_then(|on| on.first_epochs.get(suite)).copied().unwrap_or(0)
+    }
+
+    /// The sweep by which its cases are counted: its own, or the one that it goes on with.
+    #[must_use]
+    pub fn counted_as(&self) -> SweepId {
+        self.goes_on.as_ref().map_or(self.id, |on| on.sweep)
     }
 
     /// Number of attempts planned.

@@ -196,12 +196,12 @@ impl Draft {
             let why = if notes.is_empty() { "it holds none".to_owned() } else { notes.join("; ") };
             return Err(refused(&head.url, format!("no case could be imported: {why}")));
         }
-        let scorers = scorers_toml(head.scorers);
+        let (scorers, metrics) = (scorers_toml(head.scorers), metrics_toml(head.scorers));
         let all = format!("{scorers}\n{}", self.cases.join("\n"));
         let revision: String = sha256_hex(all.as_bytes()).chars().take(HASH_DIGITS).collect();
         let kinds: Vec<String> = head.kind.iter().map(|k| toml_string(k)).collect();
         let header = format!(
-            "version  = 1\nname     = {}\nkind     = [{}]\nrevision = {}\nlicense  = {}\n\n[source]\nurl    = {}\nsha256 = {}\n{scorers}",
+            "version  = 1\nname     = {}\nkind     = [{}]\nrevision = {}\nlicense  = {}\n\n[source]\nurl    = {}\nsha256 = {}\n{scorers}{metrics}",
             toml_string(head.name),
             kinds.join(", "),
             toml_string(&format!("import-{revision}")),
@@ -224,6 +224,15 @@ fn scorers_toml(scorers: &[Value]) -> String {
         }
     }
     text
+}
+
+/// The figures that scorecards are to tell of a suite with these scorers.
+fn metrics_toml(scorers: &[Value]) -> &'static str {
+    match scorers.iter().any(|scorer| scorer["type"] == "tool-schema") {
+        // As the Kimi K2 Vendor Verifier counts it.
+        true => "\n[[metrics]]\nname = \"schema_accuracy\"\nof = \"calls\"\n",
+        false => "",
+    }
 }
 
 /// One line of `cases.jsonl`.

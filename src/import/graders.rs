@@ -4,6 +4,7 @@ pub(super) use crate::scoring::{LIST_MAX, PATTERN_TEXT_BYTES_MAX as PATTERN_BYTE
 use serde_json::{Value, json};
 
 use super::common::any_placeholder;
+use crate::scoring::promptfoo::has_matcher;
 
 /// A grader of OpenAI evals or inspect. Data files do not say by which they are judged; the task around them does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,15 +109,6 @@ fn json_scorer(targets: &[String]) -> Result<Value, String> {
         _ => json!({ "$any_of": values }),
     };
     Ok(json!({"type": "json", "json": value, "strip_fences": "none"}))
-}
-
-/// Whether a value holds a key that the scorers read as a matcher.
-pub(super) fn has_matcher(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(has_matcher),
-        Value::Object(map) => map.iter().any(|(key, value)| key.starts_with('$') || has_matcher(value)),
-        _ => false,
-    }
 }
 
 /// The texts of a target: one or a list; numbers and truth values as their JSON text.

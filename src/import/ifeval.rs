@@ -199,7 +199,8 @@ fn header(name: &str, source: Source, cases: &[String]) -> String {
          [request]\ntemperature = 0\nmax_tokens  = 4096\n\n\
          [sampling]\nstrategy = \"stratified\"\nby       = \"category\"\n\n\
          [[scorers]]\ntype = \"ifeval\"\nmode = \"strict\"\n\n\
-         [[metrics]]\nname     = \"accuracy\"\ngroup_by = \"category\"\n",
+         [[metrics]]\nname     = \"accuracy\"\ngroup_by = \"category\"\n\n\
+         [[metrics]]\nname     = \"instruction_accuracy\"\n",
         toml_string(name),
         toml_string(&revision),
     )

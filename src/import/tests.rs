@@ -41,7 +41,13 @@ fn told(error: &ImportError) -> String {
 }
 
 fn text(content: &str) -> Completion {
-    Completion { content: Some(content.to_owned()), finish_reason: Some("stop".to_owned()), ..Completion::default() }
+    let took = crate::domain::Took::NOTHING;
+    Completion {
+        content: Some(content.to_owned()),
+        finish_reason: Some("stop".to_owned()),
+        took,
+        ..Completion::default()
+    }
 }
 
 fn calls(calls: &[(&str, &str)]) -> Completion {

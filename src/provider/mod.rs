@@ -37,5 +37,5 @@ pub use chat_completions::{Delivery, Parsed, completion_from_message};
 pub use client::{Client, ClientError, Reply};
 pub use limiter::EndpointLimiter;
 pub use scrub::Scrubber;
-pub use stored::read_answer;
+pub use stored::{read_answer, read_kept};
 pub use transport::{BODY_BYTES_MAX, STREAM_BYTES_MAX};

@@ -15,14 +15,30 @@ const STREAM_BEGINNINGS: &[&[u8]] = &[b"data:", b"event:", b"id:", b"retry:", b"
 /// # Errors
 /// [`Delivery`](super::Delivery) for what is no usable answer.
 pub fn read_answer(body: &[u8], instance: &CaseInstance) -> Parsed {
+    read(body, Want { stream: instance.stream(), usage: expects_usage(instance, &Map::new()) })
+}
+
+/// Reads the body of a successful answer, to whatever case, in whatever form.
+///
+/// # Errors
+/// As [`read_answer`].
+pub fn read_kept(body: &[u8]) -> Parsed {
+    read(body, Want { stream: form_of(body, false) == Form::Stream, usage: false })
+}
+
+/// The form of a body. An empty one has that which is asked for.
+fn form_of(body: &[u8], stream: bool) -> Form {
     let start = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
-    let want = Want { stream: instance.stream(), usage: expects_usage(instance, &Map::new()) };
-    let form = match start.is_empty() {
-        true if want.stream => Form::Stream,
+    match start.is_empty() {
+        true if stream => Form::Stream,
         true => Form::Plain,
         false if STREAM_BEGINNINGS.iter().any(|beginning| start.starts_with(beginning)) => Form::Stream,
         false => Form::Plain,
-    };
+    }
+}
+
+fn read(body: &[u8], want: Want) -> Parsed {
+    let form = form_of(body, want.stream);
     let outcome = match form {
         Form::Plain => parse_plain(body),
         Form::Stream => {

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use polars::prelude::*;
 
 use super::ReportError;
+use super::figures::{CountedAs, figures};
 use super::frame::{attempt_frame, read_window};
-use super::trigger::{Triggers, trigger_cards};
+use super::notes::SuiteNotes;
+use super::trigger::trigger_cards;
 use super::versions::{Course, Versions};
-use crate::domain::scorecard::{Gap, PassK, Quantiles, VersionChange};
+use crate::domain::scorecard::{BrokenCard, Gap, PassK, Quantiles, VersionChange};
 use crate::domain::{
-    CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, Verdict,
+    CaseId, EndpointId, Interval, Micros, ModelId, Scorecard, Standing, SuiteCard, SuiteName, SweepId, SweepPlan,
+    Verdict,
 };
 use crate::stats::clustered::{clustered, wilson_clustered};
 use crate::stats::intervals::{Z95, student_t, wilson};
@@ -28,7 +31,7 @@ type Key = (EndpointId, SuiteName);
 type ByCase = BTreeMap<(SweepId, CaseId), Vec<f64>>;
 
 /// The scorecards of a model over `[from_us, to_us)`, one per endpoint of `standings`, in its order of ids.
-/// `triggers`: the suites that judge where tools are called.
+/// `notes`: what is known of the suites.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -36,19 +39,29 @@ pub async fn scorecards(
     store: &Store,
     model: &ModelId,
     standings: &BTreeMap<EndpointId, Standing>,
-    triggers: &Triggers,
+    notes: &SuiteNotes,
     (from_us, to_us): (Micros, Micros),
 ) -> Result<Vec<Scorecard>, ReportError> {
     let pages = read_window(store, model, from_us, to_us).await?;
-    let (pages, mut changes) = newest_versions(store, pages).await?;
-    let anchors = anchors_of(store, &pages).await?;
-    let mut trigger = trigger_cards(store, model, triggers, &sweeps_of(&pages), (from_us, to_us)).await?;
-    let mut cards = suite_cards(&pages, &anchors)?;
+    let (mut pages, mut changes) = newest_versions(store, pages).await?;
+    let mut broken = without_broken(&mut pages, notes);
+    let (anchors, counted_as) = plans_of(store, &pages).await?;
+    let mut trigger = trigger_cards(store, model, &notes.triggers, &sweeps_of(&pages), (from_us, to_us)).await?;
+    let mut figures = figures(store, model, (notes, &counted_as), &pages, (from_us, to_us)).await?;
+    let mut cards = suite_cards(&pages, &anchors, &counted_as)?;
     for (endpoint, cards) in &mut cards {
         for card in cards {
             let key = (endpoint.clone(), card.suite.clone());
             card.change = changes.remove(&key).and_then(|mut all| all.pop());
             card.trigger = trigger.remove(&key);
+            if let Some(found) = figures.remove(&key) {
+                (card.reduced, card.metrics) = (found.reduced, found.metrics);
+                (card.abstention, card.hold_out) = (found.abstention, found.hold_out);
+            }
+            card.broken = broken.remove(&key).map(|broken| BrokenCard {
+                rate_with: ratio(card.pass + broken.pass, card.pass + card.fail + broken.pass + broken.fail),
+                ..broken
+            });
         }
     }
     let card = |(endpoint, standing): (&EndpointId, &Standing)| Scorecard {
@@ -60,6 +73,28 @@ pub async fn scorecards(
         suites: cards.remove(endpoint).unwrap_or_default(),
     };
     Ok(standings.iter().map(card).collect())
+}
+
+/// Takes the attempts at cases that their suites exclude out of the pages, and counts them.
+fn without_broken(pages: &mut [AttemptColumns], notes: &SuiteNotes) -> BTreeMap<Key, BrokenCard> {
+    let mut out: BTreeMap<Key, BrokenCard> = BTreeMap::new();
+    for page in pages {
+        let is_broken =
+            |i: usize| notes.suites.get(&page.suite[i]).is_some_and(|note| note.broken.contains(&page.case[i]));
+        let keep: Vec<bool> = (0..page.len()).map(|i| !is_broken(i)).collect();
+        for i in (0..page.len()).filter(|i| !keep[*i]) {
+            let card = out.entry((page.endpoint[i].clone(), page.suite[i].clone())).or_default();
+            match page.verdict[i] {
+                Verdict::Pass => card.pass += 1,
+                Verdict::Fail(_) => card.fail += 1,
+                Verdict::Unscored(_) => card.unscored += 1,
+            }
+        }
+        if keep.contains(&false) {
+            page.keep(&keep);
+        }
+    }
+    out
 }
 
 /// The sweeps whose attempts are counted, by suite.
@@ -96,24 +131,31 @@ async fn newest_versions(
     Ok((pages, course.changes(store).await?))
 }
 
-/// The frozen anchors of every sweep in the window; a sweep whose plan was pruned has none.
-async fn anchors_of(store: &Store, pages: &[AttemptColumns]) -> Result<HashMap<SweepId, Vec<EndpointId>>, ReportError> {
-    let mut anchors = HashMap::new();
+type Anchors = HashMap<SweepId, Vec<EndpointId>>;
+
+/// The frozen anchors of every sweep in the window, and of those that went on with another one the other; a sweep whose plan
+/// was pruned has neither.
+async fn plans_of(store: &Store, pages: &[AttemptColumns]) -> Result<(Anchors, CountedAs), ReportError> {
+    let (mut anchors, mut counted_as) = (Anchors::new(), CountedAs::new());
     for sweep in pages.iter().flat_map(|p| &p.sweep) {
         if !anchors.contains_key(sweep) {
             let plan = store.sweep(*sweep).await?.and_then(|s| s.plan);
+            if let Some(other) = plan.as_ref().map(SweepPlan::counted_as).filter(|other| other != sweep) {
+                counted_as.insert(*sweep, other);
+            }
             anchors.insert(*sweep, plan.map(|p| p.anchors).unwrap_or_default());
         }
     }
-    Ok(anchors)
+    Ok((anchors, counted_as))
 }
 
 fn suite_cards(
     pages: &[AttemptColumns],
-    anchors: &HashMap<SweepId, Vec<EndpointId>>,
+    anchors: &Anchors,
+    counted_as: &CountedAs,
 ) -> Result<BTreeMap<EndpointId, Vec<SuiteCard>>, ReportError> {
     let frame = attempt_frame(pages)?;
-    let scores = scores_by_case(pages);
+    let scores = scores_by_case(pages, counted_as);
     let (mut faults, mut secondary) = fault_counts(pages);
     let mut out: BTreeMap<EndpointId, Vec<SuiteCard>> = BTreeMap::new();
     for (key, sums) in sums(&frame)? {
@@ -137,6 +179,11 @@ fn suite_cards(
             tokens_out: sums.tokens_out,
             cost_usd: sums.cost_nanousd as f64 / 1e9,
             pass_k: scores.get(&key).map(pass_k_of).unwrap_or_default(),
+            reduced: None,
+            metrics: Vec::new(),
+            abstention: None,
+            hold_out: None,
+            broken: None,
             trigger: None,
             pairs: None,
             change: None,
@@ -247,7 +294,7 @@ fn worst_case(sums: &Sums) -> Option<Interval> {
     Some(Interval { lo: ratio(sums.pass, all)?, hi: ratio(sums.pass + sums.undelivered, all)? })
 }
 
-fn scores_by_case(pages: &[AttemptColumns]) -> BTreeMap<Key, ByCase> {
+fn scores_by_case(pages: &[AttemptColumns], counted_as: &CountedAs) -> BTreeMap<Key, ByCase> {
     let mut out: BTreeMap<Key, ByCase> = BTreeMap::new();
     for page in pages {
         for i in 0..page.len() {
@@ -257,7 +304,8 @@ fn scores_by_case(pages: &[AttemptColumns]) -> BTreeMap<Key, ByCase> {
                 Verdict::Unscored(_) => continue,
             };
             let key = (page.endpoint[i].clone(), page.suite[i].clone());
-            out.entry(key).or_default().entry((page.sweep[i], page.case[i].clone())).or_default().push(score);
+            let sweep = counted_as.get(&page.sweep[i]).copied().unwrap_or(page.sweep[i]);
+            out.entry(key).or_default().entry((sweep, page.case[i].clone())).or_default().push(score);
         }
     }
     out
@@ -283,7 +331,7 @@ fn pass_k_of(scores: &ByCase) -> Vec<PassK> {
 }
 
 /// Anchors minus endpoint on the same cases of the same sweeps, with a Student-t interval.
-fn gap(scores: &BTreeMap<Key, ByCase>, key: &Key, anchors: &HashMap<SweepId, Vec<EndpointId>>) -> Option<Gap> {
+fn gap(scores: &BTreeMap<Key, ByCase>, key: &Key, anchors: &Anchors) -> Option<Gap> {
     let own = scores.get(key)?;
     let mut others: ByCase = BTreeMap::new();
     for place in own.keys() {

@@ -8,9 +8,13 @@ use polars::prelude::{Column, DataFrame};
 use polars_io::parquet::write::ParquetWriter;
 
 use super::ReportError;
+use crate::domain::suite::Denominator;
 use crate::domain::{Scorecard, SuiteCard};
 
-const COLUMNS: [&str; 34] = [
+/// Number of columns.
+const COUNT: usize = 49;
+
+const COLUMNS: [&str; COUNT] = [
     "model",
     "endpoint",
     "standing",
@@ -45,9 +49,24 @@ const COLUMNS: [&str; 34] = [
     "trigger_noise_disagreement",
     "stream_pairs",
     "stream_pairs_differing",
+    "pass_k2",
+    "pass_k3",
+    "pass_k4",
+    "pass_k5",
+    "pass_k6",
+    "pass_k7",
+    "pass_k8",
+    "reducer",
+    "reduced",
+    "reduced_cases",
+    "official_rate",
+    "strict_rate",
+    "malformed_calls",
+    "rate_with_broken",
+    "metrics",
 ];
 
-fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 34] {
+fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; COUNT] {
     let number = |n: Option<f64>| n.map(|n| format!("{n:.5}")).unwrap_or_default();
     let ms = |us: Option<i64>| us.map(|us| format!("{:.1}", us as f64 / 1e3)).unwrap_or_default();
     let trigger = suite.trigger;
@@ -89,7 +108,38 @@ fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; 34] {
         number(noise.and_then(|t| t.disagreement)),
         suite.pairs.as_ref().map(|p| p.pairs.to_string()).unwrap_or_default(),
         suite.pairs.as_ref().map(|p| p.differing.to_string()).unwrap_or_default(),
+        pass_k(suite, 2),
+        pass_k(suite, 3),
+        pass_k(suite, 4),
+        pass_k(suite, 5),
+        pass_k(suite, 6),
+        pass_k(suite, 7),
+        pass_k(suite, 8),
+        suite.reduced.as_ref().map(|r| r.reducer.clone()).unwrap_or_default(),
+        number(suite.reduced.as_ref().and_then(|r| r.value)),
+        suite.reduced.as_ref().map(|r| r.cases.to_string()).unwrap_or_default(),
+        number(suite.abstention.map(|a| a.official)),
+        number(suite.abstention.map(|a| a.strict)),
+        suite.abstention.map(|a| a.malformed.to_string()).unwrap_or_default(),
+        number(suite.broken.and_then(|b| b.rate_with)),
+        metrics(suite),
     ]
+}
+
+fn pass_k(suite: &SuiteCard, k: u32) -> String {
+    let found = suite.pass_k.iter().find(|p| p.k == k);
+    found.map(|p| format!("{:.5}", p.value)).unwrap_or_default()
+}
+
+/// The suite's own metrics: `accuracy[simple] 0.95000; schema_accuracy/calls 0.99000`.
+fn metrics(suite: &SuiteCard) -> String {
+    let told = suite.metrics.iter().map(|metric| {
+        let of = if metric.of == Some(Denominator::Calls) { "/calls" } else { "" };
+        let category = metric.category.as_deref().map(|name| format!("[{name}]")).unwrap_or_default();
+        let value = metric.value.map(|value| format!("{value:.5}")).unwrap_or_default();
+        format!("{}{of}{category} {value}", metric.name.name())
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// Comma-separated values with a header (RFC 4180), one row per endpoint and suite.
@@ -135,7 +185,9 @@ pub fn card_frame(cards: &[Scorecard]) -> Result<DataFrame, ReportError> {
         // Each cell is read from the text of the other formats, so that all of them say the same.
         let texts: Vec<String> = rows.iter().map(|(card, suite)| cells(card, suite)[index].clone()).collect();
         columns.push(match name {
-            "model" | "endpoint" | "standing" | "suite" | "faults" => Column::new(name.into(), texts),
+            "model" | "endpoint" | "standing" | "suite" | "faults" | "reducer" | "metrics" => {
+                Column::new(name.into(), texts)
+            }
             "attempts"
             | "pass"
             | "fail"
@@ -145,7 +197,9 @@ pub fn card_frame(cards: &[Scorecard]) -> Result<DataFrame, ReportError> {
             | "tokens_in"
             | "tokens_out"
             | "stream_pairs"
-            | "stream_pairs_differing" => {
+            | "stream_pairs_differing"
+            | "reduced_cases"
+            | "malformed_calls" => {
                 Column::new(name.into(), texts.iter().map(|t| t.parse::<i64>().ok()).collect::<Vec<_>>())
             }
             _ => Column::new(name.into(), texts.iter().map(|t| t.parse::<f64>().ok()).collect::<Vec<_>>()),

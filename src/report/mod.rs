@@ -4,14 +4,18 @@
 
 mod cards;
 mod export;
+mod figures;
 mod frame;
+mod notes;
+mod results;
 mod trigger;
 mod versions;
 
 pub use cards::{scorecards, share_interval};
 pub use export::{card_frame, csv, markdown, parquet};
 pub use frame::{attempt_frame, attempts_of_models, read_window};
-pub use trigger::Triggers;
+pub use notes::SuiteNotes;
+pub use results::{ResultRow, junit, promptfoo};
 pub use versions::{Course, Versions};
 /// A table in memory.
 pub type Frame = polars::prelude::DataFrame;

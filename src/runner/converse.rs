@@ -10,7 +10,7 @@ use tracing::warn;
 use super::execute::{Item, Lane, Shared, cost_of, key_of};
 use super::prepared::Prepared;
 use crate::domain::{
-    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Part, Transcript, Try, Usage,
+    Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Part, Took, Transcript, Try, Usage,
 };
 use crate::provider::{Reply, read_answer};
 use crate::scoring::judge_delivery;
@@ -53,7 +53,7 @@ pub(super) async fn converse(
     let mut talk = Conversation::new(Arc::clone(world));
     let mut course = Course::new(key_of(run, lane, item), run.clock.now_us());
     let stored: Vec<&Exchange> = (0..).map_while(|step| run.kept(&course.key, Part::Step(step))).collect();
-    if let Some(judgement) = course.resume(&mut talk, &stored) {
+    if let Some(judgement) = course.resume(&mut talk, &stored, lane) {
         return Some(course.finish(shared, prepared, judgement));
     }
     let first_byte_min = run.first_byte_min.get(&item.suite).copied();
@@ -81,7 +81,7 @@ pub(super) async fn converse(
                     warn!(endpoint = %lane.endpoint.id, case = %item.case, %error, "failed to store an answer of a conversation");
                 }
                 course.add(&exchange, Some(&completion));
-                match talk.take(&completion) {
+                match talk.take(&course.told(completion, lane)) {
                     Next::Ask => continue,
                     Next::Ended(judgement) => judgement,
                 }
@@ -110,16 +110,23 @@ impl Course {
     }
 
     /// Takes up what is stored of the conversation; the judgement, when it was over already.
-    fn resume(&mut self, talk: &mut Conversation, stored: &[&Exchange]) -> Option<Judgement> {
+    fn resume(&mut self, talk: &mut Conversation, stored: &[&Exchange], lane: &Lane) -> Option<Judgement> {
         for exchange in stored {
             // What was an answer then is one now; should it be none, the rest is asked again.
             let completion = read_answer(&exchange.transcript.response, &talk.instance()).ok()?;
             self.add(exchange, Some(&completion));
-            if let Next::Ended(judgement) = talk.take(&completion) {
+            if let Next::Ended(judgement) = talk.take(&self.told(completion, lane)) {
                 return Some(judgement);
             }
         }
         None
+    }
+
+    /// An answer that knows what the conversation took so far.
+    fn told(&self, completion: Completion, lane: &Lane) -> Completion {
+        let cost_nanousd = lane.endpoint.price.map(|_| self.cost_nanousd);
+        let took = Took { total_us: Some(self.total_us), ttft_us: self.ttft_us, cost_nanousd };
+        Completion { took, ..completion }
     }
 
     fn add(&mut self, exchange: &Exchange, completion: Option<&Completion>) {
@@ -166,7 +173,7 @@ impl Course {
 ///
 /// # Errors
 /// The bytes are not those of a conversation.
-pub(super) fn judge_stored(world: &Arc<World>, body: &[u8]) -> Result<Judgement, serde_json::Error> {
+pub(super) fn judge_stored(world: &Arc<World>, body: &[u8], took: Took) -> Result<Judgement, serde_json::Error> {
     let answers: Answers = serde_json::from_slice(body)?;
     let mut talk = Conversation::new(Arc::clone(world));
     for body in &answers.steps {
@@ -174,7 +181,7 @@ pub(super) fn judge_stored(world: &Arc<World>, body: &[u8]) -> Result<Judgement,
         match read_answer(body.as_bytes(), &instance) {
             Err(delivery) => return Ok(judge_delivery(delivery.fault, &delivery.detail)),
             Ok(completion) => {
-                if let Next::Ended(judgement) = talk.take(&completion) {
+                if let Next::Ended(judgement) = talk.take(&Completion { took, ..completion }) {
                     return Ok(judgement);
                 }
             }

@@ -18,12 +18,13 @@ use super::converse::converse;
 use super::ids::Ids;
 use super::jury::{self, JudgeLane};
 use super::prepared::{Prepared, PreparedCases, Slot};
+use super::programs::Programs;
 use crate::clock::Clock;
-use crate::domain::jury::{Ask, JudgeId, Votes};
+use crate::domain::jury::{Ask, JudgeId};
 use crate::domain::probes::{is_probe, observe, sample};
 use crate::domain::{
     Attempt, AttemptKey, CaseId, Completion, Endpoint, EndpointId, Exchange, Exchanges, Judgement, Part, Price,
-    SuiteName, SweepPlan, Transcript, UnscoredWhy, Usage, Verdict,
+    ProgramOutputs, SuiteName, SweepPlan, Testimony, Took, Transcript, UnscoredWhy, Usage, Verdict,
 };
 use crate::metrics::Metrics;
 use crate::progress::SweepProgress;
@@ -104,6 +105,8 @@ pub struct Execution {
     pub spread: Duration,
     /// Models that judge answers.
     pub judges: Arc<BTreeMap<JudgeId, JudgeLane>>,
+    /// Programs that judge answers.
+    pub programs: Arc<Programs>,
     /// Raises the first-byte limit, per suite (interfaces 6.6).
     pub first_byte_min: BTreeMap<SuiteName, Duration>,
     /// Cancelled: take no new attempts.
@@ -206,7 +209,8 @@ fn work_lists(run: &Execution) -> Result<BTreeMap<EndpointId, Vec<Item>>, RunErr
                 return Err(RunError::Gone { what: format!("endpoint {}", endpoint.id) });
             }
             let list = lists.entry(endpoint.id.clone()).or_default();
-            for epoch in 0..part.epochs {
+            let first = run.plan.first_epoch(&part.suite);
+            for epoch in first..first.saturating_add(part.epochs) {
                 for (place, case) in part.cases.iter().take(endpoint.cases as usize).enumerate() {
                     let key = AttemptKey {
                         sweep: run.plan.id,
@@ -290,16 +294,48 @@ async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Result<Option<Att
         return examined(shared, lane, item, &prepared).await;
     }
     let reply = ask(run, lane, item, &prepared).await;
-    match reply.cancelled {
-        true => Ok(None),
-        false => Ok(Some(judged(shared, lane, item, &prepared, reply, (Votes::new(), 0)).await)),
+    if reply.cancelled {
+        return Ok(None);
     }
+    let Some(outputs) = outputs(shared, &prepared, &reply).await else { return Ok(None) };
+    let testimony = Testimony { outputs, ..Testimony::default() };
+    Ok(Some(judged(shared, lane, item, &prepared, reply, (testimony, 0)).await))
 }
 
 async fn ask(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared) -> Reply {
     let first_byte_min = run.first_byte_min.get(&item.suite).copied();
     let upstream_model = &lane.endpoint.upstream_model;
-    lane.client.attempt(upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort).await
+    let asked = lane.client.attempt(upstream_model, &prepared.instance, &lane.limiter, first_byte_min, &run.abort);
+    with_took(asked.await, lane)
+}
+
+/// A reply whose Completion knows what it took to get it.
+fn with_took(mut reply: Reply, lane: &Lane) -> Reply {
+    if let Ok(completion) = &mut reply.outcome {
+        let price = lane.endpoint.price;
+        completion.took = Took {
+            total_us: Some(reply.total_us),
+            ttft_us: reply.ttft_us,
+            cost_nanousd: price.map(|_| cost_by(price, &completion.usage, &reply.transcript, true)),
+        };
+    }
+    reply
+}
+
+/// What programs say of an answer; `None`: given up in flight.
+async fn outputs(shared: &Shared, prepared: &Arc<Prepared>, reply: &Reply) -> Option<ProgramOutputs> {
+    let Ok(completion) = &reply.outcome else { return Some(ProgramOutputs::new()) };
+    if !prepared.has_programs {
+        return Some(ProgramOutputs::new());
+    }
+    let (judging, completion) = (Arc::clone(prepared), completion.clone());
+    let runs = look(shared, reply.transcript.response.len(), move || judging.judge.runs(&completion)).await;
+    // Whoever judges the answer next meets the same panic, and tells it.
+    let runs = runs.unwrap_or_default();
+    tokio::select! {
+        outputs = shared.run.programs.outputs(&runs) => Some(outputs),
+        () = shared.run.abort.cancelled() => None,
+    }
 }
 
 /// Asks the endpoint, then the judges of its answer. Each answer is kept as soon as it is there: a run that is killed in
@@ -316,7 +352,7 @@ async fn examined(
     }
     let key = key_of(run, lane, item);
     let reply = match run.kept(&key, Part::Answer) {
-        Some(kept) => jury::reply_of(kept, &prepared.instance),
+        Some(kept) => with_took(jury::reply_of(kept, &prepared.instance), lane),
         None => {
             let reply = ask(run, lane, item, prepared).await;
             if reply.cancelled {
@@ -330,9 +366,10 @@ async fn examined(
             reply
         }
     };
+    let Some(outputs) = outputs(shared, prepared, &reply).await else { return Ok(None) };
     let asks = asks(shared, prepared, &reply).await;
     let Some((votes, cost)) = jury::ask(run, &key, &asks).await else { return Ok(None) };
-    Ok(Some(judged(shared, lane, item, prepared, reply, (votes, cost)).await))
+    Ok(Some(judged(shared, lane, item, prepared, reply, (Testimony { votes, outputs }, cost)).await))
 }
 
 pub(super) fn key_of(run: &Execution, lane: &Lane, item: &Item) -> AttemptKey {
@@ -373,10 +410,10 @@ async fn judgement(
     prepared: &Arc<Prepared>,
     completion: Completion,
     bytes: usize,
-    votes: Votes,
+    testimony: Testimony,
 ) -> Judgement {
     let prepared = Arc::clone(prepared);
-    let judged = look(shared, bytes, move || prepared.judge.judge_with(&completion, &votes)).await;
+    let judged = look(shared, bytes, move || prepared.judge.judge_with(&completion, &testimony)).await;
     judged.unwrap_or_else(|e| Judgement::unscored(UnscoredWhy::Ours, format!("the scorer failed: {e}")))
 }
 
@@ -386,7 +423,7 @@ async fn judged(
     item: &Item,
     prepared: &Arc<Prepared>,
     reply: Reply,
-    (votes, judges_nanousd): (Votes, i64),
+    (testimony, judges_nanousd): (Testimony, i64),
 ) -> Attempt {
     let run = &shared.run;
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
@@ -399,7 +436,7 @@ async fn judged(
         Ok(completion) => {
             let (usage, finish_reason) = (completion.usage, completion.finish_reason.clone());
             let bytes = transcript.response.len();
-            (judgement(shared, prepared, completion, bytes, votes).await, usage, finish_reason)
+            (judgement(shared, prepared, completion, bytes, testimony).await, usage, finish_reason)
         }
         Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };

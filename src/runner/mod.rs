@@ -10,13 +10,15 @@ mod jury;
 mod offline;
 mod plan;
 mod prepared;
+mod programs;
 mod proof;
 mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};
 pub use ids::{Ids, NoEntropy};
 pub use jury::{JudgeLane, is_endpoint, votes_of};
-pub use offline::{Offline, OfflineCase, OfflineError};
-pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, shrink_to};
-pub use proof::{Proof, prove, wire_bytes};
+pub use offline::{Known, Offline, OfflineCase, OfflineError};
+pub use plan::{PlanInput, SuiteBudget, build_plan, permutation, sample, shrink_to};
+pub use programs::{JudgingProgram, Programs};
+pub use proof::{Proof, prove, prove_with, wire_bytes};
 pub use worst_case::{Tariff, WorstCase};

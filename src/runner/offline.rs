@@ -8,10 +8,13 @@ use serde_json::{Map, Value};
 
 use super::converse::judge_stored;
 use super::jury::votes_of;
-use crate::domain::{CaseId, CaseInstance, Exchange, Judgement, Suite, UnscoredWhy};
+use crate::domain::{
+    CaseId, CaseInstance, Completion, Exchange, Judgement, ProgramOutputs, ProgramRun, Suite, Testimony, Took,
+    UnscoredWhy,
+};
 use crate::provider::chat_completions::request_body;
 use crate::provider::{completion_from_message, read_answer};
-use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery, judges_of};
+use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery, judges_of, programs_of};
 use crate::suites::{DrawError, Drawer};
 use crate::worlds::{World, WorldError};
 
@@ -91,6 +94,17 @@ impl Offline {
     }
 }
 
+/// What is known of an answer beside its bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Known<'a> {
+    /// Votes that were stored beside it, of which those count that answer the very questions of the case.
+    pub votes: &'a [Exchange],
+    /// What programs printed: see [`OfflineCase::runs`].
+    pub outputs: ProgramOutputs,
+    /// What it took to get it.
+    pub took: Took,
+}
+
 /// A drawn case, ready to judge.
 pub struct OfflineCase {
     instance: CaseInstance,
@@ -103,32 +117,47 @@ const QUESTION_KEYS: &[&str] = &["messages", "tools", "tool_choice", "response_f
 
 impl OfflineCase {
     /// Judges the body of a successful answer, plain or stream; of a conversation all its answers, as its transcript holds
-    /// them: `{"steps": ["..", ".."]}`. `votes`: those that were stored beside it, of which those count that answer the very
-    /// questions of this case.
+    /// them: `{"steps": ["..", ".."]}`.
     #[must_use]
-    pub fn judge(&self, body: &[u8], votes: &[Exchange]) -> Judgement {
+    pub fn judge(&self, body: &[u8], known: &Known<'_>) -> Judgement {
         if let Some(world) = &self.world {
-            return judge_stored(world, body).unwrap_or_else(|error| {
+            return judge_stored(world, body, known.took).unwrap_or_else(|error| {
                 let what = "this case is a conversation, whose answers are {\"steps\": [\"..\", ..]}";
                 Judgement::unscored(UnscoredWhy::Ours, format!("{what}: {error}"))
             });
         }
         match read_answer(body, &self.instance) {
-            Ok(completion) => {
-                let votes = votes_of(&self.prepared.asks(&completion), votes);
-                self.prepared.judge_with(&completion, &votes)
-            }
+            Ok(completion) => self.judge_completion(completion, known),
             Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
         }
     }
 
+    fn judge_completion(&self, completion: Completion, known: &Known<'_>) -> Judgement {
+        let completion = Completion { took: known.took, ..completion };
+        let votes = votes_of(&self.prepared.asks(&completion), known.votes);
+        self.prepared.judge_with(&completion, &Testimony { votes, outputs: known.outputs.clone() })
+    }
+
     /// Judges an answer that a user kept: the body, or only the message in it.
     #[must_use]
-    pub fn judge_answer(&self, answer: &[u8]) -> Judgement {
+    pub fn judge_answer(&self, answer: &[u8], known: &Known<'_>) -> Judgement {
         match bare_message(answer) {
-            Some(message) => self.prepared.judge(&completion_from_message(&message)),
-            None => self.judge(answer, &[]),
+            Some(message) => self.judge_completion(completion_from_message(&message), known),
+            None => self.judge(answer, known),
         }
+    }
+
+    /// What programs are to be run on an answer, the body or only the message in it, before it is judged.
+    #[must_use]
+    pub fn runs(&self, answer: &[u8]) -> Vec<ProgramRun> {
+        if self.world.is_some() || programs_of(&self.instance.scorers).is_empty() {
+            return Vec::new();
+        }
+        let completion = match bare_message(answer) {
+            Some(message) => Some(completion_from_message(&message)),
+            None => read_answer(answer, &self.instance).ok(),
+        };
+        completion.map(|completion| self.prepared.runs(&completion)).unwrap_or_default()
     }
 
     /// Whether models judge it.

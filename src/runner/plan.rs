@@ -1,6 +1,6 @@
 //! Plans a sweep: pure. Everything that a sweep does is fixed here, before its first call.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
@@ -18,8 +18,10 @@ pub struct SuiteBudget {
     pub suite: Arc<Suite>,
     /// Cases per endpoint; zero leaves an endpoint out.
     pub cases: Vec<BudgetedEndpoint>,
-    /// Take only these cases (by hand: `--limit`); `None`: all.
+    /// Take only these cases; `None`: all.
     pub only: Option<Vec<CaseId>>,
+    /// Repeats.
+    pub epochs: u32,
 }
 
 /// What a plan is made from.
@@ -43,19 +45,17 @@ pub struct PlanInput {
     pub suites: Vec<SuiteBudget>,
     /// Suites that are asked as well and judge nobody.
     pub aside: Vec<SuiteBudget>,
-    /// Repeats.
-    pub epochs: u32,
     /// Whether the outcomes become evidence.
     pub gives_evidence: bool,
-    /// Prompts for fingerprints, each with its repeats.
-    pub probes: Vec<(SuiteBudget, u32)>,
+    /// Prompts for fingerprints.
+    pub probes: Vec<SuiteBudget>,
 }
 
 /// Makes the plan: one permutation per suite, prefixes per endpoint.
 #[must_use]
 pub fn build_plan(input: PlanInput) -> SweepPlan {
-    let probes = input.probes.into_iter().filter_map(|(s, repeats)| suite_plan(&input.seed, repeats, s)).collect();
-    let planned = |s: SuiteBudget| suite_plan(&input.seed, input.epochs, s);
+    let planned = |s: SuiteBudget| suite_plan(&input.seed, s);
+    let probes = input.probes.into_iter().filter_map(planned).collect();
     let suites = input.suites.into_iter().filter_map(planned).collect();
     let aside = input.aside.into_iter().filter_map(planned).collect();
     SweepPlan {
@@ -73,11 +73,13 @@ pub fn build_plan(input: PlanInput) -> SweepPlan {
         upstreams: Default::default(),
         aside,
         probes,
+        goes_on: None,
         samples: None,
     }
 }
 
-fn suite_plan(seed: &str, epochs: u32, budget: SuiteBudget) -> Option<SuitePlan> {
+fn suite_plan(seed: &str, budget: SuiteBudget) -> Option<SuitePlan> {
+    let epochs = budget.epochs.max(1);
     let all: Vec<CaseId> = match budget.only {
         Some(only) => only,
         None => budget.suite.cases.iter().map(|c| c.id.clone()).collect(),
@@ -105,6 +107,44 @@ fn stable_cases(suite: &Suite, cases: &[CaseId]) -> StableCases {
         places: (0..).zip(cases).filter(|(_, case)| stable.contains(case)).map(|(place, _)| place).collect(),
         of: u32::try_from(stable.len()).unwrap_or(u32::MAX),
     }
+}
+
+/// A sample of a suite by its `[sampling]`: `take` cases, so that the same seed gives the same cases for every endpoint. With
+/// strategy `stratified` every category keeps its share, to within one case.
+#[must_use]
+pub fn sample(seed: &str, suite: &Suite, take: usize) -> Vec<CaseId> {
+    let all: Vec<CaseId> = suite.cases.iter().map(|case| case.id.clone()).collect();
+    let order = permutation(seed, &suite.digest, &all, all.len());
+    if suite.sampling.strategy.as_deref() != Some("stratified") {
+        return order.into_iter().take(take).collect();
+    }
+    let category: HashMap<&CaseId, &str> =
+        suite.cases.iter().map(|case| (&case.id, case.category.as_deref().unwrap_or(""))).collect();
+    let category = |id: &CaseId| category.get(id).copied().unwrap_or("");
+    let mut sizes: BTreeMap<&str, u32> = BTreeMap::new();
+    for id in &order {
+        *sizes.entry(category(id)).or_default() += 1;
+    }
+    // Each category is laid out evenly over \[0,1\), from a random offset: a beginning of the whole has its share of each.
+    let key = canonical::sha256_parts(&[b"exactod-strata-v1", seed.as_bytes(), suite.digest.as_str().as_bytes()]);
+    let mut rng = ChaCha8Rng::from_seed(key);
+    let offsets: BTreeMap<&str, f64> = sizes.keys().map(|name| (*name, unit(&mut rng))).collect();
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut placed: Vec<(f64, CaseId)> = Vec::with_capacity(order.len());
+    for id in &order {
+        let name = category(id);
+        let nth = seen.entry(name).or_default();
+        let place = (f64::from(*nth) + offsets.get(name).copied().unwrap_or(0.0)) / f64::from(sizes[name]);
+        *nth += 1;
+        placed.push((place, id.clone()));
+    }
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    placed.into_iter().take(take).map(|(_, id)| id).collect()
+}
+
+/// A uniform number in \[0,1).
+fn unit(rng: &mut ChaCha8Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The first `take` of a random permutation (Fisher-Yates, ChaCha8 seeded by seed and digest; version 1).
@@ -158,7 +198,7 @@ pub fn shrink_to(plan: &SweepPlan, parts: u32, whole: u32) -> Option<SweepPlan> 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 

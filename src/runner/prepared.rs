@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::domain::jury::JudgeId;
 use crate::domain::{CaseId, CaseInstance, SuiteName};
-use crate::scoring::{Judge, PreparedCase, judges_of};
+use crate::scoring::{Judge, PreparedCase, judges_of, programs_of};
 use crate::suites::Drawer;
 use crate::worlds::World;
 
@@ -20,6 +20,8 @@ pub(super) struct Prepared {
     pub(super) world: Option<Arc<World>>,
     /// Judges that its scorers ask.
     pub(super) judges: Vec<JudgeId>,
+    /// Programs judge it.
+    pub(super) has_programs: bool,
 }
 
 type Cell = Arc<OnceLock<Result<Arc<Prepared>, String>>>;
@@ -65,7 +67,8 @@ impl PreparedCases {
         let judges = judges_of(&instance.scorers).into_iter().map(|used| used.judge).collect();
         let world = instance.world.as_ref().map(|_| World::new(&self.judge, &instance)).transpose();
         let world = world.map_err(|e| describe(drawer, case, &e))?.map(Arc::new);
-        Ok(Arc::new(Prepared { instance, judge, world, judges }))
+        let has_programs = !programs_of(&instance.scorers).is_empty();
+        Ok(Arc::new(Prepared { instance, judge, world, judges, has_programs }))
     }
 }
 

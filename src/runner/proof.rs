@@ -3,26 +3,47 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseInstance, Fault, Judgement, UnscoredWhy, Verdict};
+use crate::domain::{
+    CaseInstance, Completion, Fault, Judgement, ProgramOutputs, ProgramRun, Testimony, Took, UnscoredWhy, Verdict,
+};
 use crate::provider::{completion_from_message, read_answer};
-use crate::scoring::{PreparedCase, judge_delivery, judges_of};
+use crate::scoring::{PreparedCase, judge_delivery, judges_of, programs_of};
 
 /// What came of the answers that one drawn case brings along.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Answers judged.
     pub proved: u64,
-    /// Models judge the case: what they would say is not proved.
-    pub needs_judges: bool,
+    /// Models judge the case, or programs that are not run: what they would say is not proved.
+    pub needs_others: bool,
     /// Those that were not judged as the suite says, in words.
     pub wrong: Vec<String>,
 }
 
-/// Judges the reference, the counter-example and the further answers of a drawn case, without asking anybody.
+/// Runs programs on an answer, or says that none are run.
+pub type RunPrograms<'a> = &'a dyn Fn(&[ProgramRun]) -> Option<ProgramOutputs>;
+
+/// Judges the reference, the counter-example and the further answers of a drawn case, without asking anybody. They come at
+/// once and for nothing.
 #[must_use]
 pub fn prove(instance: &CaseInstance, prepared: &PreparedCase) -> Proof {
-    let mut proof = Proof { needs_judges: !judges_of(&instance.scorers).is_empty(), ..Proof::default() };
-    let message = |message: &Value| prepared.judge(&completion_from_message(message));
+    prove_with(instance, prepared, &|_| None)
+}
+
+/// As [`prove`], with the programs that judge the case.
+#[must_use]
+pub fn prove_with(instance: &CaseInstance, prepared: &PreparedCase, programs: RunPrograms<'_>) -> Proof {
+    let runs_programs = programs(&[]).is_some();
+    let needs_others =
+        !judges_of(&instance.scorers).is_empty() || (!runs_programs && !programs_of(&instance.scorers).is_empty());
+    let mut proof = Proof { needs_others, ..Proof::default() };
+    let judge = |completion: Completion| {
+        let completion = Completion { took: Took::NOTHING, ..completion };
+        let runs = prepared.runs(&completion);
+        let outputs = if runs.is_empty() { None } else { programs(&runs) }.unwrap_or_default();
+        prepared.judge_with(&completion, &Testimony { outputs, ..Testimony::default() })
+    };
+    let message = |message: &Value| judge(completion_from_message(message));
     if let Some(reference) = &instance.reference {
         proof.note("the reference answer", None, &message(&reference.value()));
     }
@@ -34,7 +55,7 @@ pub fn prove(instance: &CaseInstance, prepared: &PreparedCase) -> Proof {
         let judgement = match (answer.get("message"), wire_bytes(&answer)) {
             (Some(sent), _) => message(sent),
             (None, Some(bytes)) => match read_answer(&bytes, instance) {
-                Ok(completion) => prepared.judge(&completion),
+                Ok(completion) => judge(completion),
                 Err(delivery) => judge_delivery(delivery.fault, &delivery.detail),
             },
             (None, None) => continue,
@@ -48,7 +69,7 @@ pub fn prove(instance: &CaseInstance, prepared: &PreparedCase) -> Proof {
 
 impl Proof {
     fn note(&mut self, what: &str, fault: Option<Fault>, judgement: &Judgement) {
-        if self.needs_judges && judgement.verdict == Verdict::Unscored(UnscoredWhy::Ours) {
+        if self.needs_others && judgement.verdict == Verdict::Unscored(UnscoredWhy::Ours) {
             return;
         }
         self.proved += 1;

@@ -81,7 +81,7 @@ impl WorstCase {
         for part in plan.parts() {
             let paid = part.endpoints.iter().any(|e| tariffs.contains_key(&e.id)) || !judges.is_empty();
             let drawer = drawers.get(&part.suite).filter(|_| paid);
-            let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, drawer, &plan.seed, judges));
+            let sizes = drawer.map_or_else(Vec::new, |drawer| sizes(part, plan, drawer, judges));
             let limited_by = |t: &Tariff| limit(&t.extra_body).is_some();
             let open = part.endpoints.iter().filter_map(|e| tariffs.get(&e.id)).any(|t| !limited_by(t));
             out.unlimited += sizes.iter().filter(|c| open && c.iter().any(|s| s.answer_tokens.is_none())).count();
@@ -105,9 +105,12 @@ impl WorstCase {
 }
 
 /// The repeats of every case of a suite's permutation.
-fn sizes(part: &SuitePlan, drawer: &Drawer, seed: &str, judges: &BTreeMap<JudgeId, Price>) -> Vec<Vec<Size>> {
-    let drawn =
-        |case| (0..part.epochs).filter_map(move |epoch| drawer.draw(case, seed, epoch).ok().map(|i| size(&i, judges)));
+fn sizes(part: &SuitePlan, plan: &SweepPlan, drawer: &Drawer, judges: &BTreeMap<JudgeId, Price>) -> Vec<Vec<Size>> {
+    let first = plan.first_epoch(&part.suite);
+    let drawn = |case| {
+        let epochs = first..first.saturating_add(part.epochs);
+        epochs.filter_map(move |epoch| drawer.draw(case, &plan.seed, epoch).ok().map(|i| size(&i, judges)))
+    };
     part.cases.iter().map(|case| drawn(case).collect()).collect()
 }
 

@@ -23,9 +23,9 @@ impl ArgumentSchemas {
         if PlainSchema::read(schema).is_some_and(|plain| plain.surely_accepts(value)) {
             return Some(true);
         }
-        if !self.0.has(schema, Formats::Annotated) {
+        if !self.0.has(schema, Formats::Annotated, None) {
             *compilations = compilations.checked_sub(1)?;
         }
-        self.0.get_text(schema, Formats::Annotated).ok().map(|validator| validator.is_valid(value))
+        self.0.get_text(schema, Formats::Annotated, None).ok().map(|validator| validator.is_valid(value))
     }
 }

@@ -32,7 +32,8 @@ impl ContainsJson {
     /// # Errors
     /// The schema does not compile.
     pub fn new(options: &Options<'_>, validators: &Validators) -> Result<Self, ScorerError> {
-        let schema = options.get("schema").map(|schema| validators.get(schema, Formats::Asserted));
+        let schema =
+            options.get("schema").map(|schema| validators.get_under(schema, Formats::Asserted, options.draft()));
         let schema = schema.transpose().map_err(|e| options.error(e))?;
         Ok(ContainsJson { schema, negated: options.negated })
     }

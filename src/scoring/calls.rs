@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, shorten};
 use super::plain_schema::PlainSchema;
-use super::schema::{Formats, Validator, Validators, breach};
+use super::schema::{Draft, Formats, Validator, Validators, breach};
 use crate::diagnostics::nearest;
 use crate::domain::{Completion, Fault, Json, ToolCall};
 
@@ -83,6 +83,8 @@ pub(super) struct Offered {
     /// In the order of the case.
     tools: Vec<Tool>,
     validators: Arc<Validators>,
+    /// By which draft the schemas are read; `None`: by their own, or the newest.
+    draft: Option<Draft>,
 }
 
 /// One offered tool.
@@ -135,7 +137,7 @@ impl Offered {
     /// # Errors
     /// A tool without a name, a name offered twice.
     pub fn new(tools: Option<&Json>, validators: &Arc<Validators>) -> Result<Self, ScorerError> {
-        let mut offered = Offered { tools: Vec::new(), validators: Arc::clone(validators) };
+        let mut offered = Offered { tools: Vec::new(), validators: Arc::clone(validators), draft: None };
         let heads: Vec<&RawValue> = tools.and_then(|t| serde_json::from_str(t.text()).ok()).unwrap_or_default();
         for (at, head) in heads.into_iter().enumerate() {
             let head = serde_json::from_str::<ToolHead<'_>>(head.get()).ok().and_then(|tool| tool.function);
@@ -155,12 +157,23 @@ impl Offered {
         Ok(offered)
     }
 
+    /// The same tools, their schemas read by a draft.
+    pub fn under(self, draft: Option<Draft>) -> Self {
+        Offered { draft, ..self }
+    }
+
+    /// A schema as far as it can be read without compiling; `None` also where a draft is named: what can be read so means
+    /// the same in the newer drafts, and not in all.
+    fn plain<'t>(&self, tool: &'t Tool) -> Option<&'t PlainSchema> {
+        if self.draft.is_some() { None } else { tool.plain() }
+    }
+
     /// Makes sure now that every schema compiles. Those that can be read without compiling do.
     ///
     /// # Errors
     /// The first that does not compile.
     pub fn check_all(&self) -> Result<(), ScorerError> {
-        let doubtful = self.tools.iter().filter(|tool| tool.plain().is_none());
+        let doubtful = self.tools.iter().filter(|tool| self.plain(tool).is_none());
         doubtful.map(|tool| self.compiled(tool)).try_for_each(|found| found.map(|_| ()).map_err(Clone::clone))
     }
 
@@ -173,7 +186,7 @@ impl Offered {
         let compile = || {
             let Some(text) = &tool.schema else { return Ok(Compiled::default()) };
             let broken = |message: String| ScorerError::Tool { tool: tool.name.clone(), message };
-            let validator = self.validators.get_text(text, Formats::Annotated).map_err(broken)?;
+            let validator = self.validators.get_text(text, Formats::Annotated, self.draft).map_err(broken)?;
             let head = serde_json::from_str::<SchemaHead>(text).ok().and_then(|schema| schema.properties);
             let properties = head.map(|p| p.into_iter().map(|(key, _)| key).collect()).unwrap_or_default();
             Ok(Compiled { validator: Some(validator), properties })
@@ -185,7 +198,7 @@ impl Offered {
     /// A right answer to a common schema costs no compilation.
     fn breach(&self, name: &str, arguments: &Value) -> Option<String> {
         let tool = self.tools.iter().find(|tool| tool.name == name)?;
-        if tool.plain().is_some_and(|plain| plain.surely_accepts(arguments)) {
+        if self.plain(tool).is_some_and(|plain| plain.surely_accepts(arguments)) {
             return None;
         }
         breach(self.compiled(tool).ok()?.validator.as_deref()?, arguments)

@@ -56,12 +56,16 @@ impl Custom {
         let told = |why: String| format!("the scorer {}:{} gave no verdict: {why}", self.file, self.function);
         let called = self.program.call(&self.function, &[&self.case, &answer], &SCRIPT);
         let (result, _) = called.map_err(|failure| told(failure.to_string()))?;
-        verdict(&result).map_err(told)
+        verdict(&result, "starlark:failed", "the custom scorer").map_err(told)
     }
 }
 
-/// What a result says.
-fn verdict(result: &Value) -> Result<(f64, Option<Finding>), String> {
+/// What a result says: true, false, a number from 0 to 1, or an object with `score`, `reason` and `error_type`.
+/// `error_type` and `who`: the name of a failure and of its author where the result gives none.
+///
+/// # Errors
+/// The result has another form.
+pub(super) fn verdict(result: &Value, error_type: &'static str, who: &str) -> Result<(f64, Option<Finding>), String> {
     let empty = Map::new();
     let (score, details) = match result {
         Value::Object(map) => (map.get("score").ok_or("the dict has no `score`")?, map),
@@ -82,17 +86,17 @@ fn verdict(result: &Value) -> Result<(f64, Option<Finding>), String> {
         };
         texts[at] = Some(value.as_str().ok_or_else(|| format!("`{key}` is a text"))?);
     }
-    let [reason, error_type] = texts;
-    if let Some(name) = error_type {
+    let [reason, own_type] = texts;
+    if let Some(name) = own_type {
         let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'.' | b'-');
         if name.is_empty() || name.len() > ERROR_TYPE_BYTES_MAX || !name.bytes().all(named) {
             let what = "letters, digits and `_:.-`";
             return Err(format!("`error_type` has 1 to {ERROR_TYPE_BYTES_MAX} characters: {what}"));
         }
     }
-    let reason = reason.map_or_else(|| format!("the custom scorer gives {score}"), |r| shorten(r, REASON_CHARS_MAX));
-    let mut finding = Finding::fails(Fault::WrongAnswer, "starlark:failed", reason);
-    finding.own_type = error_type.map(str::to_owned);
+    let reason = reason.map_or_else(|| format!("{who} gives {score}"), |r| shorten(r, REASON_CHARS_MAX));
+    let mut finding = Finding::fails(Fault::WrongAnswer, error_type, reason);
+    finding.own_type = own_type.map(str::to_owned);
     Ok((score, Some(finding)))
 }
 

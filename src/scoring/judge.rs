@@ -12,6 +12,7 @@ use super::calls::{Offered, parse_calls};
 use super::context::LazyContext;
 use super::custom::Custom;
 use super::error::ScorerError;
+use super::exec::Exec;
 use super::finding::{Finding, Role, Rulings, conclude};
 use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
@@ -19,7 +20,8 @@ use super::options::Options;
 use super::parameters::{Needle, Stop, judge_finish_reason};
 use super::programs::Programs;
 use super::rubric::{NoVerdict, Rubric};
-use super::schema::Validators;
+use super::run_facts::RunFact;
+use super::schema::{Draft, Validators};
 use super::script::{AskedScript, ScriptSet};
 use super::spec::{self, GROUP_DEPTH_MAX};
 use super::structured::JsonScorer;
@@ -27,8 +29,8 @@ use super::text::TextScorer;
 use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
 use super::wire::{self, Wire};
-use crate::domain::jury::{Ask, Votes};
-use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ScorerSpec, UnscoredWhy};
+use crate::domain::jury::Ask;
+use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, ScorerSpec, Testimony, UnscoredWhy};
 use crate::sandbox::Program;
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
@@ -93,6 +95,10 @@ enum Scorer {
     Wire(Wire),
     /// A model says whether a rubric is met.
     Rubric(Box<Rubric>),
+    /// A program of the operator judges.
+    Exec(Box<Exec>),
+    /// What it took to get the answer.
+    Fact(RunFact),
     Group(Vec<Weighted>),
 }
 
@@ -117,7 +123,8 @@ impl Judge {
     /// The case is broken: an unknown scorer or option, a required option that is given nowhere, a tool without a
     /// name, a schema or pattern that does not compile. The Attempt is then `Unscored(ours)`.
     pub fn prepare(&self, instance: &CaseInstance) -> Result<PreparedCase, ScorerError> {
-        let offered = Offered::new(instance.tools.as_ref(), &self.validators)?;
+        let draft = tools_draft(&instance.scorers);
+        let offered = Offered::new(instance.tools.as_ref(), &self.validators)?.under(draft);
         if instance.tools.as_ref().zip(instance.case.tools.as_ref()).is_some_and(|(drawn, raw)| !drawn.is_same(raw)) {
             // What was filled in is known only now; other schemas were checked when the suite was loaded.
             offered.check_all()?;
@@ -128,8 +135,14 @@ impl Judge {
             _ => Map::new(),
         };
         let patterns = PatternBudget::default();
-        let compiling =
-            Compiling { judge: self, instance, expected: &expected, patterns: &patterns, rubrics: Cell::new(0) };
+        let compiling = Compiling {
+            judge: self,
+            instance,
+            expected: &expected,
+            patterns: &patterns,
+            rubrics: Cell::new(0),
+            programs: Cell::new(0),
+        };
         let scorers = compiling.all(&instance.scorers, 1)?;
         let mut asked = ScriptSet::default();
         visit(&scorers, &mut |s| {
@@ -167,6 +180,8 @@ struct Compiling<'a> {
     patterns: &'a PatternBudget,
     /// Judge scorers so far.
     rubrics: Cell<u32>,
+    /// `exec` scorers so far.
+    programs: Cell<u32>,
 }
 
 impl Compiling<'_> {
@@ -210,6 +225,11 @@ impl Compiling<'_> {
                 let place = self.rubrics.replace(self.rubrics.get() + 1);
                 Scorer::Rubric(Box::new(Rubric::new(&options, instance, place)?))
             }
+            "exec" => {
+                let place = self.programs.replace(self.programs.get() + 1);
+                Scorer::Exec(Box::new(Exec::new(&options, instance, place)?))
+            }
+            "latency" | "cost" => Scorer::Fact(RunFact::new(&options)?),
             "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
@@ -226,6 +246,12 @@ impl Compiling<'_> {
         let specs = children.iter().map(spec::child_spec).collect::<Result<Vec<_>, _>>();
         self.all(&specs.map_err(|e| options.error(e))?, depth + 1)
     }
+}
+
+/// The draft by which a scorer `tool-schema` reads the schemas of the tools that do not say; `None`: the newest.
+fn tools_draft(scorers: &[ScorerSpec]) -> Option<Draft> {
+    let mut named = spec::flatten(scorers).into_iter().filter(|spec| spec.kind == "tool-schema");
+    named.find_map(|spec| Draft::of(spec.options.get("draft")?.as_str()?))
 }
 
 /// Whether a foreign checker alone gives the verdict.
@@ -248,7 +274,7 @@ impl PreparedCase {
     /// none without their votes: see [`PreparedCase::asks`].
     #[must_use]
     pub fn judge(&self, completion: &Completion) -> Judgement {
-        self.judge_with(completion, &Votes::new())
+        self.judge_with(completion, &Testimony::default())
     }
 
     /// What judges are to be asked about an answer; nothing where it fails, or gets no verdict, without them.
@@ -260,18 +286,31 @@ impl PreparedCase {
                 rubrics.push(rubric.ask(completion));
             }
         });
-        let needs_them = !rubrics.is_empty() && self.judged(completion, &Votes::new()).is_err();
+        let needs_them = !rubrics.is_empty() && self.judged(completion, &Testimony::default()).is_err();
         if needs_them { rubrics } else { Vec::new() }
     }
 
-    /// As [`PreparedCase::judge`], with the votes of judges.
+    /// What programs are to be run on an answer; none where it fails, or gets no verdict, without them.
     #[must_use]
-    pub fn judge_with(&self, completion: &Completion, votes: &Votes) -> Judgement {
-        self.judged(completion, votes).unwrap_or_else(|NoVerdict(why)| Judgement::unscored(UnscoredWhy::Ours, why))
+    pub fn runs(&self, completion: &Completion) -> Vec<ProgramRun> {
+        let mut runs = Vec::new();
+        visit(&self.scorers, &mut |scorer| {
+            if let Scorer::Exec(exec) = scorer {
+                runs.push(exec.run(completion));
+            }
+        });
+        let needs_them = !runs.is_empty() && self.judged(completion, &Testimony::default()).is_err();
+        if needs_them { runs } else { Vec::new() }
     }
 
-    /// As [`PreparedCase::judge_with`]; an error where it is for judges to say and they did not.
-    fn judged(&self, completion: &Completion, votes: &Votes) -> Result<Judgement, NoVerdict> {
+    /// As [`PreparedCase::judge`], with the votes of judges and the outputs of programs.
+    #[must_use]
+    pub fn judge_with(&self, completion: &Completion, testimony: &Testimony) -> Judgement {
+        self.judged(completion, testimony).unwrap_or_else(|NoVerdict(why)| Judgement::unscored(UnscoredWhy::Ours, why))
+    }
+
+    /// As [`PreparedCase::judge_with`]; an error where it is for others to say and they did not.
+    fn judged(&self, completion: &Completion, testimony: &Testimony) -> Result<Judgement, NoVerdict> {
         if completion.truncated {
             return Ok(truncated(completion));
         }
@@ -289,7 +328,7 @@ impl PreparedCase {
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
         let (broken, no_verdict) = (RefCell::new(None), RefCell::new(None));
-        let view = View { answer: &answer, implicit: &findings, votes, broken: &broken, no_verdict: &no_verdict };
+        let view = View { answer: &answer, implicit: &findings, testimony, broken: &broken, no_verdict: &no_verdict };
         let outcome = judge_all(&self.scorers, &view, &mut found);
         if self.is_official {
             findings.iter_mut().for_each(|f| f.role = Role::Noted);
@@ -322,11 +361,11 @@ struct View<'a> {
     answer: &'a Answer<'a>,
     /// Findings of the implicit checks.
     implicit: &'a [Finding],
-    /// What judges said.
-    votes: &'a Votes,
-    /// Why a custom scorer gave no verdict.
+    /// What judges and programs said.
+    testimony: &'a Testimony,
+    /// Why a custom scorer, or one of facts that are not known, gave no verdict.
     broken: &'a RefCell<Option<String>>,
-    /// The first judge scorer that has no majority says why.
+    /// The first scorer that waits for judges or a program says why it has no verdict.
     no_verdict: &'a RefCell<Option<NoVerdict>>,
 }
 
@@ -414,8 +453,16 @@ impl Scorer {
                 (0.0, None)
             }),
             Scorer::Wire(scorer) => scorer.judge(view.implicit, answer.completion),
-            Scorer::Rubric(rubric) => rubric.judge(answer.completion, view.votes).unwrap_or_else(|why| {
+            Scorer::Rubric(rubric) => rubric.judge(answer.completion, &view.testimony.votes).unwrap_or_else(|why| {
                 view.no_verdict.borrow_mut().get_or_insert(why);
+                (0.0, None)
+            }),
+            Scorer::Exec(exec) => exec.judge(&view.testimony.outputs).unwrap_or_else(|why| {
+                view.no_verdict.borrow_mut().get_or_insert(why);
+                (0.0, None)
+            }),
+            Scorer::Fact(fact) => fact.judge(answer.completion.took).unwrap_or_else(|why| {
+                view.broken.borrow_mut().get_or_insert(why);
                 (0.0, None)
             }),
             // Groups are judged by their weighted children.

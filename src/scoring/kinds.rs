@@ -1,6 +1,8 @@
 //! The table of scorer kinds: their options, forms and versions.
 
 use super::ifeval;
+use super::run_facts::LATENCIES;
+use super::schema::DRAFTS;
 
 /// The form of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub(super) const COMMON: &[(&str, Form)] = &[("weight", Form::Number), ("thresho
 /// Modes of `tool-calls`.
 pub(super) const MODES: &[&str] = &["unordered", "exact", "ordered", "subset"];
 /// Values of `strip_fences`.
-pub(super) const FENCES: &[&str] = &["plain", "none"];
+pub(super) const FENCES: &[&str] = &["plain", "none", "lm-eval"];
 /// Values of `script`.
 pub(super) const SCRIPTS: &[&str] =
     &["Latin", "Cyrillic", "Greek", "Han", "Hangul", "Kana", "Arabic", "Hebrew", "Devanagari", "Thai"];
@@ -103,7 +105,12 @@ pub(super) const KINDS: &[Kind] = &[
     text_kind("json", &[("json", Form::Json), ("strip_fences", Form::Word(FENCES))], Needs::Nothing),
     text_kind(
         "json-schema",
-        &[("schema", Form::Schema), ("json", Form::Json), ("strip_fences", Form::Word(FENCES))],
+        &[
+            ("schema", Form::Schema),
+            ("json", Form::Json),
+            ("strip_fences", Form::Word(FENCES)),
+            ("draft", Form::Word(DRAFTS)),
+        ],
         Needs::Nothing,
     ),
     text_kind(
@@ -114,7 +121,7 @@ pub(super) const KINDS: &[Kind] = &[
     text_kind("contains", CONTAINS, Needs::OneOf(&["value", "all", "any"])),
     text_kind("icontains", CONTAINS, Needs::OneOf(&["value", "all", "any"])),
     text_kind("regex", &[("pattern", Form::Pattern)], Needs::All(&["pattern"])),
-    text_kind("starts-with", &[("value", Form::Text)], Needs::All(&["value"])),
+    text_kind("starts-with", &[("value", Form::Text), ("trim", Form::Flag)], Needs::All(&["value"])),
     text_kind("number", &[("number", Form::Number), ("tolerance", Form::Number)], Needs::All(&["number"])),
     text_kind("choice", &[("choice", Form::Text)], Needs::All(&["choice"])),
     text_kind(
@@ -135,7 +142,9 @@ pub(super) const KINDS: &[Kind] = &[
     ),
     text_kind("fuzzy", &[("answers", Form::Texts)], Needs::All(&["answers"])),
     text_kind("is-refusal", &[], Needs::Nothing),
-    text_kind("contains-json", &[("schema", Form::Schema)], Needs::Nothing),
+    text_kind("contains-json", &[("schema", Form::Schema), ("draft", Form::Word(DRAFTS))], Needs::Nothing),
+    fault_kind("latency", &[("max_ms", Form::Number), ("of", Form::Word(LATENCIES))], Needs::All(&["max_ms"])),
+    fault_kind("cost", &[("max_usd", Form::Number)], Needs::All(&["max_usd"])),
     fault_kind("stop", &[("sequences", Form::Texts)], Needs::Nothing),
     fault_kind("needle", &[("answers", Form::Texts), ("min_prompt_tokens", Form::Count)], Needs::All(&["answers"])),
     fault_kind("script", &[("script", Form::Word(SCRIPTS)), ("min_share", Form::Share)], Needs::All(&["script"])),
@@ -145,17 +154,22 @@ pub(super) const KINDS: &[Kind] = &[
         Needs::All(&["instructions"]),
     ),
     fault_kind("group", &[("scorers", Form::Scorers)], Needs::All(&["scorers"])),
-    fault_kind(
-        "bfcl",
-        &[
-            ("category", Form::Text),
-            ("function", Form::Foreign),
-            ("ground_truth", Form::Foreign),
-            ("strict_abstention", Form::Flag),
-        ],
-        Needs::All(&["category"]),
-    ),
+    // Version 2: a malformed call where none is due is InvalidJson, also where it passes.
+    Kind {
+        version: 2,
+        ..fault_kind(
+            "bfcl",
+            &[
+                ("category", Form::Text),
+                ("function", Form::Foreign),
+                ("ground_truth", Form::Foreign),
+                ("strict_abstention", Form::Flag),
+            ],
+            Needs::All(&["category"]),
+        )
+    },
     fault_kind("starlark", &[("file", Form::Text), ("function", Form::Text)], Needs::All(&["file"])),
+    fault_kind("exec", &[("program", Form::Text), ("version", Form::Text)], Needs::All(&["program", "version"])),
     fault_kind(
         "judge",
         &[
@@ -169,7 +183,7 @@ pub(super) const KINDS: &[Kind] = &[
         Needs::All(&["rubric", "provider", "model"]),
     ),
     fault_kind("leak", &[], Needs::Nothing),
-    fault_kind("tool-schema", &[], Needs::Nothing),
+    fault_kind("tool-schema", &[("draft", Form::Word(DRAFTS))], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),
     Kind { version: 2, ..fault_kind("wire", &[("prompt_tokens", Form::Count)], Needs::Nothing) },
 ];

@@ -47,7 +47,8 @@
 //! | text scorers | `equals:mismatch`, `contains:missing`, `regex:no_match`, `starts_with:mismatch`, `number:mismatch`, `number:none`, `choice:mismatch`, `choice:none`, `length:too_short`, `length:too_long`, `count:too_few`, `count:too_many`, `count:not_counted`, `answer_in_text:absent`, `levenshtein:too_far`, `fuzzy:mismatch`, `is_refusal:answered`, `contains_json:none` |
 //! | `ifeval:` | `not_followed` |
 //! | others | `stop:overrun`, `needle:absent`, `needle:prompt_tokens`, `script:other_dominates`, `script:mixed`, `script:no_letters`, `group:below_threshold`, `limit:lowered`, `choices:missing`, `choices:unasked`, `usage:zero`, `usage:too_few`, `usage:reasoning_uncounted`, `usage:prompt_tokens`, `wire:arguments_as_value`, `wire:breach` |
-//! | `starlark:` | `failed`, or the name that the scorer gives |
+//! | `latency:`, `cost:` | `too_slow`; `too_high` |
+//! | `starlark:`, `exec:` | `failed`, or the name that the scorer or the program gives |
 //! | `judge:` | `fail` |
 //! | `bfcl` | those of [`bfcl::ErrorType`] |
 //! | `delivery:` | `malformed_body`, `truncated`, `unusable` |
@@ -63,6 +64,7 @@ mod custom;
 mod degenerate;
 mod delivery;
 mod error;
+mod exec;
 mod extent;
 mod finding;
 pub mod ifeval;
@@ -78,8 +80,10 @@ mod options;
 mod parameters;
 mod plain_schema;
 mod programs;
+pub mod promptfoo;
 pub mod python_json;
 mod rubric;
+mod run_facts;
 mod schema;
 mod script;
 mod spec;
@@ -96,6 +100,7 @@ pub use arguments::ArgumentSchemas;
 pub use custom::{SCORE_FUNCTION, completion_value};
 pub use delivery::judge_delivery;
 pub use error::ScorerError;
+pub use exec::programs_of;
 pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
 pub use plain_schema::is_plain_schema;

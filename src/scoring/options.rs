@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::budget::PatternBudget;
 use super::error::ScorerError;
 use super::kinds::{self, Kind, Needs};
+use super::schema::Draft;
 use super::spec;
 use crate::domain::ScorerSpec;
 
@@ -100,6 +101,11 @@ impl<'a> Options<'a> {
     /// A truth value with its default.
     pub fn flag(&self, key: &str, default: bool) -> bool {
         self.get(key).and_then(Value::as_bool).unwrap_or(default)
+    }
+
+    /// The draft by which schemas are read, where one is named.
+    pub fn draft(&self) -> Option<Draft> {
+        self.text("draft").and_then(|word| Draft::of(&word))
     }
 
     /// A whole number.

@@ -41,6 +41,30 @@ pub(super) enum Formats {
     Asserted,
 }
 
+/// Values of `draft`: by which version of JSON Schema a schema is read, whatever its `$schema` says.
+pub(super) const DRAFTS: &[&str] = &["4", "6", "7", "2019-09", "2020-12"];
+
+/// A version of JSON Schema: its place in [`DRAFTS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Draft(u8);
+
+impl Draft {
+    /// The draft of this name.
+    pub fn of(word: &str) -> Option<Draft> {
+        DRAFTS.iter().zip(0..).find(|(known, _)| **known == word).map(|(_, place)| Draft(place))
+    }
+
+    fn library(self) -> jsonschema::Draft {
+        match self.0 {
+            0 => jsonschema::Draft::Draft4,
+            1 => jsonschema::Draft::Draft6,
+            2 => jsonschema::Draft::Draft7,
+            3 => jsonschema::Draft::Draft201909,
+            _ => jsonschema::Draft::Draft202012,
+        }
+    }
+}
+
 /// A compiled schema.
 #[derive(Debug)]
 pub(super) struct Validator {
@@ -97,42 +121,49 @@ struct Inner {
 }
 
 impl Validators {
-    /// Compiles a schema, or takes it from the cache.
+    /// As [`Validators::get_under`], by the schema's own draft.
+    #[cfg(test)]
+    pub fn get(&self, schema: &Value, formats: Formats) -> Result<Arc<Validator>, String> {
+        self.get_under(schema, formats, None)
+    }
+
+    /// Compiles a schema, or takes it from the cache. `draft`: how it is read; `None`: by the draft that `$schema` names,
+    /// else by the newest.
     ///
     /// # Errors
     /// A sentence that says why the schema does not compile.
-    pub fn get(&self, schema: &Value, formats: Formats) -> Result<Arc<Validator>, String> {
-        self.get_or_compile(&schema.to_string(), formats, || schema.clone())
+    pub fn get_under(&self, schema: &Value, formats: Formats, draft: Option<Draft>) -> Result<Arc<Validator>, String> {
+        self.get_or_compile(&schema.to_string(), (formats, draft), || schema.clone())
     }
 
-    /// As [`Validators::get`], of a schema's text: it is parsed only when it has to be compiled.
+    /// As [`Validators::get_under`], of a schema's text: it is parsed only when it has to be compiled.
     ///
     /// # Errors
-    /// As [`Validators::get`]; the text is not JSON.
-    pub fn get_text(&self, text: &str, formats: Formats) -> Result<Arc<Validator>, String> {
-        self.get_or_compile(text, formats, || serde_json::from_str(text).unwrap_or_default())
+    /// As [`Validators::get_under`]; the text is not JSON.
+    pub fn get_text(&self, text: &str, formats: Formats, draft: Option<Draft>) -> Result<Arc<Validator>, String> {
+        self.get_or_compile(text, (formats, draft), || serde_json::from_str(text).unwrap_or_default())
     }
 
     /// Whether a schema's text was compiled and is kept.
-    pub fn has(&self, text: &str, formats: Formats) -> bool {
-        self.lock().by_hash.contains_key(&hash_of(text, formats))
+    pub fn has(&self, text: &str, formats: Formats, draft: Option<Draft>) -> bool {
+        self.lock().by_hash.contains_key(&hash_of(text, (formats, draft)))
     }
 
     fn get_or_compile(
         &self,
         text: &str,
-        formats: Formats,
+        (formats, draft): (Formats, Option<Draft>),
         schema: impl FnOnce() -> Value,
     ) -> Result<Arc<Validator>, String> {
         if text.len() > SCHEMA_BYTES_MAX {
             return Err(too_long(text.len()));
         }
-        let hash = hash_of(text, formats);
+        let hash = hash_of(text, (formats, draft));
         if let Some(found) = self.lock().by_hash.get(&hash) {
             return Ok(Arc::clone(found));
         }
         // Compiled outside the lock: two threads may do it twice, none waits for another's compilation.
-        let compiled = Arc::new(compile(&schema(), formats, "the JSON Schema does not compile")?);
+        let compiled = Arc::new(compile(&schema(), (formats, draft), "the JSON Schema does not compile")?);
         let mut inner = self.lock();
         if inner.by_hash.insert(hash, Arc::clone(&compiled)).is_none() {
             inner.oldest_first.push_back(hash);
@@ -156,8 +187,9 @@ impl Validators {
     }
 }
 
-fn hash_of(text: &str, formats: Formats) -> [u8; 32] {
-    sha256_parts(&[&[u8::from(formats == Formats::Asserted)], text.as_bytes()])
+fn hash_of(text: &str, (formats, draft): (Formats, Option<Draft>)) -> [u8; 32] {
+    let reading = [u8::from(formats == Formats::Asserted), draft.map_or(u8::MAX, |draft| draft.0)];
+    sha256_parts(&[&reading, text.as_bytes()])
 }
 
 /// Whether a schema can be judged by.
@@ -171,7 +203,7 @@ pub fn check_schema(schema: &Value) -> Result<(), String> {
     }
     match schema.to_string().len() {
         bytes if bytes > SCHEMA_BYTES_MAX => Err(too_long(bytes)),
-        _ => compile(schema, Formats::Annotated, "not a JSON Schema").map(|_| ()),
+        _ => compile(schema, (Formats::Annotated, None), "not a JSON Schema").map(|_| ()),
     }
 }
 
@@ -194,17 +226,17 @@ fn too_long(bytes: usize) -> String {
 }
 
 /// Compiles a schema without any resolver; `failed` begins the sentence that says why it does not compile.
-fn compile(schema: &Value, formats: Formats, failed: &str) -> Result<Validator, String> {
+fn compile(schema: &Value, reading: (Formats, Option<Draft>), failed: &str) -> Result<Validator, String> {
     if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
         return Err("a JSON Schema is an object (or true or false)".to_owned());
     }
     let extent = extent::measure(schema)?;
     // Few patterns may be large, many may not: together they stay within the schema's memory.
     let largest = (SCHEMA_PATTERNS_BYTES_MAX / extent.patterns.max(1)).min(PATTERN_BYTES_MAX);
-    let built = build(schema, formats, SMALL_PATTERN_BYTES).map(|compiled| (compiled, SMALL_PATTERN_BYTES));
+    let built = build(schema, reading, SMALL_PATTERN_BYTES).map(|compiled| (compiled, SMALL_PATTERN_BYTES));
     let built = match built {
         Err(_) if extent.patterns > 0 && largest > SMALL_PATTERN_BYTES => {
-            build(schema, formats, largest).map(|compiled| (compiled, largest))
+            build(schema, reading, largest).map(|compiled| (compiled, largest))
         }
         other => other,
     };
@@ -213,9 +245,16 @@ fn compile(schema: &Value, formats: Formats, failed: &str) -> Result<Validator, 
 }
 
 /// The error is the end of a sentence.
-fn build(schema: &Value, formats: Formats, pattern_bytes: usize) -> Result<jsonschema::Validator, String> {
+fn build(
+    schema: &Value,
+    (formats, draft): (Formats, Option<Draft>),
+    pattern_bytes: usize,
+) -> Result<jsonschema::Validator, String> {
     let mut options =
         jsonschema::options().offline().with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes));
+    if let Some(draft) = draft {
+        options = options.with_draft(draft.library());
+    }
     if formats == Formats::Asserted {
         options = options.should_validate_formats(true);
     }
@@ -292,6 +331,24 @@ mod tests {
         let date = json!({"type": "string", "format": "date"});
         assert_eq!(breach(&cache.get(&date, Formats::Annotated).unwrap(), &json!("soon")), None);
         assert!(breach(&cache.get(&date, Formats::Asserted).unwrap(), &json!("soon")).is_some());
+    }
+
+    #[test]
+    fn a_named_draft_reads_the_schema_whatever_the_schema_says() {
+        let cache = Validators::default();
+        let under = |schema: &Value, draft: &str| {
+            cache.get_under(schema, Formats::Annotated, Some(Draft::of(draft).unwrap())).unwrap()
+        };
+        // `prefixItems` came with 2020-12; a list under `items` left with it.
+        let new = json!({"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": [{"type": "integer"}]});
+        assert!(breach(&under(&new, "2020-12"), &json!(["x"])).is_some());
+        assert_eq!(breach(&under(&new, "7"), &json!(["x"])), None);
+        // Draft 4 knows no 1.0 that is an integer, and a bound that excludes is a truth value there.
+        let whole = json!({"type": "integer"});
+        assert!(breach(&under(&whole, "4"), &json!(1.0)).is_some());
+        assert_eq!(breach(&under(&whole, "6"), &json!(1.0)), None);
+        assert_eq!(DRAFTS.iter().filter_map(|word| Draft::of(word)).count(), DRAFTS.len());
+        assert_eq!(Draft::of("3"), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A template may hold placeholders: a value that holds one is not checked here but when the case is drawn
 //! ([`Judge::prepare`](super::Judge::prepare)).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::budget::PatternBudget;
@@ -76,8 +78,8 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
             .filter_map(|s| kinds::find(&s.kind))
             .filter_map(|(k, _)| k.keys.iter().find(|(n, _)| n == key).map(|(_, f)| *f))
             .collect();
-        // A custom scorer gets all of it.
-        let is_read = flat.iter().any(|s| s.kind == "starlark");
+        // A custom scorer and a program get all of it.
+        let is_read = flat.iter().any(|s| matches!(s.kind.as_str(), "starlark" | "exec"));
         if forms.is_empty() && !is_read && !EXPECTED_OF_OTHERS.contains(&key.as_str()) {
             let known =
                 flat.iter().filter_map(|s| kinds::find(&s.kind)).flat_map(|(k, _)| k.keys.iter().map(|(n, _)| *n));
@@ -100,14 +102,15 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
 const EXPECTED_OF_OTHERS: &[&str] = &["prompt_tokens"];
 
 /// The scorers with the children of groups in place of the groups.
-pub(super) fn flatten(scorers: &[ScorerSpec]) -> Vec<ScorerSpec> {
-    let mut flat = Vec::new();
-    let mut open: Vec<(ScorerSpec, usize)> = scorers.iter().rev().map(|s| (s.clone(), 1)).collect();
+pub(super) fn flatten(scorers: &[ScorerSpec]) -> Vec<Cow<'_, ScorerSpec>> {
+    let mut flat = Vec::with_capacity(scorers.len());
+    let mut open: Vec<(Cow<'_, ScorerSpec>, usize)> = scorers.iter().rev().map(|s| (Cow::Borrowed(s), 1)).collect();
     while let Some((spec, depth)) = open.pop() {
         let children = spec.options.get("scorers").and_then(Value::as_array);
         match children {
             Some(children) if spec.kind == "group" && depth <= GROUP_DEPTH_MAX => {
-                open.extend(children.iter().rev().filter_map(|c| child_spec(c).ok()).map(|c| (c, depth + 1)));
+                let children = children.iter().rev().filter_map(|child| child_spec(child).ok());
+                open.extend(children.map(|child| (Cow::Owned(child), depth + 1)).collect::<Vec<_>>());
             }
             _ => flat.push(spec),
         }

@@ -7,14 +7,26 @@ use serde_json::Value;
 
 use super::error::ScorerError;
 use super::finding::{Finding, excerpt, json_excerpt};
+use super::ifeval::is_space;
 use super::matchers::{self, Difference, Matcher};
 use super::options::Options;
 use super::schema::{Formats, Validator, Validators, breach};
 use crate::domain::Fault;
 
+/// What is taken off an answer before it is read as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fences {
+    /// One fence around it, with its language tag.
+    Stripped,
+    /// White space only.
+    Kept,
+    /// What lm-eval takes off.
+    AsLmEval,
+}
+
 /// The compiled scorer.
 pub(super) struct JsonScorer {
-    strip_fences: bool,
+    fences: Fences,
     negated: bool,
     schema: Option<Arc<Validator>>,
     value: Option<Matcher>,
@@ -36,7 +48,7 @@ impl JsonScorer {
                 options
                     .error("there is no schema: give `schema`, or ask for one in `response_format.json_schema.schema`")
             })?;
-            Some(validators.get(schema, Formats::Asserted).map_err(|e| options.error(e))?)
+            Some(validators.get_under(schema, Formats::Asserted, options.draft()).map_err(|e| options.error(e))?)
         } else {
             None
         };
@@ -45,8 +57,12 @@ impl JsonScorer {
             .map(|value| matchers::compile(value, options.patterns))
             .transpose()
             .map_err(|e| options.error(e))?;
-        let strip_fences = options.text("strip_fences").as_deref() != Some("none");
-        Ok(JsonScorer { strip_fences, negated: options.negated, schema, value })
+        let fences = match options.text("strip_fences").as_deref() {
+            Some("none") => Fences::Kept,
+            Some("lm-eval") => Fences::AsLmEval,
+            _ => Fences::Stripped,
+        };
+        Ok(JsonScorer { fences, negated: options.negated, schema, value })
     }
 
     /// Judges the content. Negated, an answer that would pass fails, and any other passes.
@@ -62,7 +78,11 @@ impl JsonScorer {
     }
 
     fn judge_plain(&self, content: &str) -> (f64, Option<Finding>) {
-        let text = if self.strip_fences { strip_fences(content) } else { content.trim() };
+        let text = match self.fences {
+            Fences::Stripped => strip_fences(content),
+            Fences::Kept => content.trim(),
+            Fences::AsLmEval => strip_as_lm_eval(content),
+        };
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(e) => {
@@ -112,6 +132,12 @@ fn describe_difference<'a>(expected: &'a Matcher, found: &'a Value) -> Cow<'a, s
     format!("expected {}, found {}", expected.describe(), json_excerpt(found)).into()
 }
 
+/// Strips as the task `jsonschema_bench` of lm-eval 0.4.13: white space, then all backticks of both ends, then the
+/// characters j, s, o and n of both ends, in whatever order. So a bare `null` becomes `ull`, which is no JSON.
+fn strip_as_lm_eval(text: &str) -> &str {
+    text.trim_matches(is_space).trim_matches('`').trim_matches(['j', 's', 'o', 'n'])
+}
+
 /// Removes one opening fence with its language tag and one closing fence, and white space around.
 pub(super) fn strip_fences(text: &str) -> &str {
     let text = text.trim();
@@ -125,6 +151,20 @@ pub(super) fn strip_fences(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lm_eval_strips_letters_as_well() {
+        for (text, left) in [
+            ("\u{1f} ```json\n{\"a\": 1}\n```\n", "\n{\"a\": 1}\n"),
+            ("``json[1]``", "[1]"),
+            ("null", "ull"),
+            ("jsonn\"no\"", "\"no\""),
+            ("json", ""),
+            (" ` {} ` ", " {} "),
+        ] {
+            assert_eq!(strip_as_lm_eval(text), left, "{text:?}");
+        }
+    }
 
     #[test]
     fn one_fence_is_removed_and_nothing_else() {

@@ -5,7 +5,7 @@
 //! | `equals` | the text is `value`, trimmed unless `trim = false`, without regard to case with `ignore_case` |
 //! | `contains`, `icontains` | it contains `value`; every one of `all` (value: the share found); one of `any` |
 //! | `regex` | `pattern` is found (anchor with `^` and `$`; flags as `(?i)`) |
-//! | `starts-with` | it starts with `value`, leading white space apart |
+//! | `starts-with` | it starts with `value`, leading white space apart unless `trim = false` |
 //! | `number` | its last number ([`numbers`](super::numbers)) lies within `tolerance` of `number` |
 //! | `choice` | the chosen letter ([`letter`](super::letter)) is `choice` |
 //! | `length` | words (by white space), characters (trimmed) and lines (with something on them) lie within the limits |
@@ -70,7 +70,10 @@ enum Test {
         ignore_case: bool,
     },
     Regex(Regex),
-    StartsWith(String),
+    StartsWith {
+        value: String,
+        trim: bool,
+    },
     Number {
         number: f64,
         tolerance: f64,
@@ -146,7 +149,11 @@ impl Test {
             "contains" => contains(options, false)?,
             "icontains" => contains(options, true)?,
             "regex" => Test::Regex(pattern("pattern")?),
-            "starts-with" => Test::StartsWith(options.required_text("value")?.trim_start().to_owned()),
+            "starts-with" => {
+                let (value, trim) = (options.required_text("value")?, options.flag("trim", true));
+                let value = if trim { value.trim_start().to_owned() } else { value };
+                Test::StartsWith { value, trim }
+            }
             "number" => Test::Number {
                 number: options.number("number").ok_or_else(|| options.error("`number` is missing"))?,
                 tolerance: non_negative(options, "tolerance")?,
@@ -198,8 +205,10 @@ impl Test {
             Test::Regex(_) => {
                 fail("regex:no_match", format!("expected text that {}, found {}", self.describe(), found()))
             }
-            Test::StartsWith(value) if text.trim_start().starts_with(value) => None,
-            Test::StartsWith(value) => fail(
+            Test::StartsWith { value, trim } if (if *trim { text.trim_start() } else { text }).starts_with(value) => {
+                None
+            }
+            Test::StartsWith { value, .. } => fail(
                 "starts_with:mismatch",
                 format!("expected a text that starts with {}, found {}", excerpt(value), found()),
             ),
@@ -264,7 +273,7 @@ impl Test {
             Test::Equals { value, .. } => format!("is {}", excerpt(value)),
             Test::Contains { values, .. } => format!("contains {}", list(values)),
             Test::Regex(pattern) => format!("matches {}", excerpt(pattern.as_str())),
-            Test::StartsWith(value) => format!("starts with {}", excerpt(value)),
+            Test::StartsWith { value, .. } => format!("starts with {}", excerpt(value)),
             Test::Number { number, .. } => format!("ends in the number {number}"),
             Test::Choice(letter) => format!("chooses {letter}"),
             Test::Length(_) => "keeps the length".to_owned(),

@@ -237,6 +237,7 @@ impl Bench {
             gives_evidence: true,
             aside: Vec::new(),
             probes: Vec::new(),
+            goes_on: None,
             samples: None,
             upstreams: Default::default(),
             capabilities: Default::default(),

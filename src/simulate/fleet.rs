@@ -361,6 +361,7 @@ impl Fleet {
             capabilities: Default::default(),
             aside: Vec::new(),
             probes: Vec::new(),
+            goes_on: None,
             samples: None,
             upstreams: Default::default(),
         };

@@ -12,7 +12,7 @@ use crate::domain::{Case, CaseId, CounterExample, Fault, Json};
 use super::header::{Header, check_variable_name, specs};
 use super::limits::{ANSWERS_MAX, DERIVE_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX, TAGS_MAX, TOOLS_MAX};
 use super::source::{At, Findings, Path, clip};
-use super::{check, keys, params, template};
+use super::{asserts, check, keys, params, template};
 
 /// A case that still lacks its hash and its place in the fixed share.
 pub(super) struct Draft {
@@ -21,8 +21,8 @@ pub(super) struct Draft {
     pub(super) named: bool,
     /// The key that the messages came from.
     pub(super) messages_key: &'static str,
-    /// The scorers are the case's own, not the suite's.
-    pub(super) own_scorers: bool,
+    /// The key that the case's own scorers stand under; `None`: they are the suite's.
+    pub(super) scorers_key: Option<&'static str>,
     /// Parameters and expressions could be read, so that values can be drawn.
     pub(super) drawable: bool,
 }
@@ -47,8 +47,10 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
     let (params, params_read) = read_params(&mut map, header, f);
     let (params, derive, derive_read) = read_derive(&mut map, params, header, f);
     let tools = f.list(&mut map, &root, "tools");
-    let scorers = read_scorers(&mut map, f);
-    let own_scorers = scorers.is_some();
+    let (scorers, scorers_key) = match read_scorers(&mut map, f) {
+        Some((scorers, key)) => (Some(scorers), Some(key)),
+        None => (None, None),
+    };
     let case = Case {
         // Never leaves the loader: a case without a good id is an error.
         id: id.clone().or_else(|| CaseId::new(&format!("line-{line}")).ok())?,
@@ -61,8 +63,8 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         expected: map.get("expected").map(Json::from),
         scorers: scorers.map_or_else(|| Arc::clone(&header.scorers), Arc::from),
         metadata: f.object(&mut map, &root, "metadata").map(|m| Value::Object(m).into()),
-        params,
-        derive,
+        params: params.into(),
+        derive: derive.into(),
         fixed: false,
         world: f.object(&mut map, &root, "world").map(|m| Value::Object(m).into()),
         files: Arc::clone(&header.files),
@@ -72,7 +74,7 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         pair,
         hash: String::new(),
     };
-    Some(Draft { case, named: id.is_some(), messages_key, own_scorers, drawable: params_read && derive_read })
+    Some(Draft { case, named: id.is_some(), messages_key, scorers_key, drawable: params_read && derive_read })
 }
 
 fn read_id(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<CaseId> {
@@ -158,18 +160,22 @@ fn read_request(
     Arc::new(request)
 }
 
-fn read_scorers(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<Vec<crate::domain::ScorerSpec>> {
+/// The case's own scorers, and the key that they stand under.
+fn read_scorers(
+    map: &mut Map<String, Value>,
+    f: &mut Findings<'_>,
+) -> Option<(Vec<crate::domain::ScorerSpec>, &'static str)> {
     let root = Path::ROOT;
     if map.contains_key("assert") {
-        let hint = "write `scorers`: [{\"type\": \"contains\", \"value\": \"...\"}]".to_owned();
-        let message = match map.contains_key("scorers") {
-            true => "a case has either `scorers` or `assert`, not both",
-            false => "`assert` (promptfoo's vocabulary) is not read by this version",
-        };
-        f.at(&root.key("assert"), At::Key, message, Some(hint));
+        if map.contains_key("scorers") {
+            f.at(&root.key("assert"), At::Key, "a case has either `scorers` or `assert`, not both", None);
+        } else {
+            let items = f.list(map, &root, "assert")?;
+            return Some((asserts::read(items, &root.key("assert"), f), "assert"));
+        }
     }
     let items = f.list(map, &root, "scorers")?;
-    Some(specs(items, &root.key("scorers"), f).into_iter().map(|(_, spec)| spec).collect())
+    Some((specs(items, &root.key("scorers"), f).into_iter().map(|(_, spec)| spec).collect(), "scorers"))
 }
 
 fn read_counterexample(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<CounterExample> {
@@ -234,17 +240,17 @@ fn read_params(map: &mut Map<String, Value>, header: &Header, f: &mut Findings<'
     }
     let mut read = Vec::with_capacity(entries.len());
     let mut good = true;
-    for (name, value) in &entries {
-        let here = path.key(name);
-        check_variable_name(name, &here, f);
-        good &= template::is_name(name);
-        if header.vars.contains_key(name) {
-            f.at(&here, At::Key, format!("`{}` is a parameter here and an entry of [vars]", clip(name)), None);
+    for (name, value) in entries {
+        let here = path.key(&name);
+        check_variable_name(&name, &here, f);
+        good &= template::is_name(&name);
+        if header.vars.contains_key(&name) {
+            f.at(&here, At::Key, format!("`{}` is a parameter here and an entry of [vars]", clip(&name)), None);
         }
         let param = params::read(value, &here, f);
         good &= param.is_some();
         // The name is known even when its values are not: placeholders that use it are right.
-        read.push((name.clone(), param.unwrap_or_else(|| Param::OneOf(vec![Value::Null]))));
+        read.push((name, param.unwrap_or_else(|| Param::OneOf(vec![Value::Null]))));
     }
     (read, good)
 }

@@ -1,6 +1,6 @@
 //! What a case sends and expects, checked on an instance: placeholders are filled, so that values have their types.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
@@ -21,14 +21,17 @@ const TOOL_NAME_BYTES_MAX: usize = 64;
 pub(super) struct Checker {
     judge: Judge,
     schemas: HashMap<String, Option<String>>,
+    /// Lists of tools in which nothing is wrong.
+    good_tools: HashSet<Json>,
 }
 
 /// Where the parts of an instance came from.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
     /// `messages` or `input`.
     pub(super) messages_key: &'static str,
-    /// The scorers stand in the case, not in the header.
-    pub(super) own_scorers: bool,
+    /// The key of the case that the scorers stand under; `None`: they are the header's.
+    pub(super) scorers_key: Option<&'static str>,
 }
 
 impl Checker {
@@ -36,13 +39,13 @@ impl Checker {
     pub(super) fn instance(&mut self, instance: &CaseInstance, origin: &Origin, f: &mut Findings<'_>) {
         messages(&instance.messages.items(), &Path::ROOT.key(origin.messages_key), f);
         if let Some(tools) = &instance.tools {
-            self.tools(&tools.items(), f);
+            self.tools_once(tools, f);
         }
         tool_choice(instance, f);
         if let Some(format) = &instance.response_format {
             self.response_format(&format.value(), f);
         }
-        scorers::check_instance(instance, origin.own_scorers, f);
+        scorers::check_instance(instance, origin.scorers_key, f);
         self.programs(instance, f);
         if instance.world.is_none() {
             answers(instance, f);
@@ -75,6 +78,18 @@ impl Checker {
             && let Err(error) = self.judge.prepare(instance)
         {
             f.at(&Path::ROOT.key("id"), At::Value, error.to_string(), None);
+        }
+    }
+
+    /// Lists of tools in which something is wrong are told of in every case.
+    fn tools_once(&mut self, tools: &Json, f: &mut Findings<'_>) {
+        if self.good_tools.contains(tools) {
+            return;
+        }
+        let before = f.count();
+        self.tools(&tools.items(), f);
+        if f.count() == before {
+            self.good_tools.insert(tools.clone());
         }
     }
 
@@ -302,9 +317,10 @@ fn tool_choice(instance: &CaseInstance, f: &mut Findings<'_>) {
         f.value(&here, "`tool_choice` without `tools`: providers refuse such a request");
         return;
     };
-    let tools = tools.items();
-    let offered =
-        |name: &str| tools.iter().any(|tool| tool.pointer("/function/name").and_then(Value::as_str) == Some(name));
+    let offered = |name: &str| {
+        let tools = tools.items();
+        tools.iter().any(|tool| tool.pointer("/function/name").and_then(Value::as_str) == Some(name))
+    };
     if let Some(name) = named_tool(choice).filter(|name| !offered(name)) {
         f.value(&here, format!("`tool_choice` forces `{}`, which is not among the tools", clip(name)));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::canonical::{canonical_json, hex, sha256_hex, sha256_parts};
+use crate::domain::canonical::{canonical_json, canonical_text, hex, sha256_hex, sha256_parts};
 use crate::domain::{Case, CaseId, Json, ScorerSpec, SuiteName};
 
 use super::{params, scorers};
@@ -19,15 +19,15 @@ const SUITE_SCHEME: &str = "exactod-suite-v1";
 /// place already; so is the content of the Starlark files that judge, and a paired case has all of the other one's. Reference,
 /// counterexample, further answers, metadata, category and tags do not enter: they change no verdict.
 pub(super) fn case_hash(case: &Case) -> String {
-    let canonical = |json: &Json| canonical_json(&json.value());
+    let canonical = |json: &Json| canonical_text(json.text());
     let optional = |json: &Option<Json>| json.as_ref().map_or_else(|| "null".to_owned(), canonical);
     let scorer = |s: &ScorerSpec| {
         let kind = json!([s.kind, scorers::version(&s.kind)]);
         format!("[{},{}]", canonical_json(&kind), canonical_object(&s.options))
     };
     // Order matters in `derive`, and in `params` it decides the draw: both are lists here.
-    let params = case.params.iter().map(|(name, p)| canonical_json(&json!([name, params::to_json(p)])));
-    let derive = case.derive.iter().map(|(name, expression)| canonical_json(&json!([name, expression])));
+    let params = case.params.iter().map(|(name, p)| format!("[{},{}]", json!(name), params::canonical(p)));
+    let derive = case.derive.iter().map(|(name, expression)| format!("[{},{}]", json!(name), json!(expression)));
     // The programs by which an answer is judged, and the world, where there are any: other cases keep their hashes.
     let world = case.world.as_ref().map_or_else(String::new, |world| format!(",\"world\":{}", canonical(world)));
     let files = files_of(case);

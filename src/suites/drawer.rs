@@ -91,9 +91,11 @@ impl Drawer {
     /// # Errors
     /// The first placeholder or expression that is wrong. A suite from [`super::load_suite`] has none.
     pub fn new(suite: Arc<Suite>) -> Result<Drawer, DrawError> {
-        let mut programs = compile_all(suite.cases.iter().map(Arc::as_ref)).into_iter();
-        let mut cases = HashMap::with_capacity(suite.cases.len());
-        for case in &suite.cases {
+        // Broken cases are drawn as well: somebody may ask for them.
+        let all = || suite.cases.iter().chain(&suite.broken);
+        let mut programs = compile_all(all().map(Arc::as_ref)).into_iter();
+        let mut cases = HashMap::with_capacity(suite.cases.len() + suite.broken.len());
+        for case in all() {
             let template = compile_template(case, "messages", &mut |_, _| {}).map_err(|mut e| e.swap_remove(0))?;
             let programs = programs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|mut e| e.swap_remove(0).1)?;
             cases.insert(case.id.clone(), Compiled { case: Arc::clone(case), template, programs });
@@ -139,7 +141,7 @@ impl Drawer {
             reason,
         };
         let mut drawn = Vec::with_capacity(compiled.case.params.len());
-        for (name, param) in &compiled.case.params {
+        for (name, param) in compiled.case.params.iter() {
             let value = params.get(name).ok_or_else(|| wrong(name, "no value is given".to_owned()))?;
             drawn.push(params::accept(param, value).map_err(|reason| wrong(name, reason))?);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::diagnostics::{Diagnostic, nearest};
-use crate::domain::suite::{Epochs, Sampling, SuiteFiles};
+use crate::domain::suite::{Denominator, Epochs, Metric, MetricName, Sampling, SuiteFiles};
 use crate::domain::{ScorerSpec, SuiteKind, SuiteName};
 use crate::sandbox::RESERVED;
 
@@ -29,6 +29,7 @@ pub(super) struct Header {
     pub(super) request: Arc<Map<String, Value>>,
     pub(super) epochs: Epochs,
     pub(super) sampling: Sampling,
+    pub(super) metrics: Vec<Metric>,
     pub(super) fixed_share: f64,
     /// Says itself that it is not asked by default.
     pub(super) on_request: bool,
@@ -78,7 +79,7 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
     f.unknown_keys(map, &root, keys::HEADER, "the header");
     check_version(map, f);
     read_source(map, f);
-    read_metrics(map, f);
+    let metrics = read_metrics(map, f);
     let (epochs, sampling) = (read_epochs(map, f), read_sampling(map, f));
     Header {
         name: read_name(map, f),
@@ -89,6 +90,7 @@ fn read_table(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Header {
         request: Arc::new(read_request(map, f)),
         epochs,
         sampling,
+        metrics,
         fixed_share: read_fresh(map, f),
         on_request: f.flag(map, &root, "default") == Some(false),
         files: Arc::default(),
@@ -193,21 +195,40 @@ fn read_source(map: &mut Map<String, Value>, f: &mut Findings<'_>) {
     }
 }
 
-fn read_metrics(map: &mut Map<String, Value>, f: &mut Findings<'_>) {
+fn read_metrics(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Vec<Metric> {
     let path = Path::ROOT.key("metrics");
-    for (i, metric) in f.list(map, &Path::ROOT, "metrics").unwrap_or_default().into_iter().enumerate() {
-        let here = path.index(i);
-        let Value::Object(mut metric) = metric else {
-            f.wrong_type(&here, "a table", &metric);
-            continue;
-        };
-        f.unknown_keys(&metric, &here, keys::METRIC, "[[metrics]]");
-        if !metric.contains_key("name") {
-            f.missing(&here, "name", "the metric", "write name = \"accuracy\"");
+    let items = f.list(map, &Path::ROOT, "metrics").unwrap_or_default();
+    items.into_iter().enumerate().filter_map(|(i, metric)| read_metric(metric, &path.index(i), f)).collect()
+}
+
+fn read_metric(metric: Value, here: &Path<'_>, f: &mut Findings<'_>) -> Option<Metric> {
+    let Value::Object(mut metric) = metric else {
+        f.wrong_type(here, "a table", &metric);
+        return None;
+    };
+    f.unknown_keys(&metric, here, keys::METRIC, "[[metrics]]");
+    if !metric.contains_key("name") {
+        f.missing(here, "name", "the metric", "write name = \"accuracy\"");
+    }
+    let group = f.string(&mut metric, here, "group_by");
+    if let Some(group) = group.as_deref().filter(|group| *group != "category") {
+        one_of(f, &here.key("group_by"), group, &["category"], "key to group by");
+    }
+    let of = match f.string(&mut metric, here, "of").as_deref() {
+        None | Some("all") => Denominator::All,
+        Some("calls") => Denominator::Calls,
+        Some(other) => {
+            one_of(f, &here.key("of"), other, keys::DENOMINATORS, "denominator");
+            Denominator::All
         }
-        f.string(&mut metric, &here, "name");
-        if let Some(group) = f.string(&mut metric, &here, "group_by").filter(|g| g != "category") {
-            one_of(f, &here.key("group_by"), &group, &["category"], "key to group by");
+    };
+    let word = f.string(&mut metric, here, "name")?;
+    let known: Vec<&str> = MetricName::ALL.iter().map(|(name, _)| *name).collect();
+    match MetricName::ALL.iter().find(|(name, _)| *name == word) {
+        Some((_, name)) => Some(Metric { name: *name, by_category: group.is_some(), of }),
+        None => {
+            one_of(f, &here.key("name"), &word, &known, "metric");
+            None
         }
     }
 }

@@ -14,7 +14,9 @@ pub(super) const SAMPLING: &[&str] = &["limit", "strategy", "by", "seed"];
 /// `[fresh]`.
 pub(super) const FRESH: &[&str] = &["fixed_share"];
 /// `[[metrics]]`.
-pub(super) const METRIC: &[&str] = &["name", "group_by"];
+pub(super) const METRIC: &[&str] = &["name", "group_by", "of"];
+/// `metrics.of`.
+pub(super) const DENOMINATORS: &[&str] = &["all", "calls"];
 /// `kind`.
 pub(super) const KINDS: &[&str] = &["tool_use", "output_quality"];
 /// `sampling.strategy`.
@@ -48,6 +50,33 @@ pub(super) const CASE: &[&str] = &[
 ];
 /// `world`.
 pub(super) const WORLD: &[&str] = &["file", "setup", "turns", "max_steps", "goal", "required", "outputs"];
+/// One of `assert`.
+pub(super) const ASSERT: &[&str] = &["type", "value", "threshold", "weight", "metric", "assert"];
+/// Types of asserts that are judged, without `not-`.
+pub(super) const ASSERT_TYPES: &[&str] = &[
+    "equals",
+    "contains",
+    "contains-any",
+    "contains-all",
+    "icontains",
+    "icontains-any",
+    "icontains-all",
+    "starts-with",
+    "regex",
+    "levenshtein",
+    "word-count",
+    "is-json",
+    "contains-json",
+    "is-refusal",
+    "finish-reason",
+    "latency",
+    "cost",
+    "is-valid-openai-tools-call",
+    "is-valid-openai-function-call",
+    "is-valid-function-call",
+    "tool-call-f1",
+    "assert-set",
+];
 /// `counterexample`.
 pub(super) const COUNTEREXAMPLE: &[&str] = &["message", "fault"];
 /// One of `answers`.
@@ -66,6 +95,7 @@ pub(super) const TEMPLATED: &[&str] = &[
     "response_format",
     "expected",
     "scorers",
+    "assert",
     "params",
     "world",
     "reference",

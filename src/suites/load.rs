@@ -159,7 +159,12 @@ fn suite_folders(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 fn read_bounded(path: &Path, limit: u64, problems: &mut Vec<Diagnostic>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| {
+        // Room at once: a buffer that grows is copied, and its pages are made anew, again and again.
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        bytes.reserve_exact(usize::try_from(length.min(limit)).unwrap_or(0) + 1);
+        file.take(limit + 1).read_to_end(&mut bytes)
+    });
     match read {
         Ok(_) if bytes.len() as u64 <= limit => Some(bytes),
         Ok(_) => {
@@ -231,6 +236,8 @@ struct CasePlace<'a> {
     origin: Origin,
     named: bool,
     drawable: bool,
+    /// The index of a case that says the very same under another name.
+    twin_of: Option<usize>,
 }
 
 /// What `work` gives and reports about a line.
@@ -248,10 +255,12 @@ fn reported<T>(
 
 type ReadCases<'a> = (Vec<Diagnostic>, Vec<(Case, CasePlace<'a>)>);
 
-/// Reads numbered lines, each by itself.
+/// Reads numbered lines, each by itself. Lines that differ in the names of their cases alone, as generated suites have them,
+/// are read once.
 fn read_lines<'a>(file: &Path, header: &Header, lines: &[(usize, &'a [u8])]) -> ReadCases<'a> {
     let mut problems = Vec::new();
-    let mut cases = Vec::with_capacity(lines.len());
+    let mut cases: Vec<(Case, CasePlace<'a>)> = Vec::with_capacity(lines.len());
+    let mut known: HashMap<(&'a str, &'a str), usize> = HashMap::new();
     for &(number, line) in lines {
         if line.len() > LINE_BYTES_MAX {
             let message = format!("a line has at most {LINE_BYTES_MAX} bytes, this one has {}", line.len());
@@ -262,7 +271,21 @@ fn read_lines<'a>(file: &Path, header: &Header, lines: &[(usize, &'a [u8])]) -> 
         match utf8(file, line) {
             Ok(text) => {
                 let text = text.strip_suffix('\r').unwrap_or(text);
+                let parts = around_the_name(text);
+                let first = parts.as_ref().and_then(|(rest, _)| known.get(rest)).copied();
+                if let Some((twin, (_, name))) = first.zip(parts.as_ref())
+                    && let Ok(id) = CaseId::new(name)
+                {
+                    let (case, place) = &cases[twin];
+                    let (case, origin) = (Case { id, ..case.clone() }, place.origin);
+                    let place = CasePlace { line: number, text, origin, twin_of: Some(twin), ..*place };
+                    cases.push((case, place));
+                    continue;
+                }
                 let (read, found) = reported(file, number, text, |f| read_line(number, text, header, f));
+                if let (Some((rest, _)), true, true) = (parts, found.is_empty(), read.is_some()) {
+                    known.insert(rest, cases.len());
+                }
                 problems.extend(found);
                 cases.extend(read);
             }
@@ -273,6 +296,16 @@ fn read_lines<'a>(file: &Path, header: &Header, lines: &[(usize, &'a [u8])]) -> 
         }
     }
     (problems, cases)
+}
+
+/// What stands before and after the name of a case, and the name; `None` where the line does not begin with a plain one.
+fn around_the_name(text: &str) -> Option<((&str, &str), &str)> {
+    let rest = text.trim_start().strip_prefix('{')?.trim_start().strip_prefix("\"id\"")?;
+    let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    let start = text.len() - rest.len();
+    let (name, after) = rest.split_once('"')?;
+    let is_plain = !name.contains('\\') && after.trim_start().starts_with(',');
+    is_plain.then(|| ((&text[..start], after), name))
 }
 
 fn read_line<'a>(number: usize, text: &'a str, header: &Header, f: &mut Findings<'_>) -> Option<(Case, CasePlace<'a>)> {
@@ -288,10 +321,10 @@ fn read_line<'a>(number: usize, text: &'a str, header: &Header, f: &mut Findings
             None
         }
     };
-    let Draft { mut case, named, messages_key, own_scorers, drawable } = draft?;
+    let Draft { mut case, named, messages_key, scorers_key, drawable } = draft?;
     case.hash = digest::case_hash(&case);
-    let origin = Origin { messages_key, own_scorers };
-    Some((case, CasePlace { line: number, text, origin, named, drawable }))
+    let origin = Origin { messages_key, scorers_key };
+    Some((case, CasePlace { line: number, text, origin, named, drawable, twin_of: None }))
 }
 
 /// The cases of a suite while they are read.
@@ -313,9 +346,10 @@ impl<'a> Lines<'a> {
         let (file, header) = (self.file, self.header);
         for (problems, cases) in chunks::map(&lines, |lines| read_lines(file, header, lines)) {
             self.problems.extend(problems);
+            let before = self.cases.len();
             for (case, place) in cases {
                 self.cases.push(case);
-                self.places.push(place);
+                self.places.push(CasePlace { twin_of: place.twin_of.map(|twin| before + twin), ..place });
             }
         }
         if let Some((number, _)) = beyond {
@@ -340,11 +374,12 @@ impl<'a> Lines<'a> {
         }
         let cases: Vec<Arc<Case>> = std::mem::take(&mut self.cases).into_iter().map(Arc::new).collect();
         self.check(&cases);
-        let kept: Vec<Arc<Case>> = cases.into_iter().filter(|case| !excluded.contains(case.id.as_str())).collect();
+        let (broken, kept): (Vec<Arc<Case>>, Vec<Arc<Case>>) =
+            cases.into_iter().partition(|case| excluded.contains(case.id.as_str()));
         if kept.is_empty() && !excluded.is_empty() && self.problems.is_empty() {
             self.problems.push(Diagnostic::file(header_file, "every case of the suite is excluded"));
         }
-        let suite = build(header, kept);
+        let suite = build(header, kept, broken);
         source::bounded(self.file, self.problems).into_result(())?;
         // Without a problem every part of the header is there.
         suite.ok_or_else(|| Diagnostics(vec![Diagnostic::file(header_file, "the header is not complete")]))
@@ -388,7 +423,7 @@ impl<'a> Lines<'a> {
             match paired {
                 Ok((at, case)) => {
                     self.cases[i] = case;
-                    self.places[i].origin.own_scorers = self.places[at].origin.own_scorers;
+                    self.places[i].origin.scorers_key = self.places[at].origin.scorers_key;
                     self.places[i].drawable = self.places[at].drawable;
                 }
                 Err(message) => {
@@ -404,21 +439,39 @@ impl<'a> Lines<'a> {
     /// Placeholders, expressions, one trial draw per case, and what the instance sends and expects.
     fn check(&mut self, cases: &[Arc<Case>]) {
         let places = std::mem::take(&mut self.places);
-        let placed: Vec<(&Arc<Case>, &CasePlace<'_>)> = cases.iter().zip(&places).collect();
+        let placed: Vec<Placed<'_>> = cases.iter().zip(&places).enumerate().map(|(i, (c, p))| (i, c, p)).collect();
         let (file, header) = (self.file, self.header);
         self.problems.extend(chunks::map(&placed, |placed| check_cases(file, header, placed)).into_iter().flatten());
     }
 }
 
-fn check_cases(file: &Path, header: &Header, placed: &[(&Arc<Case>, &CasePlace<'_>)]) -> Vec<Diagnostic> {
-    let drawable = placed.iter().filter(|(_, place)| place.drawable).map(|(case, _)| case.as_ref());
+/// A case with its index and its place.
+type Placed<'a> = (usize, &'a Arc<Case>, &'a CasePlace<'a>);
+
+/// A twin of a case in which nothing is wrong is not looked at.
+fn check_cases(file: &Path, header: &Header, placed: &[Placed<'_>]) -> Vec<Diagnostic> {
+    let own: HashSet<usize> = placed.iter().map(|(i, ..)| *i).collect();
+    let (twins, first): (Vec<Placed<'_>>, Vec<Placed<'_>>) =
+        placed.iter().partition(|(_, _, place)| place.twin_of.is_some_and(|twin| own.contains(&twin)));
+    let mut found = check_each(file, header, &first);
+    let wrong: HashSet<usize> = found.iter().map(|(i, _)| *i).collect();
+    let rest = twins.into_iter().filter(|(_, _, place)| place.twin_of.is_some_and(|twin| wrong.contains(&twin)));
+    found.extend(check_each(file, header, &rest.collect::<Vec<_>>()));
+    found.sort_by_key(|(i, _)| *i);
+    found.into_iter().map(|(_, problem)| problem).collect()
+}
+
+/// What is wrong, each problem with the index of its case.
+fn check_each(file: &Path, header: &Header, placed: &[Placed<'_>]) -> Vec<(usize, Diagnostic)> {
+    let drawable = placed.iter().filter(|(_, _, place)| place.drawable).map(|(_, case, _)| case.as_ref());
     let mut programs = drawer::compile_all(drawable).into_iter();
     let (mut checker, trial) = (Checker::default(), trial_digest());
     let mut problems = Vec::new();
-    for (case, place) in placed {
+    for (index, case, place) in placed {
         let programs = if place.drawable { programs.next() } else { None };
         let check = |f: &mut Findings<'_>| check_case(case, place, programs, header, &trial, &mut checker, f);
-        problems.extend(reported(file, place.line, place.text, check).1);
+        let found = reported(file, place.line, place.text, check).1;
+        problems.extend(found.into_iter().map(|problem| (*index, problem)));
     }
     problems
 }
@@ -495,7 +548,7 @@ fn unknown_exclusions(exclude: &[String], ids: &HashSet<&str>) -> Vec<(usize, St
     unknown.map(|(i, id)| (i, format!("`{}` is excluded, but no case has this id", clip(id)))).collect()
 }
 
-fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
+fn build(header: &Header, cases: Vec<Arc<Case>>, broken: Vec<Arc<Case>>) -> Option<Suite> {
     let name: SuiteName = header.name.clone()?;
     Some(Suite {
         name,
@@ -509,5 +562,7 @@ fn build(header: &Header, cases: Vec<Arc<Case>>) -> Option<Suite> {
         by_default: !header.on_request,
         cases,
         excluded: header.exclude.iter().filter_map(|id| CaseId::new(id).ok()).collect(),
+        broken,
+        metrics: header.metrics.clone(),
     })
 }

@@ -13,6 +13,7 @@
 //! bytes -> `strict_json` / `toml_doc` -> `case` / `header` (keys, types) -> `template` and `sandbox` (names,
 //! expressions) -> one trial draw -> `check` (tools, schemas, scorers of the instance) -> `digest`.
 
+mod asserts;
 mod case;
 mod check;
 mod chunks;

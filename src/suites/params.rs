@@ -23,36 +23,36 @@ pub(super) const PARAM_KINDS: &[&str] = &["one_of", "int", "decimal", "sample"];
 const UNITS_MAX: i64 = 1_000_000_000_000_000;
 
 /// Reads one parameter.
-pub(super) fn read(value: &Value, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
-    let Value::Object(map) = value else {
-        f.wrong_type(path, "an object such as {\"int\": [1, 9]}", value);
+pub(super) fn read(value: Value, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
+    let Value::Object(mut map) = value else {
+        f.wrong_type(path, "an object such as {\"int\": [1, 9]}", &value);
         return None;
     };
-    f.unknown_keys(map, path, PARAM_KINDS, "a parameter");
-    let mut kinds = PARAM_KINDS.iter().filter_map(|kind| map.get(*kind).map(|v| (*kind, v)));
-    let Some((kind, content)) = kinds.next() else {
+    f.unknown_keys(&map, path, PARAM_KINDS, "a parameter");
+    let mut kinds = PARAM_KINDS.iter().copied().filter(|kind| map.contains_key(*kind));
+    let Some(kind) = kinds.next() else {
         if map.is_empty() {
             f.value(path, "a parameter needs one of one_of, int, decimal, sample");
         }
         return None;
     };
-    if let Some((other, _)) = kinds.next() {
+    if let Some(other) = kinds.next() {
         f.at(&path.key(other), At::Key, format!("a parameter has one kind: `{kind}` or `{other}`"), None);
     }
     let here = path.key(kind);
-    match (kind, content) {
+    match (kind, map.get_mut(kind).map(Value::take).unwrap_or_default()) {
         ("one_of", Value::Array(items)) => choices(items, &here, f).map(Param::OneOf),
-        ("int", Value::Array(items)) => int(items, &here, f),
-        ("decimal", Value::Array(items)) => decimal(items, &here, f),
+        ("int", Value::Array(items)) => int(&items, &here, f),
+        ("decimal", Value::Array(items)) => decimal(&items, &here, f),
         ("sample", Value::Array(items)) => sample(items, &here, f),
-        _ => {
-            f.wrong_type(&here, "a list", content);
+        (_, content) => {
+            f.wrong_type(&here, "a list", &content);
             None
         }
     }
 }
 
-fn choices(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Vec<Value>> {
+fn choices(items: Vec<Value>, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Vec<Value>> {
     if items.is_empty() || items.len() > CHOICES_MAX {
         f.value(path, format!("there must be between 1 and {CHOICES_MAX} values, not {}", items.len()));
         return None;
@@ -63,7 +63,7 @@ fn choices(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Vec
             f.value(&path.index(i), format!("{} stands in the list twice", clip(&item.to_string())));
         }
     }
-    Some(items.to_vec())
+    Some(items)
 }
 
 fn int(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
@@ -111,8 +111,8 @@ fn decimal(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Par
     Some(Param::Decimal { min_units, max_units, digits })
 }
 
-fn sample(items: &[Value], path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
-    let [Value::Array(of), count] = items else {
+fn sample(items: Vec<Value>, path: &Path<'_>, f: &mut Findings<'_>) -> Option<Param> {
+    let Ok([Value::Array(of), count]) = <[Value; 2]>::try_from(items) else {
         f.value(path, "`sample` must be [[values], count]");
         return None;
     };
@@ -141,13 +141,16 @@ fn decimal_slot(units: i64, digits: u32) -> Slot {
     Slot { value: json!(units as f64 / scale as f64), text: Some(format!("{sign}{whole}.{part:0width$}")) }
 }
 
-/// A parameter as it stands in a case: what the case hash covers.
-pub(super) fn to_json(param: &Param) -> Value {
+/// A parameter as canonical JSON: what the case hash covers.
+pub(super) fn canonical(param: &Param) -> String {
+    let list = |values: &[Value]| values.iter().map(canonical_json).collect::<Vec<_>>().join(",");
     match param {
-        Param::OneOf(values) => json!({"one_of": values}),
-        Param::Int { min, max } => json!({"int": [min, max]}),
-        Param::Decimal { min_units, max_units, digits } => json!({"decimal_units": [min_units, max_units, digits]}),
-        Param::Sample { of, count } => json!({"sample": [of, count]}),
+        Param::OneOf(values) => format!(r#"{{"one_of":[{}]}}"#, list(values)),
+        Param::Int { min, max } => format!(r#"{{"int":[{min},{max}]}}"#),
+        Param::Decimal { min_units, max_units, digits } => {
+            format!(r#"{{"decimal_units":[{min_units},{max_units},{digits}]}}"#)
+        }
+        Param::Sample { of, count } => format!(r#"{{"sample":[[{}],{count}]}}"#, list(of)),
     }
 }
 

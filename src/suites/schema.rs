@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::Fault;
+use crate::domain::suite::MetricName;
 use crate::worlds::STEPS_MAX;
 
 use super::limits::{
@@ -52,7 +53,8 @@ pub fn header_schema() -> Value {
                 "description": "Texts and values that cases share: {{name}}."},
             "scorers": scorers(),
             "metrics": {"type": "array", "items": object(json!({
-                "name": {"type": "string"}, "group_by": {"const": "category"},
+                "name": {"enum": MetricName::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>()},
+                "group_by": {"const": "category"}, "of": {"enum": keys::DENOMINATORS},
             }), &["name"])},
         }),
         &["version", "name", "kind", "revision"],
@@ -83,7 +85,7 @@ pub fn case_schema() -> Value {
             "request": request("Overrides the suite's request key by key."),
             "expected": {"description": "What the scorers compare with."},
             "scorers": or_placeholder(scorers()),
-            "assert": {"not": {}, "description": "Not read by this version."},
+            "assert": or_placeholder(asserts()),
             "metadata": {"type": "object", "description": "Stored, never judged."},
             "params": {"type": "object", "maxProperties": PARAMS_MAX, "propertyNames": {"pattern": NAME},
                 "additionalProperties": param(), "description": "Values that are drawn."},
@@ -111,6 +113,7 @@ pub fn case_schema() -> Value {
             "oneOf".to_owned(),
             json!([{"required": ["messages"]}, {"required": ["input"]}, {"required": ["pair"]}]),
         );
+        map.insert("not".to_owned(), json!({"required": ["scorers", "assert"]}));
     }
     schema
 }
@@ -177,6 +180,29 @@ fn world() -> Value {
 fn scorers() -> Value {
     json!({"type": "array", "maxItems": SCORERS_MAX, "items": {"type": "object", "required": ["type"],
         "properties": {"type": {"type": "string"}, "weight": {"type": "number"}, "threshold": {"type": "number"}}}})
+}
+
+/// promptfoo's asserts, in place of `scorers`.
+fn asserts() -> Value {
+    let types: Vec<String> =
+        keys::ASSERT_TYPES.iter().flat_map(|name| [(*name).to_owned(), format!("not-{name}")]).collect();
+    let assert = |more: Value| {
+        let mut properties = json!({
+            "type": {"enum": types}, "value": {}, "threshold": {"type": "number"},
+            "weight": {"type": "number", "minimum": 0},
+            "metric": {"type": "string", "description": "A label without effect."},
+        });
+        if let (Value::Object(map), Value::Object(more)) = (&mut properties, more) {
+            map.extend(more);
+        }
+        object(properties, &["type"])
+    };
+    let list = |items: Value| json!({"type": "array", "maxItems": SCORERS_MAX, "items": items});
+    let mut all = list(assert(json!({"assert": list(assert(json!({})))})));
+    if let Value::Object(map) = &mut all {
+        map.insert("description".to_owned(), json!("promptfoo's asserts, in place of `scorers`."));
+    }
+    all
 }
 
 fn message() -> Value {

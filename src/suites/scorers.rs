@@ -15,24 +15,29 @@ pub(super) fn check(spec: &ScorerSpec, path: &Path<'_>, f: &mut Findings<'_>) {
 }
 
 /// Reports what is wrong with the scorers of a drawn case, also together with its `expected`.
-pub(super) fn check_instance(instance: &CaseInstance, own_scorers: bool, f: &mut Findings<'_>) {
-    let path = Path::ROOT.key("scorers");
+pub(super) fn check_instance(instance: &CaseInstance, own_key: Option<&str>, f: &mut Findings<'_>) {
+    let path = Path::ROOT.key(own_key.unwrap_or("scorers"));
+    let expected = instance.expected.as_ref().map(Json::value);
+    let expected = expected.as_ref();
+    // All that can be wrong with a scorer alone is among these.
+    let problems = check_case(expected, &instance.scorers);
+    if problems.is_empty() {
+        return;
+    }
     let mut alone = Vec::new();
     for (i, (spec, raw)) in instance.scorers.iter().zip(instance.case.scorers.iter()).enumerate() {
         let problems = check_spec(spec);
         // A suite's own scorers have been reported with the header, unless they hold placeholders.
-        if own_scorers || raw.options.values().any(has_placeholder) {
+        if own_key.is_some() || raw.options.values().any(has_placeholder) {
             problems.iter().for_each(|problem| report(problem.clone(), &path.index(i), f));
         }
         alone.extend(problems);
     }
-    let expected = instance.expected.as_ref().map(Json::value);
-    let expected = expected.as_ref();
-    for problem in check_case(expected, &instance.scorers).into_iter().filter(|p| !alone.contains(p)) {
+    for problem in problems.into_iter().filter(|p| !alone.contains(p)) {
         let at_expected = problem.key.as_deref().filter(|key| expected.is_some_and(|e| e.get(key).is_some()));
         match at_expected {
             Some(_) => report(problem, &Path::ROOT.key("expected"), f),
-            None if own_scorers => f.at(&path, At::Key, problem.message, problem.hint),
+            None if own_key.is_some() => f.at(&path, At::Key, problem.message, problem.hint),
             None => f.at(&Path::ROOT.key("id"), At::Value, problem.message, problem.hint),
         }
     }

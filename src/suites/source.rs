@@ -111,6 +111,11 @@ impl<'a> Findings<'a> {
         Findings { file, text, first_line, locator, list: Vec::new() }
     }
 
+    /// How many problems were found so far.
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// What was found.
     pub(super) fn into_list(self) -> Vec<Diagnostic> {
         self.list

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::limits::DEPTH_MAX;
@@ -109,14 +110,17 @@ impl<'de> Visitor<'de> for Strict {
         // A number arrives as a map of one entry when a dependency switches `serde_json` to numbers of any precision.
         // It is taken to 64 bits here, so that equal numbers have equal text, whatever the dependencies switch on.
         while let Some(key) = map.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("key `{}` stands here twice", clip(&key))));
-            }
-            if key == NUMBER_TOKEN && object.is_empty() {
+            if object.is_empty() && key == NUMBER_TOKEN {
                 return number(&map.next_value::<String>()?);
             }
-            let value = map.next_value_seed(self.deeper()?)?;
-            object.insert(key, value);
+            match object.entry(key) {
+                Entry::Occupied(known) => {
+                    return Err(A::Error::custom(format!("key `{}` stands here twice", clip(known.key()))));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(map.next_value_seed(self.deeper()?)?);
+                }
+            }
         }
         Ok(Value::Object(object))
     }

@@ -17,6 +17,8 @@ use crate::domain::{Case, CounterExample, Json, ScorerSpec};
 
 use super::source::Path;
 
+mod parts;
+
 /// Keys of messages (asked, reference and counterexample) whose strings stay strings.
 pub const PROSE_KEYS: &[&str] =
     &["content", "text", "arguments", "refusal", "reasoning", "reasoning_content", "name", "id", "tool_call_id"];
@@ -272,6 +274,10 @@ impl TextTemplate {
         if !json.text().contains("{{") {
             return TextTemplate::default();
         }
+        if let Some(parts) = parts::of(json.text(), c.names, c.prose) {
+            return TextTemplate { parts };
+        }
+        // Something is wrong: it is told with its path.
         let value = json.value();
         match Node::compile(&value, path, c) {
             Node::Same => TextTemplate::default(),

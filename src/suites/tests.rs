@@ -197,6 +197,94 @@ fn tools_schemas_and_patterns_are_checked_on_the_filled_case() {
     assert_eq!(problems(HEADER, &case(good)), "");
 }
 
+const HEADER_OF_ASSERTS: &str =
+    "version = 1\nname = \"trip\"\nkind = [\"output_quality\"]\nrevision = \"1\"\n[vars]\nland = \"Norway\"\n";
+
+#[test]
+fn asserts_of_promptfoo_judge_as_their_scorers() {
+    let cases = r#"{"id": "a", "params": {"city": {"one_of": ["Oslo"]}}, "input": "Where?", "assert": [
+        {"type": "contains", "value": "{{city}}", "weight": 2},
+        {"type": "not-icontains-any", "value": ["{{land}}", "Sweden"], "metric": "tone"},
+        {"type": "starts-with", "value": " O"}, {"type": "regex", "value": "^\\d{{city}}$", "weight": 0},
+        {"type": "is-json", "value": {"type": "object"}}, {"type": "latency", "threshold": 900},
+        {"type": "assert-set", "threshold": 0.5, "assert": [{"type": "cost", "threshold": 0.01}, {"type": "equals", "value": "x"}]}]}"#
+        .replace('\n', " ");
+    let suite = load(HEADER_OF_ASSERTS, &cases).unwrap();
+    let instance = Drawer::new(Arc::new(suite)).unwrap().draw(&id("a"), &seed(1), 0).unwrap();
+    let scorers: Vec<Value> = instance
+        .scorers
+        .iter()
+        .map(|spec| {
+            let mut whole = json!({"type": spec.kind});
+            whole.as_object_mut().unwrap().extend(spec.options.clone());
+            whole
+        })
+        .collect();
+    let draft = "http://json-schema.org/draft-07/schema#";
+    assert_eq!(
+        json!(scorers),
+        json!([
+            {"type": "contains", "value": "Oslo", "weight": 2.0},
+            {"type": "not-icontains", "any": ["Norway", "Sweden"]},
+            {"type": "starts-with", "value": " O", "trim": false},
+            {"type": "regex", "pattern": "^[0-9]Oslo$", "weight": 0.0, "threshold": 0},
+            {"type": "json-schema", "schema": {"type": "object", "$schema": draft}, "strip_fences": "none"},
+            {"type": "latency", "max_ms": 900.0},
+            {"type": "group", "threshold": 0.5, "scorers": [
+                {"type": "cost", "max_usd": 0.01}, {"type": "equals", "value": "x", "trim": false}]},
+        ])
+    );
+}
+
+#[test]
+fn asserts_that_cannot_be_judged_are_named_at_their_places() {
+    let cases = [
+        r#"{"id": "a", "input": "x", "assert": [{"type": "javascript", "value": "1"}, {"type": "contain", "value": "x"}]}"#,
+        r#"{"id": "b", "input": "x", "assert": [{"type": "latency"}, {"type": "contains", "value": "file://x"}]}"#,
+        r#"{"id": "c", "input": "x", "assert": [{"type": "regex", "value": "(?=x)"}, {"type": "equals", "value": "x", "transform": "y"}]}"#,
+        r#"{"id": "d", "input": "x", "assert": [{"type": "assert-set", "assert": [{"type": "assert-set", "assert": []}]}]}"#,
+        r#"{"id": "e", "input": "x", "assert": [{"type": "is-json", "value": {"type": "nothing"}}, 1, {"value": "x"}]}"#,
+        r#"{"id": "f", "input": "x", "assert": [{"type": "contains", "value": "{{nobody}}"}]}"#,
+    ];
+    insta::assert_snapshot!(problems(HEADER_OF_ASSERTS, &cases.join("\n")));
+}
+
+#[test]
+fn cases_that_differ_in_their_names_alone_are_as_if_read_one_by_one() {
+    let good = TRIP.replace("\"id\": \"trip\"", "\"id\": \"NAME\"");
+    // Another order of keys is another text, and the same case.
+    let moved =
+        |name: &str| format!("{{\"category\": \"c\", \"id\": \"{name}\", {}", &TRIP["{\"id\": \"trip\", ".len()..]);
+    let wrong = r#"{"id": "NAME", "input": "{{nobody}}"}"#;
+    let named = |text: &str, name: &str| text.replace("NAME", name);
+    let cases: Vec<String> = vec![named(&good, "a"), moved("b"), named(&good, "c"), named(&good, "d")];
+    let suite = load(HEADER, &cases.join("\n")).unwrap();
+    let ids: Vec<&str> = suite.cases.iter().map(|case| case.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c", "d"]);
+    assert!(suite.cases.iter().all(|case| case.hash == suite.cases[0].hash));
+    let alone = load(HEADER, &cases[3]).unwrap();
+    assert_eq!(alone.cases[0].hash, suite.cases[3].hash);
+    let drawer = Drawer::new(Arc::new(suite)).unwrap();
+    let draw = |name: &str| drawer.values(&id(name), &seed(3), 0).unwrap();
+    assert_ne!(draw("c"), draw("d"), "each is drawn by itself");
+
+    // What is wrong is told of each, in the order of the lines; a name that is none, too.
+    let cases = [
+        named(wrong, "a"),
+        named(&good, "b"),
+        named(wrong, "c"),
+        named(&good, "b"),
+        named(&good, "no good"),
+        named(wrong, "e"),
+    ];
+    let told = problems(HEADER, &cases.join("\n"));
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("-->")).collect();
+    let at = |line: &str| line.rsplit(':').nth(1).unwrap().to_owned();
+    let mut sorted: Vec<String> = lines.iter().map(|line| at(line)).collect();
+    sorted.sort();
+    assert_eq!(sorted, ["1", "3", "4", "5", "6"], "{told}");
+}
+
 #[test]
 fn variables_hold_what_cases_share() {
     let header = format!(
@@ -387,6 +475,20 @@ fn the_published_schemas_know_the_keys_of_the_loader_and_accept_what_it_accepts(
         assert!(load(HEADER, wrong).is_err(), "{wrong}");
     }
     assert_eq!(schema(), json!({"suite.toml": header, "cases.jsonl": case}));
+}
+
+#[test]
+fn the_schemas_in_the_repository_are_those_of_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas");
+    for (name, schema) in [("suite.toml.json", header_schema()), ("cases.jsonl.json", case_schema())] {
+        let (path, expected) = (folder.join(name), serde_json::to_string_pretty(&schema).unwrap() + "\n");
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        if published != expected && std::env::var_os("EXACTOD_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+            continue;
+        }
+        assert_eq!(published, expected, "{name}: EXACTOD_UPDATE_DOCS=1 cargo test --lib suites writes it anew");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::domain::canonical::canonical_json;
 use crate::domain::{CaseInstance, Completion, Json, Judgement, ScorerSpec};
 use crate::sandbox::Program;
 use crate::sandbox::limits::SCRIPT;
-use crate::scoring::{Judge, PreparedCase, judges_of};
+use crate::scoring::{Judge, PreparedCase, judges_of, programs_of};
 
 /// The function that makes the state, when a file has it: `def start(setup)`.
 const START: &str = "start";
@@ -60,6 +60,10 @@ impl World {
         let Some(Value::Object(spec)) = spec else { return Err(wrong("world", "the case has no `world`")) };
         if !judges_of(&instance.scorers).is_empty() {
             let message = "a conversation is not judged by a model: leave the scorer `judge` out of this case";
+            return Err(wrong("scorers", message));
+        }
+        if !programs_of(&instance.scorers).is_empty() {
+            let message = "a conversation is not judged by a program: leave the scorer `exec` out of this case";
             return Err(wrong("scorers", message));
         }
         let file =

@@ -32,6 +32,7 @@ mod history;
 mod imports;
 mod interrupted;
 mod judges;
+mod kinds;
 mod levels;
 mod live;
 mod odd_answers;

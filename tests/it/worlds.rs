@@ -67,7 +67,7 @@ async fn whole_conversations_are_judged_as_one_answer() {
             .await;
     let world = World::new(vec![]).await;
     world.configure_for(&providers(&fleet), &Settings::default());
-    let said = world.json(&["sweep", "--suite", "worlds", "--full", "--json"]).await;
+    let said = world.json(&["sweep", "--suite", "worlds", "--full", "--epochs", "1", "--json"]).await;
     assert!(
         said["endpoints"].as_array().unwrap().iter().all(|row| row["attempts"] == json!(suite.cases.len())),
         "{said}"
@@ -158,7 +158,7 @@ async fn killed_and_resumed(world: World) {
     let gate = Gate::before(&fleet, ANSWERS).await;
     world.configure_for(&gate.providers, &Settings::default());
     let store = world.store().await;
-    let args = ["sweep", "--suite", "worlds", "--full", "--json"];
+    let args = ["sweep", "--suite", "worlds", "--full", "--epochs", "1", "--json"];
     let mut first = world.exactod(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let steps_of = |key: &AttemptKey| steps(suite.case(&key.case).unwrap());
     let in_flight = eventually("the first answers are stored", async || {
@@ -196,6 +196,45 @@ async fn killed_and_resumed(world: World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stored_conversations_are_judged_again() {
+    let world = World::new(vec![]).await;
+    let suite = long_ones(&world);
+    let fleet = fleet(vec![good("alder")]).await;
+    world.configure_for(&providers(&fleet), &Settings::default());
+    world.json(&["sweep", "--suite", "worlds", "--full", "--epochs", "1", "--json"]).await;
+    let (cases, asked) = (suite.cases.len(), requests(&fleet, "alder"));
+    let first: Vec<_> = world.attempts().await.into_iter().map(|stored| stored.attempt.judgement).collect();
+
+    // Now something must be said that nobody has said.
+    let file = |name: &str| world.path(&format!("suites/worlds/{name}"));
+    let header = std::fs::read_to_string(file("suite.toml")).unwrap();
+    std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.1\"", "revision = \"next\"")).unwrap();
+    let text = std::fs::read_to_string(file("cases.jsonl")).unwrap();
+    let lines = text.lines().map(|line| {
+        let mut case: Value = serde_json::from_str(line).unwrap();
+        case["world"]["outputs"] = json!(["the fernhill anthem"]);
+        case.to_string()
+    });
+    std::fs::write(file("cases.jsonl"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let report = world.json(&["rescore", "--suite", "worlds", "--json"]).await;
+    assert_eq!((&report[0]["rescored"], &report[0]["changed"]), (&json!(cases), &json!(cases)), "{report}");
+    let alder = &report[0]["endpoints"]["alder"];
+    assert_eq!(*alder, json!({"answers": cases, "passed_before": cases, "passes_now": 0}));
+    assert_eq!(requests(&fleet, "alder"), asked, "nobody is asked anything");
+    let now: Vec<_> = world.attempts().await.into_iter().map(|stored| stored.attempt.judgement).collect();
+    assert_eq!(now, first, "the first verdicts stay");
+
+    // A conversation that begins otherwise now is another one.
+    let other = std::fs::read_to_string(file("cases.jsonl"))
+        .unwrap()
+        .replace("\"messages\":[", "\"messages\":[{\"role\":\"system\",\"content\":\"Hello.\"},");
+    std::fs::write(file("cases.jsonl"), other).unwrap();
+    std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.1\"", "revision = \"third\"")).unwrap();
+    let report = world.json(&["rescore", "--suite", "worlds", "--json"]).await;
+    assert_eq!(report[0]["skipped"], json!({"the case asks something else now": cases}), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn worlds_are_asked_only_where_they_are_named() {
     let world = World::new(vec![good("alder")]).await;
     let text = std::fs::read_to_string(world.config_path()).unwrap();
@@ -209,7 +248,7 @@ async fn worlds_are_asked_only_where_they_are_named() {
     let other =
         "[[schedule]]\nname = \"worlds\"\nmodels = [\"*\"]\nsuites = [\"worlds\"]\ncron = \"0 0 1 1 *\"\n\n[[model]]";
     std::fs::write(world.config_path(), text.replacen("[[model]]", other, 1)).unwrap();
-    let said = world.json(&["sweep", "--full", "--json"]).await;
+    let said = world.json(&["sweep", "--full", "--epochs", "1", "--json"]).await;
     assert_eq!(said["endpoints"][0]["attempts"], json!(CASES + suite().cases.len()), "{said}");
 }
 
@@ -219,7 +258,7 @@ async fn the_worst_case_of_a_conversation_is_reserved_before_it_begins() {
     let world = World::new(vec![]).await;
     let settings = Settings { budget: "usd_per_sweep = 0.3".to_owned(), ..Settings::default() };
     world.configure_for(&providers(&fleet), &settings);
-    let said = world.json(&["sweep", "--suite", "worlds", "--full", "--json"]).await;
+    let said = world.json(&["sweep", "--suite", "worlds", "--full", "--epochs", "1", "--json"]).await;
     let asked = said["endpoints"][0]["attempts"].as_u64().unwrap();
     // A conversation of eight answers is reserved with nine cents, though it costs less than one; a single answer to a long
     // history, of which there are three, with less than one.

@@ -130,6 +130,7 @@ pub fn plan(model: &ModelId, ordinal: u64) -> SweepPlan {
         capabilities: Default::default(),
         aside: Vec::new(),
         probes: Vec::new(),
+        goes_on: None,
         samples: None,
         upstreams: Default::default(),
     }

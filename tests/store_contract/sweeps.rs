@@ -163,8 +163,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
             expected: None,
             scorers: std::sync::Arc::default(),
             metadata: None,
-            params: vec![],
-            derive: vec![],
+            params: Arc::default(),
+            derive: Arc::default(),
             fixed: true,
             world: None,
             files: Default::default(),
@@ -187,6 +187,8 @@ fn suite_of(digest: &str, cases: &[(&str, &str)]) -> Suite {
         by_default: true,
         cases: cases.iter().map(case).collect(),
         excluded: vec![],
+        broken: vec![],
+        metrics: vec![],
     }
 }
 

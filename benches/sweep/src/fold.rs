@@ -120,6 +120,7 @@ fn plan(
         gives_evidence: true,
         aside: Vec::new(),
         probes: Vec::new(),
+        goes_on: None,
         samples: None,
         upstreams: BTreeMap::new(),
         capabilities: BTreeMap::new(),

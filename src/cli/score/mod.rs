@@ -10,8 +10,9 @@ use std::io::{self, BufReader, BufWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::args::{OfflineScorer, ScoreArgs};
+use super::args::{Cli, OfflineScorer, ScoreArgs};
 use super::output::{self, CliError, Exit};
+use super::programs::AllowedPrograms;
 use super::suite::seed_text;
 use crate::runner::Offline;
 use crate::suites;
@@ -34,7 +35,7 @@ pub struct Tally {
 
 /// Runs `score`. Exit code 0 when every row was judged, whatever the verdicts; 1 when a row could not be; 2 for wrong
 /// arguments or data.
-pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
+pub fn run(cli: &Cli, args: &ScoreArgs) -> Result<Exit, CliError> {
     check_options(args)?;
     let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
     let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
@@ -49,7 +50,13 @@ pub fn run(args: &ScoreArgs) -> Result<Exit, CliError> {
             let dir = needed(args.suite.as_ref(), "--suite DIR: a suite folder")?;
             let suite = Arc::new(suites::load_suite(dir)?);
             let offline = Offline::new(suite).map_err(CliError::failed)?;
-            suite::score(&offline.with_seed(args.draw.as_deref().map(seed_text)), input, out)?
+            let programs = AllowedPrograms::new(cli, args.exec)?;
+            suite::score(
+                &offline.with_seed(args.draw.as_deref().map(seed_text)),
+                &|runs| programs.run(runs),
+                input,
+                out,
+            )?
         }
     };
     told(&tally)
@@ -62,6 +69,7 @@ fn check_options(args: &ScoreArgs) -> Result<(), CliError> {
         Some(OfflineScorer::Ifeval) if of_bfcl => {
             Err(CliError::Usage("--data and --strict-abstention go with --scorer bfcl".to_owned()))
         }
+        Some(_) if args.exec => Err(CliError::Usage("--exec goes with --suite".to_owned())),
         Some(_) if args.draw.is_some() => Err(CliError::Usage("--draw goes with --suite".to_owned())),
         _ => Ok(()),
     }

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::Tally;
 use super::rows::{self, Judged};
-use crate::domain::{CaseId, Fault, Judgement, Verdict};
-use crate::runner::{Offline, OfflineCase};
+use crate::domain::{CaseId, Fault, Judgement, ProgramOutputs, ProgramRun, Took, Verdict};
+use crate::runner::{Known, Offline, OfflineCase};
 
 /// Compiled cases that are kept for the rows to come.
 const CASES_KEPT_MAX: usize = 512;
@@ -27,7 +27,30 @@ struct Row<'a> {
     /// The body: a JSON value as it came, or a string with the text of a stream or of a body that is no JSON.
     #[serde(borrow)]
     response: &'a RawValue,
+    /// How long the answer took, for the scorer `latency`.
+    #[serde(default)]
+    latency_ms: Option<f64>,
+    /// How long its first token took.
+    #[serde(default)]
+    ttft_ms: Option<f64>,
+    /// What it cost, for the scorer `cost`.
+    #[serde(default)]
+    cost_usd: Option<f64>,
 }
+
+impl Row<'_> {
+    fn took(&self) -> Took {
+        let whole = |amount: Option<f64>, unit: f64| amount.filter(|a| *a >= 0.0).map(|a| (a * unit).round() as i64);
+        Took {
+            total_us: whole(self.latency_ms, 1e3),
+            ttft_us: whole(self.ttft_ms, 1e3),
+            cost_nanousd: whole(self.cost_usd, 1e9),
+        }
+    }
+}
+
+/// Runs the programs that scorers `exec` name, when the one who asks allows it.
+pub type RunPrograms<'a> = &'a dyn Fn(&[ProgramRun]) -> ProgramOutputs;
 
 /// A verdict line.
 #[derive(Serialize)]
@@ -44,12 +67,12 @@ struct VerdictLine<'a> {
 }
 
 /// Compiled cases, by id and drawn values; when there are too many, all are forgotten.
-struct Known<'a> {
+struct Cases<'a> {
     suite: &'a Offline,
     cases: HashMap<(CaseId, Option<String>), OfflineCase>,
 }
 
-impl Known<'_> {
+impl Cases<'_> {
     fn get(&mut self, id: CaseId, draw: Option<&Map<String, Value>>) -> Result<&OfflineCase, String> {
         if self.cases.len() >= CASES_KEPT_MAX {
             self.cases.clear();
@@ -69,9 +92,14 @@ impl Known<'_> {
 ///
 /// # Errors
 /// Input or output fails. A row that cannot be read or judged is answered by a line with `error`, and counted.
-pub fn score(suite: &Offline, input: BufReader<impl Read>, out: impl Write) -> io::Result<Tally> {
-    let mut known = Known { suite, cases: HashMap::new() };
-    rows::each(input, out, |line| judge(&mut known, line), write)
+pub fn score(
+    suite: &Offline,
+    programs: RunPrograms<'_>,
+    input: BufReader<impl Read>,
+    out: impl Write,
+) -> io::Result<Tally> {
+    let mut known = Cases { suite, cases: HashMap::new() };
+    rows::each(input, out, |line| judge(&mut known, programs, line), write)
 }
 
 fn write(out: &mut Vec<u8>, judged: Judged<Judgement>) -> io::Result<bool> {
@@ -86,7 +114,7 @@ fn write(out: &mut Vec<u8>, judged: Judged<Judgement>) -> io::Result<bool> {
 }
 
 /// The case that a line names, and the judgement of its answer or why there is none.
-fn judge(known: &mut Known<'_>, line: &str) -> Judged<Judgement> {
+fn judge(known: &mut Cases<'_>, programs: RunPrograms<'_>, line: &str) -> Judged<Judgement> {
     let row: Row<'_> = match serde_json::from_str(line) {
         Ok(row) => row,
         Err(error) => {
@@ -96,7 +124,10 @@ fn judge(known: &mut Known<'_>, line: &str) -> Judged<Judgement> {
     };
     let verdict = CaseId::new(&row.case_id).map_err(|error| format!("`case_id`: {error}")).and_then(|case| {
         let body = body(row.response).map_err(|error| format!("`response`: {error}"))?;
-        Ok(known.get(case, row.draw.as_ref())?.judge_answer(body.as_bytes()))
+        let case = known.get(case, row.draw.as_ref())?;
+        let runs = case.runs(body.as_bytes());
+        let outputs = if runs.is_empty() { ProgramOutputs::new() } else { programs(&runs) };
+        Ok(case.judge_answer(body.as_bytes(), &Known { outputs, took: row.took(), votes: &[] }))
     });
     Judged { id: Some(row.case_id), verdict }
 }

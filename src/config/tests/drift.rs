@@ -51,6 +51,7 @@ fn the_documented_defaults_are_those_of_the_parser() {
     let (mut provider, mut model, mut endpoint, mut schedule, mut judge) =
         (String::new(), String::new(), String::new(), String::new(), String::new());
     let (mut relay, mut sink, mut push, mut webhook) = (String::new(), String::new(), String::new(), String::new());
+    let mut exec = String::new();
     for key in ROOT.keys {
         match key.kind {
             Kind::Table(s) => with_defaults_written(s, &format!("{}.", key.name), &mut top),
@@ -67,6 +68,7 @@ fn the_documented_defaults_are_those_of_the_parser() {
             Kind::Tables(s) if key.name == "sink" => with_defaults_written(s, "", &mut sink),
             Kind::Tables(s) if key.name == "push" => with_defaults_written(s, "", &mut push),
             Kind::Tables(s) if key.name == "webhook" => with_defaults_written(s, "", &mut webhook),
+            Kind::Tables(s) if key.name == "exec" => with_defaults_written(s, "", &mut exec),
             _ => panic!("a new section `{}`: write its defaults out here", key.name),
         }
     }
@@ -74,13 +76,14 @@ fn the_documented_defaults_are_those_of_the_parser() {
     const SINK: &str = "[[sink]]\nformat = 'names'\nmodel = 'lab/relayed'\npath = 'x.json'\n";
     const PUSH: &str = "[[push]]\nname = 'x'\nadapter = 'litellm-db'\nmodel = 'lab/m'\nurl = 'https://x.example'\n";
     const WEBHOOK: &str = "[[webhook]]\nname = 'x'\nurl = 'https://x.example'\n";
+    const EXEC: &str = "[[exec]]\nname = 'x'\ncommand = ['true']\n";
     const JUDGE: &str = "[[judge]]\nprovider = 'p'\nmodel = 'j'\n";
-    let short = format!("{MINIMAL}\n{RELAY}{SINK}{PUSH}{WEBHOOK}\n{JUDGE}[[schedule]]\ncron = '0 0 * * *'\n");
+    let short = format!("{MINIMAL}\n{RELAY}{SINK}{PUSH}{WEBHOOK}{EXEC}\n{JUDGE}[[schedule]]\ncron = '0 0 * * *'\n");
     let long = short
         .replace("[[schedule]]", &format!("{judge}\n[[schedule]]"))
         .replace("[[model]]", &format!("{provider}\n[[model]]"))
         .replace("[[model.endpoint]]", &format!("{model}\n[[model.endpoint]]\n{endpoint}"));
-    let long = [(RELAY, relay), (SINK, sink), (PUSH, push), (WEBHOOK, webhook)]
+    let long = [(RELAY, relay), (SINK, sink), (PUSH, push), (WEBHOOK, webhook), (EXEC, exec)]
         .into_iter()
         .fold(long, |long, (table, keys)| long.replace(table, &format!("{table}{keys}")));
     let long = format!("{top}\n{long}{schedule}");

@@ -158,6 +158,12 @@ policy = { cases = { cap = 3000 }, suites = { one = { weight = 2 } }, alpha = 0.
   provider = "p1"
   id = "own"
 
+[[exec]]
+name = "grader"
+command = ["./grade.py", "--strict"]
+time_limit = "20s"
+memory_mb = 256
+
 [[judge]]
 provider = "p1"
 model = "lab/judge"

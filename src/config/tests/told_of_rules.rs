@@ -559,3 +559,27 @@ fn more_providers_than_there_are_endpoints() {
     assert!(parse(&format!("[policy]\nmin_providers = 3\n{MINIMAL}\n[[model]]\nid = \"lab/n\"\n{three}")).is_ok());
     assert!(parse(&format!("[policy]\nmin_providers = 2\n{MINIMAL}")).is_ok(), "the default, written down");
 }
+
+#[test]
+fn programs_that_cannot_be_run_so() {
+    let table = |lines: &str| told(&format!("{MINIMAL}\n[[exec]]\n{lines}\n"));
+    for (lines, what) in [
+        ("name = \"a\"\ncommand = []", "`command` names no program"),
+        ("name = \"a\"\ncommand = [\"x\"]\ntime_limit = \"6m\"", "`time_limit` is longer than 300 s"),
+        ("name = \"a\"\ncommand = [\"x\"]\nmemory_mb = 1", "between 16 and"),
+        (
+            "name = \"a\"\ncommand = [\"x\"]\n[[exec]]\nname = \"a\"\ncommand = [\"y\"]",
+            "the program `a` stands here twice",
+        ),
+        ("name = \"a\"", "`command`"),
+        ("command = [\"x\"]", "`name`"),
+        ("name = \"a\"\ncommand = [\"x\"]\nshell = true", "`shell`"),
+    ] {
+        let problems = table(lines);
+        assert!(problems.contains(what), "{lines}: {problems}");
+    }
+    let text = format!("{MINIMAL}\n[[exec]]\nname = \"a\"\ncommand = [\"./judge.py\", \"-x\"]\n");
+    let config = parse(&text).unwrap_or_else(|p| panic!("{p}"));
+    assert!(config.programs[0].command[0].ends_with("judge.py") && config.programs[0].command[1] == "-x");
+    assert_eq!((config.programs[0].time_limit.as_secs(), config.programs[0].memory_bytes), (10, 512 << 20));
+}

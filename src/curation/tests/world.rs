@@ -188,6 +188,7 @@ impl World {
             capabilities: capability_anchors(&self.state, &self.policy, &self.endpoints, &asked),
             aside: Vec::new(),
             probes: Vec::new(),
+            goes_on: None,
             samples: None,
             upstreams: Default::default(),
         }

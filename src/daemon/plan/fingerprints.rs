@@ -54,9 +54,8 @@ pub(super) fn rows(runtime: &Runtime, model: &ModelRuntime, scene: &Scene<'_>) -
             anchors: Vec::new(),
             suites: Vec::new(),
             aside: Vec::new(),
-            epochs: 1,
             gives_evidence: true,
-            probes: vec![(SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None }, repeats)],
+            probes: vec![SuiteBudget { suite: drawer.suite().clone(), cases: everybody, only: None, epochs: repeats }],
         });
         let drawers = BTreeMap::from([(prompts.clone(), drawer.clone())]);
         let worst = WorstCase::of(&whole, &drawers, &budget::tariffs(model)).of_shorter(&whole);

@@ -5,7 +5,6 @@
 //! or, when it is asked to go on, marks the cases concerned in `metadata.unsupported` and imports the rest.
 
 mod asserts;
-mod regex;
 mod template;
 mod tests_of;
 mod yaml;

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::super::common::{Files, Notes, Problem, excerpt};
-use super::asserts::comma_separated;
+
 use super::yaml::{self, Kind, Node};
+use crate::scoring::promptfoo::comma_separated;
 
 /// Most tests of one configuration.
 const TESTS_MAX: usize = 100_000;

@@ -43,15 +43,28 @@ impl BfclScorer {
     /// and changes nothing else.
     pub fn judge(&self, completion: &Completion, told: Option<&Finding>) -> (f64, Option<Finding>) {
         let answer = answer(completion);
-        let verdict = if self.is_strict { self.case.judge_strictly(&answer) } else { self.case.judge(&answer) };
-        let Err(error) = verdict else {
-            return (1.0, None);
+        let error = match self.case.judge(&answer) {
+            Err(error) => error,
+            Ok(()) => match self.case.judge_strictly(&answer) {
+                Ok(()) => return (1.0, None),
+                Err(error) if self.is_strict => error,
+                Err(error) => {
+                    // Recorded, so that the strict number can be told beside the official one.
+                    let what = format!("under strict abstention it would fail: {error}");
+                    return (1.0, Some(Finding::noted(Fault::InvalidJson, error.name(), what)));
+                }
+            },
         };
         let what = match told {
             Some(finding) => format!("the official checker says {error}; {}", finding.explanation),
             None => format!("the official checker says {error}"),
         };
-        let fault = told.map_or_else(|| fault(error), |f| f.fault);
+        // Where no call is due, InvalidJson as the primary Fault means a malformed call, and nothing else does.
+        let fault = match (error, told) {
+            (ErrorType::MalformedAbstention, _) | (_, None) => fault(error),
+            (ErrorType::IrrelevanceCalled, Some(told)) if told.fault == Fault::InvalidJson => fault(error),
+            (_, Some(told)) => told.fault,
+        };
         (0.0, Some(Finding::fails(fault, error.name(), what)))
     }
 }

@@ -32,6 +32,6 @@ mod tests;
 pub use arguments::Unscorable;
 pub use instruction::{Instruction, InstructionKind};
 pub use offline::{Row, RowVerdict, Unscored};
-pub(super) use python::is_word;
+pub(super) use python::{is_space, is_word};
 pub use response::{Response, without_reasoning};
 pub(super) use scorer::{IfEval, MODES, compile};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::{Judge, check_spec};
 use super::{completion, instance, with};
 use crate::domain::jury::{Ask, Votes};
-use crate::domain::{Fault, UnscoredWhy, Verdict};
+use crate::domain::{Fault, Testimony, UnscoredWhy, Verdict};
 use crate::scoring::PreparedCase;
 use crate::scoring::spec::child_spec;
 
@@ -29,9 +29,10 @@ fn ask(case: &PreparedCase, answer: &Value) -> (Ask, Value) {
 }
 
 /// Votes as judges would write them, on the answer's ticket.
-fn votes(ticket: &Value, words: &[&str]) -> Votes {
+fn votes(ticket: &Value, words: &[&str]) -> Testimony {
     let vote = |word: &&str| json!({"ticket": ticket, "reason": "so it is", "verdict": word}).to_string();
-    words.iter().enumerate().map(|(number, word)| ((0, number as u32), vote(word))).collect()
+    let votes = words.iter().enumerate().map(|(number, word)| ((0, number as u32), vote(word))).collect();
+    Testimony { votes, ..Testimony::default() }
 }
 
 #[test]
@@ -100,7 +101,8 @@ fn an_examined_answer_stays_inside_its_text() {
         assert_eq!(question["rubric"], "It names a Nordic capital.");
         assert_ne!(question["ticket"], plain["ticket"], "another answer has another ticket");
         // A judge that only repeats what the answer wants said has not voted.
-        let echoed: Votes = (0..3).map(|vote| ((0, vote), text.clone())).collect();
+        let votes: Votes = (0..3).map(|vote| ((0, vote), text.clone())).collect();
+        let echoed = Testimony { votes, ..Testimony::default() };
         let judgement = case.judge_with(&completion(&json!({"content": text})), &echoed);
         assert_eq!(judgement.verdict, Verdict::Unscored(UnscoredWhy::Ours), "{text}");
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::Verdict;
+use crate::domain::{Testimony, Took, Verdict};
 use crate::scoring::PreparedCase;
 
 /// Cases that together use every scorer kind.
@@ -168,7 +168,9 @@ proptest! {
             instance.scorers = Arc::from([spec]);
             if let Ok(prepared) = Judge::new().prepare(&instance) {
                 prop_assert!(problems.is_empty(), "{:?}", problems);
-                check_invariants(&prepared.judge(&completion(&json!({"content": "a 1"}))))?;
+                let answer = Completion { took: Took::NOTHING, ..completion(&json!({"content": "a 1"})) };
+                let outputs = prepared.runs(&answer).iter().map(|run| (run.scorer, Ok("true".to_owned()))).collect();
+                check_invariants(&prepared.judge_with(&answer, &Testimony { outputs, ..Testimony::default() }))?;
             }
         }
     }

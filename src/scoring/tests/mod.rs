@@ -6,6 +6,7 @@ mod catalogue;
 mod custom;
 mod judges;
 mod laws;
+mod outside;
 mod plain_schema;
 mod python_json;
 mod scorers;
@@ -41,8 +42,8 @@ fn instance(case: &Value) -> CaseInstance {
         expected: value("expected"),
         scorers: scorers.clone(),
         metadata: None,
-        params: vec![],
-        derive: vec![],
+        params: Arc::default(),
+        derive: Arc::default(),
         fixed: true,
         world: None,
         files: Arc::new(files),

@@ -33,7 +33,7 @@ pub(super) struct Dependencies {
 impl Dependencies {
     pub(super) fn of(case: &Case) -> Self {
         let mut derived: Vec<(BTreeSet<usize>, String)> = Vec::with_capacity(case.derive.len());
-        for (_, expression) in &case.derive {
+        for (_, expression) in case.derive.iter() {
             let mut behind = BTreeSet::new();
             for word in words(expression) {
                 if let Some(param) = case.params.iter().position(|(name, _)| *name == word) {

@@ -82,6 +82,8 @@ pub(super) fn library(cases: Vec<Case>) -> (Arc<Drawer>, Library) {
         by_default: true,
         cases: cases.into_iter().map(Arc::new).collect(),
         excluded: vec![],
+        broken: vec![],
+        metrics: vec![],
     };
     let drawer = Arc::new(Drawer::new(Arc::new(suite)).expect("it compiles"));
     (drawer.clone(), Library::new(vec![drawer]))

@@ -10,6 +10,17 @@ use regex::Regex;
 /// # Errors
 /// The engine cannot do it.
 pub(super) fn translate(pattern: &str) -> Result<String, String> {
+    let out = rewrite(pattern)?;
+    Regex::new(&out).map(|_| out).map_err(|_| {
+        "a pattern that the linear-time engine cannot do (look-around, back reference, or not a pattern)".to_owned()
+    })
+}
+
+/// As [`translate`], of a pattern with placeholders: whether the engine can do it is known when they are filled.
+///
+/// # Errors
+/// As [`translate`].
+pub(super) fn rewrite(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut chars = pattern.chars();
     let mut in_class = false;
@@ -45,9 +56,7 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
             other => out.push(other),
         }
     }
-    Regex::new(&out).map(|_| out).map_err(|_| {
-        "a pattern that the linear-time engine cannot do (look-around, back reference, or not a pattern)".to_owned()
-    })
+    Ok(out)
 }
 
 #[cfg(test)]
