@@ -125,8 +125,8 @@ pub async fn of_model(app: &App, setup: &ApiSetup, model: &ModelRef, query: Opti
 /// The width of what is read for a sum: minutes for a few hours, days for months.
 fn summary_step(window_us: i64) -> i64 {
     let seconds = match window_us / SECOND_US {
-        ..=21_600 => 60,
-        ..=1_209_600 => 3_600,
+        i64::MIN..=21_600 => 60,
+        21_601..=1_209_600 => 3_600,
         _ => 86_400,
     };
     seconds * SECOND_US

@@ -124,7 +124,7 @@ pub async fn pruning_keeps_what_it_should(db: Database) {
         ..Retention::default()
     };
     let pruned = store.prune(&retention).await.unwrap();
-    assert_eq!(pruned, Pruned { transcripts: 11, attempts: 10, plans: 1 });
+    assert_eq!(pruned, Pruned { transcripts: 11, attempts: 10, plans: 1, observations: 0 });
     assert_eq!(store.prune(&retention).await.unwrap(), Pruned::default());
     let kept = store.attempt(attempt(done, 15).id).await.unwrap().unwrap();
     assert_eq!(kept.attempt.transcript, None);

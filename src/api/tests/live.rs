@@ -234,7 +234,7 @@ async fn litellm_and_traces_are_answered_as_they_expect() {
     };
     for method in ["POST", "PUT"] {
         let json = traces(method, "application/json", b"{}").await;
-        assert_eq!((json.status.as_u16(), json.text().as_ref()), (200, "{}"));
+        assert_eq!((json.status.as_u16(), json.text()), (200, "{}"));
         let protobuf = traces(method, "application/x-protobuf", b"").await;
         assert_eq!((protobuf.status.as_u16(), protobuf.body.len()), (200, 0));
         assert_eq!(protobuf.headers.get("content-type").unwrap(), "application/x-protobuf");
