@@ -1,5 +1,7 @@
 //! `serve`: the daemon.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -18,7 +20,8 @@ pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
     let address = listener.local_addr().map_err(CliError::failed)?;
     let service = setup::service(config).await?;
     info!(%address, store = service.sweeper.store.place(), "exactod is up");
-    setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
+    let runtime = Arc::clone(&service.runtime);
+    setup::end_on_signals(&service.signals, move || runtime.load().config.server.drain_timeout);
     let served = service.serve(listener).await.map_err(setup::service_error);
     let report = service.close().await;
     served?;

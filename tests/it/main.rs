@@ -32,6 +32,7 @@ mod history;
 mod imports;
 mod interrupted;
 mod judges;
+mod lateness;
 mod levels;
 mod odd_answers;
 mod on_request;
