@@ -41,7 +41,7 @@ pub enum ApiError {
     Accept(#[from] io::Error),
 }
 
-/// Serves until `shutdown`, then accepts nothing more and gives the requests in flight `drain` to end.
+/// Serves until `shutdown`, then accepts nothing more and gives the requests in flight as long to end as `drain` says by then.
 ///
 /// # Errors
 /// [`ApiError`].
@@ -49,7 +49,7 @@ pub async fn serve(
     listener: TcpListener,
     state: ApiState,
     shutdown: CancellationToken,
-    drain: Duration,
+    drain: impl Fn() -> Duration,
 ) -> Result<(), ApiError> {
     listener.local_addr()?;
     let router = router(ApiState { stopping: shutdown.clone(), ..state });
@@ -84,7 +84,7 @@ pub async fn serve(
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(drain, connections.wait()).await.is_err() {
+    if tokio::time::timeout(drain(), connections.wait()).await.is_err() {
         return Err(ApiError::Undrained(connections.len()));
     }
     Ok(())

@@ -249,12 +249,16 @@ fn finish(report: &Report, end: End, until_decided: bool, as_json: bool) -> Resu
     if end == End::TimedOut {
         output::note(&format!("not all endpoints were decided within {} s", UNTIL_DECIDED_MAX.as_secs()));
     }
-    let all_match = report.endpoints.iter().all(|e| e.matches);
-    Ok(match (until_decided, end) {
+    Ok(exit(end, until_decided, report.endpoints.iter().all(|e| e.matches)))
+}
+
+/// Only who waited for the decisions is told by the exit code how they came out.
+fn exit(end: End, until_decided: bool, all_match: bool) -> Exit {
+    match (until_decided, end) {
         (true, End::Interrupted) => Exit::Interrupted,
         (true, _) if !all_match => Exit::No,
         _ => Exit::Yes,
-    })
+    }
 }
 
 fn print(report: &Report) -> Result<(), CliError> {
@@ -312,5 +316,14 @@ mod tests {
         let path = one.0.clone();
         drop(one);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_wrong_standing_is_a_no_of_whoever_waited_for_it() {
+        let ends = [End::Decided, End::TimedOut, End::Interrupted];
+        let exits = |until_decided, all_match| ends.map(|end| exit(end, until_decided, all_match));
+        assert_eq!(exits(true, true), [Exit::Yes, Exit::Yes, Exit::Interrupted]);
+        assert_eq!(exits(true, false), [Exit::No, Exit::No, Exit::Interrupted]);
+        assert_eq!(exits(false, false), [Exit::Yes; 3]);
     }
 }

@@ -1,6 +1,7 @@
 //! `serve`: the daemon.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tracing::info;
@@ -34,6 +35,9 @@ pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
     info!(%address, store = service.sweeper.store.place(), "exactod is up");
     setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
     let served = service.serve(listener, agent).await.map_err(setup::service_error);
+    let runtime = Arc::clone(&service.runtime);
+    setup::end_on_signals(&service.signals, move || runtime.load().config.server.drain_timeout);
+    let served = service.serve(listener).await.map_err(setup::service_error);
     let report = service.close().await;
     served?;
     if report.lost > 0 {

@@ -93,12 +93,13 @@ pub async fn interrupted() {
 
 /// Ends work in two steps: the first signal lets what is in flight finish and begins nothing new; the second one, or the
 /// end of the drain time, gives up what is in flight.
-pub fn end_on_signals(signals: &Signals, drain: Duration) {
+pub fn end_on_signals(signals: &Signals, drain: impl Fn() -> Duration + Send + 'static) {
     let signals = signals.clone();
     let mut interrupts = Interrupts::new();
     tokio::spawn(async move {
         interrupts.next().await;
         signals.stop.cancel();
+        let drain = drain();
         output::note(&format!(
             "stopping: what is in flight may finish within {} s; once more to give it up",
             drain.as_secs()

@@ -84,7 +84,8 @@ pub async fn run(cli: &Cli, args: &SweepArgs) -> Result<Exit, CliError> {
     {
         refuse_missing_suites(&service, &models, suites)?;
     }
-    setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
+    let drain = service.runtime.load().config.server.drain_timeout;
+    setup::end_on_signals(&service.signals, move || drain);
     let result = sweep_all(&service, &models, &request, args).await;
     let report = service.close().await;
     let lost = (report.lost > 0).then(|| {

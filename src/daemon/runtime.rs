@@ -279,6 +279,14 @@ impl Runtime {
         self.per_year.get(&model.id).map_or_else(count, |kept| *kept.get_or_init(count))
     }
 
+    /// How many ticks of a model's schedules were due between two times, counted up to a hundred.
+    #[must_use]
+    pub fn ticks_due(&self, model: &ModelConfig, from_us: i64, to_us: i64) -> usize {
+        const TICKS_MAX: usize = 100;
+        let covering = self.schedules.iter().filter(|s| s.config.covers_model(model));
+        covering.map(|s| s.timetable.due_between(from_us, to_us, TICKS_MAX)).sum()
+    }
+
     fn rate_over(&self, model: &ModelConfig, now_us: i64, days: i64) -> f64 {
         const FIRES_MAX: usize = 100_000;
         let until_us = now_us + days * 86_400_000_000;

@@ -81,6 +81,13 @@ impl Timetable {
         count
     }
 
+    /// How many fires after one time are due by another, jitter included (counted up to `limit`).
+    #[must_use]
+    pub fn due_between(&self, from_us: Micros, to_us: Micros, limit: usize) -> usize {
+        let fires = std::iter::successors(self.next_after(from_us), |fire| self.next_after(fire.nominal_us));
+        fires.take(limit).take_while(|fire| fire.due_us <= to_us).count()
+    }
+
     fn local(&self, at_us: Micros) -> Option<DateTime<Tz>> {
         self.timezone.timestamp_micros(at_us).single()
     }
@@ -124,6 +131,19 @@ mod tests {
         assert_eq!(first.nominal_us, at("2026-11-01T05:30:00Z"));
         let second = autumn.next_after(first.nominal_us).unwrap();
         assert_eq!(second.nominal_us, at("2026-11-02T06:30:00Z"), "not again at 01:30 standard time");
+    }
+
+    #[test]
+    fn fires_that_are_due_are_counted_through_uneven_days() {
+        let office = table("0 9-17 * * *", chrono_tz::UTC, 0);
+        let due = |from: &str, to: &str| office.due_between(at(from), at(to), 100);
+        assert_eq!(due("2026-03-02T17:00:30Z", "2026-03-03T08:59:59Z"), 0, "a night is no delay");
+        assert_eq!(due("2026-03-02T17:00:30Z", "2026-03-03T11:00:00Z"), 3);
+        assert_eq!(due("2026-03-01T00:00:00Z", "2026-12-01T00:00:00Z"), 100);
+        let jittered = table("0 * * * *", chrono_tz::UTC, 600);
+        let fire = jittered.next_after(at("2026-03-02T00:00:00Z")).unwrap();
+        let due = |to_us| jittered.due_between(at("2026-03-02T00:00:00Z"), to_us, 100);
+        assert_eq!((due(fire.due_us - 1), due(fire.due_us)), (0, 1));
     }
 
     #[test]

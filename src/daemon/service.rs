@@ -145,7 +145,7 @@ impl Service {
     }
 
     fn upkeep(&self) -> Upkeep {
-        Upkeep { sweeper: Arc::clone(&self.sweeper), runtime: Arc::clone(&self.runtime), signals: self.signals.clone() }
+        Upkeep::new(Arc::clone(&self.sweeper), Arc::clone(&self.runtime), self.signals.clone())
     }
 
     /// Serves the API, and agent-checks where there is a listener for them, and runs the schedules until the stop signal;
@@ -161,19 +161,23 @@ impl Service {
         self.finish_interrupted().await?;
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let tasks = self.start_tasks(listening, received);
-        let drain = self.runtime.load().config.server.drain_timeout;
+        // As configured when it ends.
+        let runtime = Arc::clone(&self.runtime);
+        let drain = move || runtime.load().config.server.drain_timeout;
         let state = self.api_state(listening, commands, &tasks);
         let stop = self.signals.stop.clone();
         if let Some(agent) = agent {
             let (agent, state, stop) = (Arc::new(agent), state.clone(), stop.clone());
             tasks.keep("agent-check", move || api::serve_agent(Arc::clone(&agent), state.clone(), stop.clone()));
         }
+        let drain_of_api = drain.clone();
         let api = tokio::spawn(async move {
-            if let Err(error) = api::serve(listener, state, stop, drain).await {
+            if let Err(error) = api::serve(listener, state, stop, drain_of_api).await {
                 warn!(%error, "the HTTP API ended");
             }
         });
         self.signals.stop.cancelled().await;
+        let drain = drain();
         info!(timeout_s = drain.as_secs(), "stopping: no new attempts; those in flight may finish");
         self.drain(drain).await;
         if let Err(error) = self.workers.note_left().await {

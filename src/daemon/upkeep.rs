@@ -19,8 +19,10 @@ const EVERY: Duration = Duration::from_secs(30);
 const PRUNE_EVERY_LOOKS: u32 = 120;
 /// Consumers that say nothing for so long, and events so old, are forgotten, in microseconds: 30 days.
 const FORGET_AFTER_US: i64 = 30 * 86_400 * 1_000_000;
-/// A sweep is late when so many intervals have passed since the last.
-const LATE_INTERVALS: f64 = 3.0;
+/// A sweep is late when it is so many ticks since the last one began, or since the daemon did.
+const LATE_TICKS: usize = 3;
+/// A tick counts as missed when its sweep could have begun for so long, in microseconds: a minute.
+const LATE_AFTER_US: Micros = 60_000_000;
 
 /// The upkeep task.
 #[derive(Clone)]
@@ -31,9 +33,18 @@ pub struct Upkeep {
     pub runtime: Arc<ArcSwap<Runtime>>,
     /// Ends the loop.
     pub signals: Signals,
+    /// When it began.
+    began_at_us: Micros,
 }
 
 impl Upkeep {
+    /// The upkeep of a daemon that begins now.
+    #[must_use]
+    pub fn new(sweeper: Arc<Sweeper>, runtime: Arc<ArcSwap<Runtime>>, signals: Signals) -> Self {
+        let began_at_us = sweeper.clock.now_us();
+        Upkeep { sweeper, runtime, signals, began_at_us }
+    }
+
     /// Runs until stopped.
     pub async fn run(self) {
         let mut looks = 0u32;
@@ -42,22 +53,27 @@ impl Upkeep {
                 () = tokio::time::sleep(EVERY) => {}
                 () = self.signals.stop.cancelled() => return,
             }
-            let runtime = self.runtime.load_full();
-            for model in runtime.models.values() {
-                if let Err(error) = self.look_after(&runtime, model).await {
-                    warn!(model = %model.config.id, %error, "upkeep failed; trying again");
-                    if matches!(error, SweepError::Store(_)) {
-                        // The alarm's row cannot be written either: the metric tells of it, until a look succeeds.
-                        self.sweeper.metrics.set_alarms(&model.config.id, "store", 1);
-                    }
-                }
-            }
-            gauges::forget_removed(&self.sweeper, &runtime);
+            self.look().await;
             if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
-                self.prune(&runtime).await;
+                self.prune(&self.runtime.load_full()).await;
             }
             looks = looks.wrapping_add(1);
         }
+    }
+
+    /// Looks after every model once.
+    pub async fn look(&self) {
+        let runtime = self.runtime.load_full();
+        for model in runtime.models.values() {
+            if let Err(error) = self.look_after(&runtime, model).await {
+                warn!(model = %model.config.id, %error, "upkeep failed; trying again");
+                if matches!(error, SweepError::Store(_)) {
+                    // The alarm's row cannot be written either: the metric tells of it, until a look succeeds.
+                    self.sweeper.metrics.set_alarms(&model.config.id, "store", 1);
+                }
+            }
+        }
+        gauges::forget_removed(&self.sweeper, &runtime);
     }
 
     async fn look_after(&self, runtime: &Runtime, model: &ModelRuntime) -> Result<(), SweepError> {
@@ -101,15 +117,11 @@ impl Upkeep {
 
     async fn watch_lateness(&self, runtime: &Runtime, model: &ModelRuntime) -> Result<(), StoreError> {
         let now_us = self.sweeper.clock.now_us();
-        let per_year = runtime.sweeps_per_year(&model.config, now_us);
-        if per_year <= 0.0 {
-            return Ok(());
-        }
-        let interval_us = 365.25 * 86_400e6 / per_year;
         let newest = self.sweeper.store.sweeps(Some(&model.config.id), None, 1, None).await?.items;
-        let late = newest.first().is_some_and(|s| (now_us - s.planned_at_us) as f64 > LATE_INTERVALS * interval_us);
+        let since_us = newest.first().map_or(self.began_at_us, |sweep| sweep.planned_at_us);
+        let late = runtime.ticks_due(&model.config, since_us, now_us - LATE_AFTER_US) >= LATE_TICKS;
         if late {
-            let text = "no sweep began for three intervals of the schedule: look at the log and the budget";
+            let text = "no sweep began at three ticks of the schedule: look at the log and the budget";
             conclude::raise(&self.sweeper, &model.config.id, "late_sweep", text).await
         } else {
             conclude::clear(&self.sweeper, &model.config.id, "late_sweep").await

@@ -27,6 +27,7 @@ pub mod scrub;
 pub mod sse;
 mod stored;
 mod transport;
+mod unescape;
 
 #[cfg(test)]
 mod test_kit;

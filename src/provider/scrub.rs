@@ -1,11 +1,13 @@
 //! Credentials never leave the provider module: what providers echo is cleaned before anyone else sees it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use secrecy::ExposeSecret;
 
+use super::unescape::hidden;
 use crate::domain::Provider;
 
 /// What stands where a credential stood.
@@ -14,11 +16,13 @@ pub const REDACTED: &str = "[redacted]";
 /// Shorter values are no secrets (`none`, `EMPTY`, `true`), and replacing them would garble every transcript.
 pub const SECRET_BYTES_MIN: usize = 6;
 
-/// Replaces every known secret, also in the escaped forms in which JSON and URLs write it.
+/// Replaces every known secret, also as JSON and URLs write it, with whatever is escaped.
 #[derive(Default)]
 pub struct Scrubber {
     /// Longest first, so that a secret inside another does not leave a rest.
     needles: Vec<Finder<'static>>,
+    /// The secrets as they are.
+    secrets: Vec<Finder<'static>>,
 }
 
 impl std::fmt::Debug for Scrubber {
@@ -31,11 +35,13 @@ impl Scrubber {
     /// A scrubber for these secrets; those shorter than [`SECRET_BYTES_MIN`] are ignored.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut forms: Vec<String> = secrets.into_iter().flat_map(written_forms).collect();
-        forms.retain(|form| form.len() >= SECRET_BYTES_MIN);
+        let secrets: Vec<&str> = secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN).collect();
+        let mut forms: Vec<String> = secrets.iter().copied().flat_map(written_forms).collect();
         forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
-        Scrubber { needles: forms.iter().map(|form| Finder::new(form.as_bytes()).into_owned()).collect() }
+        let finders = |texts: &[&str]| texts.iter().map(|text| Finder::new(text.as_bytes()).into_owned()).collect();
+        let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
+        Scrubber { needles: finders(&forms), secrets: finders(&secrets) }
     }
 
     /// A scrubber for everything secret in a provider's settings: its key, its headers' values, and what stands in
@@ -89,20 +95,27 @@ impl Scrubber {
         for needle in &self.needles {
             let current = out.as_deref().unwrap_or(bytes);
             if needle.find(current).is_some() {
-                out = Some(replaced(current, needle));
+                let length = needle.needle().len();
+                out = Some(without(current, needle.find_iter(current).map(|at| at..at + length)));
             }
+        }
+        let current = out.as_deref().unwrap_or(bytes);
+        let hidden = hidden(current, &self.secrets);
+        if !hidden.is_empty() {
+            out = Some(without(current, hidden));
         }
         out
     }
 }
 
-fn replaced(bytes: &[u8], needle: &Finder<'_>) -> Vec<u8> {
+/// The bytes with other words in place of some ranges, which come in order.
+fn without(bytes: &[u8], ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut from = 0;
-    for at in needle.find_iter(bytes) {
-        out.extend_from_slice(&bytes[from..at]);
+    for range in ranges {
+        out.extend_from_slice(&bytes[from..range.start]);
         out.extend_from_slice(REDACTED.as_bytes());
-        from = at + needle.needle().len();
+        from = range.end;
     }
     out.extend_from_slice(&bytes[from..]);
     out
@@ -140,6 +153,7 @@ mod tests {
             r#"{"m":"sk-a/b\u002Bc=\"d"}"#,
             r#"{"m":"sk-a/b\u002bc=\"d"}"#,
             "?key=sk-a%2Fb%2Bc%3D%22d&x=1",
+            r#"{"m":"\u0073k\u002da/b+c=\"d"#,
         ] {
             let clean = scrubber.clean(text);
             assert!(clean.contains(REDACTED), "{clean}");

@@ -33,6 +33,7 @@ mod imports;
 mod interrupted;
 mod judges;
 mod kinds;
+mod lateness;
 mod levels;
 mod live;
 mod odd_answers;

@@ -23,19 +23,32 @@ fn echo(asked: &Asked) -> Vec<u8> {
     let message = json!({"role": "assistant", "content": format!("Your key is {key}.")});
     let answer = json!({"id": key, "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": key}]});
     let escaped: String = key.bytes().map(|b| format!("\\u{b:04x}")).collect();
-    match asked.number % 8 {
+    match asked.number % 10 {
         0 => http("401 Unauthorized", "application/json", error.to_string().as_bytes()),
         1 => http("429 Too Many Requests", "text/plain", seen.as_bytes()),
         2 => http("500 Internal Server Error", &format!("text/html; x={key}"), asked.head.as_bytes()),
         3 => http("200 OK", "application/json", answer.to_string().as_bytes()),
         4 => http("200 OK", "application/json", format!("{{\"choices\": \"{escaped}\"").as_bytes()),
         5 => {
+            let message = format!("{{\"role\": \"assistant\", \"content\": \"The key is {escaped}.\"}}");
+            let choice = format!("{{\"index\": 0, \"message\": {message}, \"finish_reason\": \"stop\"}}");
+            let answer = format!("{{\"id\": \"1\", \"model\": \"m\", \"choices\": [{choice}]}}");
+            http("200 OK", "application/json", answer.as_bytes())
+        }
+        6 => {
+            let arguments = json!(format!("{{\"key\": \"{escaped}\"}}"));
+            let call = json!({"id": "c", "type": "function", "function": {"name": "tell", "arguments": arguments}});
+            let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+            let answer = json!({"id": "1", "model": "m", "choices": [{"index": 0, "message": message}]});
+            http("200 OK", "application/json", answer.to_string().as_bytes())
+        }
+        7 => {
             let (before, after) = key.split_at(key.len() / 2);
             let delta = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
             let stream = format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", delta(before), delta(after));
             http_until_close("text/event-stream", stream.as_bytes())
         }
-        6 => {
+        8 => {
             let head = format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/{key}\r\n");
             format!("{head}x-request-id: {key}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
         }
@@ -43,7 +56,22 @@ fn echo(asked: &Asked) -> Vec<u8> {
     }
 }
 
+/// Looks at the bytes as they are and with their escapes read, once and twice.
 fn assert_clean(what: &str, bytes: &[u8]) {
+    let read = |text: &[u8]| {
+        let mut text = String::from_utf8_lossy(text).replace("\\\\", "\\");
+        for b in b' '..=b'~' {
+            text = text.replace(&format!("\\u{b:04x}"), &char::from(b).to_string());
+        }
+        text.into_bytes()
+    };
+    let once = if bytes.windows(2).any(|w| w == b"\\u") { read(bytes) } else { vec![] };
+    for bytes in [bytes, &once, &read(&once)] {
+        assert_literally_clean(what, bytes);
+    }
+}
+
+fn assert_literally_clean(what: &str, bytes: &[u8]) {
     for needle in [CANARY, &CANARY[10..20]] {
         let found = bytes.windows(needle.len()).position(|w| w == needle.as_bytes());
         if let Some(at) = found {

@@ -21,7 +21,7 @@ async fn it_serves_until_told_to_stop_and_closes_idle_connections() {
     kit.publish(5);
     let (listener, address) = listen().await;
     let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), DRAIN));
+    let served = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), || DRAIN));
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = "GET /v1/models/kimi/allowlist HTTP/1.1\r\nHost: localhost\r\n\r\n";
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_connection_that_does_not_end_is_cut_after_the_drain_time() {
     let kit = Kit::new().await;
     let (listener, address) = listen().await;
     let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), Duration::ZERO));
+    let served = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), || Duration::ZERO));
     // A command whose body never comes.
     let mut slow = TcpStream::connect(address).await.unwrap();
     let head = "POST /v1/sweeps HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
@@ -97,7 +97,7 @@ async fn too_much_work_at_once_is_refused_and_lists_are_not() {
 async fn served(kit: &Kit) -> (TcpStream, CancellationToken, tokio::task::JoinHandle<Result<(), ApiError>>) {
     let (listener, address) = listen().await;
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), DRAIN));
+    let task = tokio::spawn(serve(listener, kit.state.clone(), stop.clone(), || DRAIN));
     (TcpStream::connect(address).await.unwrap(), stop, task)
 }
 

@@ -152,12 +152,16 @@ fn the_documentation_lists_every_key() {
 
 #[test]
 fn the_configs_in_the_documentation_are_valid() {
-    let text = include_str!("../../../docs/config.md");
-    let blocks: Vec<&str> =
-        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or("")).collect();
-    assert!(!blocks.is_empty());
-    let env = FakeEnv::with(&[("GROQ_API_KEY", "k"), ("DATABASE_URL", "postgres://u:p@h/d")]);
-    for block in blocks.iter().filter(|b| b.contains("[[provider]]")) {
-        Config::parse(block, Path::new("exactod.toml"), &env).unwrap_or_else(|p| panic!("{p}"));
+    let set = [("GROQ_API_KEY", "k"), ("MOONSHOT_API_KEY", "k"), ("DATABASE_URL", "postgres://u:p@h/d")];
+    let env = FakeEnv::with(&set);
+    let valid = |text: &str| {
+        Config::parse(text, Path::new("exactod.toml"), &env).unwrap_or_else(|p| panic!("{p}"));
+    };
+    for document in [include_str!("../../../docs/config.md"), include_str!("../../../README.md")] {
+        let blocks = document.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
+        let whole: Vec<&str> = blocks.filter(|block| block.contains("[[provider]]")).collect();
+        assert!(!whole.is_empty());
+        whole.into_iter().for_each(valid);
     }
+    valid(include_str!("../../../examples/fleet/exactod.toml"));
 }

@@ -566,7 +566,7 @@ fn programs_that_cannot_be_run_so() {
     for (lines, what) in [
         ("name = \"a\"\ncommand = []", "`command` names no program"),
         ("name = \"a\"\ncommand = [\"x\"]\ntime_limit = \"6m\"", "`time_limit` is longer than 300 s"),
-        ("name = \"a\"\ncommand = [\"x\"]\nmemory_mb = 1", "between 16 and"),
+        ("name = \"a\"\ncommand = [\"x\"]\nmemory_mb = 1", "from 16 to"),
         (
             "name = \"a\"\ncommand = [\"x\"]\n[[exec]]\nname = \"a\"\ncommand = [\"y\"]",
             "the program `a` stands here twice",
