@@ -33,11 +33,9 @@ pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
         info!(%address, "agent-checks are answered");
     }
     info!(%address, store = service.sweeper.store.place(), "exactod is up");
-    setup::end_on_signals(&service.signals, service.runtime.load().config.server.drain_timeout);
-    let served = service.serve(listener, agent).await.map_err(setup::service_error);
     let runtime = Arc::clone(&service.runtime);
     setup::end_on_signals(&service.signals, move || runtime.load().config.server.drain_timeout);
-    let served = service.serve(listener).await.map_err(setup::service_error);
+    let served = service.serve(listener, agent).await.map_err(setup::service_error);
     let report = service.close().await;
     served?;
     if report.lost > 0 {

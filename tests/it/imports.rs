@@ -53,7 +53,7 @@ async fn every_kind_is_imported_and_passes_the_check() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_over_is_listed_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    let config = "prompts: [hi]\ntests:\n  - assert:\n      - {type: contains, value: x}\n      - {type: llm-rubric, value: nice}\n      - {type: latency, threshold: 5}\n";
+    let config = "prompts: [hi]\ntests:\n  - assert:\n      - {type: contains, value: x}\n      - {type: llm-rubric, value: nice}\n      - {type: webhook, value: x}\n";
     std::fs::write(dir.path().join("pf.yaml"), config).unwrap();
     let refused = run(dir.path(), &["suite", "import", "promptfoo", "pf.yaml", "--into", "s"]).await;
     assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));

@@ -321,7 +321,7 @@ async fn results_go_out_in_the_forms_of_other_tools() {
 #[tokio::test(flavor = "multi_thread")]
 async fn repeats_are_added_to_a_finished_sweep() {
     let world = World::new(vec![good("alder"), weak("birch", 0.5)]).await;
-    header(&world, "", "[epochs]\ncount = 2\nreducer = \"pass_k(3)\"");
+    header(&world, "", "[epochs]\ncount = 2\nreducer = \"pass_k(2)\"");
     let first = swept(&world).await;
     let sweep = first[0].attempt.key.sweep.to_string();
     assert_eq!(first.len(), 2 * TEXT_CASES * 2);
@@ -346,7 +346,7 @@ async fn repeats_are_added_to_a_finished_sweep() {
         let cards = cards["items"].as_array().unwrap();
         cards.iter().find(|card| card["endpoint"] == name).unwrap()["suites"][0].clone()
     };
-    let whole = json!({"reducer": "pass_k(3)", "value": 1.0, "cases": TEXT_CASES, "unscored": 0});
+    let whole = json!({"reducer": "pass_k(2)", "value": 1.0, "cases": TEXT_CASES, "unscored": 0});
     assert_eq!(card("alder")["reduced"], whole, "repeats of both sweeps are repeats of one case");
     assert_eq!(card("alder")["pass_k"].as_array().unwrap().len(), 4, "up to pass^5");
     assert!(card("birch")["reduced"]["value"].as_f64().unwrap() < 1.0);

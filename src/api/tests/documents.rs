@@ -92,8 +92,8 @@ async fn every_documented_path_is_routed_and_every_route_is_documented() {
     POST /v1/observations
     POST /v1/sweeps
     POST /v1/traces
-    PUT /v1/traces
     POST /v3/discovery:routes
+    PUT /v1/traces
     ");
 }
 

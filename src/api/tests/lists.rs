@@ -76,7 +76,7 @@ async fn bad_parameters_say_what_is_possible() {
     insta::assert_snapshot!(kit.get("/v1/attempts?limit=501").await.text(), @r#"{"type":"urn:exactod:problem:bad-parameter","title":"bad parameter","status":400,"detail":"parameter `limit`: 501 is out of range","hint":"1 to 500; take further items by `cursor`"}"#);
     insta::assert_snapshot!(kit.get("/v2/models").await.text(), @r#"{"type":"urn:exactod:problem:unknown-path","title":"unknown path","status":404,"detail":"there is nothing at /v2/models","hint":"/openapi.json describes every path; the page for people is at /"}"#);
     insta::assert_snapshot!(kit.ask("PUT", "/v1/sweeps", &[]).await.text(), @r#"{"type":"urn:exactod:problem:method-not-allowed","title":"method not allowed","status":405,"detail":"PUT is not possible on /v1/sweeps","hint":"allowed: GET, HEAD, POST"}"#);
-    insta::assert_snapshot!(kit.get("/v1/models/lab/m:free").await.text(), @r#"{"type":"urn:exactod:problem:unknown-path","title":"unknown path","status":404,"detail":"/v1/models/lab/m:free names no resource of a model","hint":"below /v1/models/{model}: /allowlist, /allowlist.sig, /allowlist/watch, /decisions, /scorecards, /endpoints/{endpoint}, its /series, and for commands /ack and /endpoints/{endpoint}/pin, unpin, ban, unban, reset, note"}"#);
+    insta::assert_snapshot!(kit.get("/v1/models/lab/m:free").await.text(), @r#"{"type":"urn:exactod:problem:unknown-path","title":"unknown path","status":404,"detail":"/v1/models/lab/m:free names no resource of a model","hint":"below /v1/models/{model}: /allowlist, /allowlist.sig, /allowlist/watch, /decisions, /scorecards, /live, /endpoints/{endpoint}, its /series and /live, and for commands /ack and /endpoints/{endpoint}/pin, unpin, ban, unban, reset, note"}"#);
 }
 
 #[tokio::test]

@@ -97,9 +97,9 @@ fn the_list_never_falls_below_min_providers() {
     assert_eq!(c.listed(), ["c", "d"]);
     // Another endpoint goes by an operator's order: the one that was set aside last comes back.
     c.order(Verb::Ban, Some("c")).unwrap();
-    assert_eq!(c.listed(), ["b", "d"]);
+    assert_eq!(c.listed(), ["d", "b"], "who comes back stands behind who stayed");
     c.order(Verb::Ban, Some("d")).unwrap();
-    assert_eq!(c.listed(), ["a", "b"]);
+    assert_eq!(c.listed(), ["b", "a"]);
     c.check_replay();
 }
 
