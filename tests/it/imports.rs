@@ -60,7 +60,7 @@ async fn what_cannot_be_taken_over_is_listed_and_nothing_is_written() {
     insta::assert_snapshot!(refused.stderr, @r"
     error: 2 things cannot be imported:
       pf.yaml:5: llm-rubric: judged by a model
-      pf.yaml:6: latency: a fact of the run, which scorers of an answer do not see
+      pf.yaml:6: webhook: code of another language is not run
     ");
     assert!(!dir.path().join("s").exists());
     let allowed =
