@@ -221,7 +221,9 @@ impl<'a> Fold<'a> {
     fn finish(mut self) -> Folded {
         self.state.last_sweep = Some(self.record.plan.id);
         let ranked = self.tallies.values().any(|t| t.answered > 0);
-        self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence && ranked);
+        // A look at a few cases, or at one endpoint, does not end the cold start.
+        let counts = self.state.sweeps_folded > 0 || self.state.is_ranked(self.policy.cases.standard);
+        self.state.sweeps_folded += u64::from(self.record.plan.gives_evidence && ranked && counts);
         self.alarms.extend(standing_alarms(&self.state));
         self.state.settle();
         Folded { state: self.state, decisions: self.decisions, alarms: self.alarms }

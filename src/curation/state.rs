@@ -23,6 +23,10 @@ pub const RANKING_PRIOR: (f64, f64) = (4.85, 5.0);
 /// While fewer endpoints are Admitted, the model's first sweep gives no evidence for admission (interfaces, 6.1).
 pub const ADMITTED_WHEN_WARM: usize = 3;
 
+/// Cases per suite by which endpoints must have been ranked before the cold start is over: half of a standard sweep. A look at
+/// five cases does not choose whom the others are compared with.
+pub const RANKED_CASES_MIN: u32 = 12;
+
 /// Keys of the histogram of D are D times this, rounded.
 pub const HISTOGRAM_SCALE: f64 = 1e6;
 
@@ -418,7 +422,23 @@ impl ModelState {
         self.endpoints.values().any(|e| e.ever_admitted)
     }
 
-    /// Nobody knows yet who is good: the next sweep is the model's first, and fewer than [`ADMITTED_WHEN_WARM`] are
+    /// Whether the endpoints are known well enough to choose whom the others are compared with: at least
+    /// [`ADMITTED_WHEN_WARM`] of those that may serve, or all if there are fewer, were asked enough cases: some of every
+    /// suite that judges, and [`RANKED_CASES_MIN`] per suite on average, since a capability may have few in one of them.
+    /// `standard`: the policy's cases per sweep, if these are fewer.
+    #[must_use]
+    pub fn is_ranked(&self, standard: u32) -> bool {
+        let wanted = f64::from(standard.min(RANKED_CASES_MIN)) * self.suites.len() as f64;
+        let serving = || self.endpoints.values().filter(|e| e.is_in_service() && e.standing != Standing::Excluded);
+        let needed = serving().count().min(ADMITTED_WHEN_WARM);
+        let is_known = |e: &&EndpointState| {
+            let counts = || self.suites.keys().map(|suite| e.suites.get(suite).map_or(0.0, |s| s.ranking.count));
+            counts().all(|count| count > 0.0) && counts().sum::<f64>() >= wanted
+        };
+        serving().filter(is_known).count() >= needed
+    }
+
+    /// Nobody knows yet who is good: no sweep has ranked the endpoints, and fewer than [`ADMITTED_WHEN_WARM`] are
     /// Admitted. Its comparison is taken on trust, so that it gives no evidence for admission.
     #[must_use]
     pub fn is_cold(&self) -> bool {

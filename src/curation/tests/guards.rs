@@ -38,6 +38,54 @@ fn a_sweep_that_nobody_answered_ranks_nobody_and_leaves_the_model_cold() {
     assert!(world.state.endpoints[&endpoint("a")].suites[&suite("tool-use")].log_e_ad(&world.policy) > 0.0);
 }
 
+/// A first look: so many cases of some suites.
+fn look(world: &mut World, cases: u32, suites: &[&str]) {
+    let mut plan = world.plan();
+    plan.suites.retain(|part| suites.contains(&part.suite.as_str()));
+    for share in plan.suites.iter_mut().flat_map(|part| &mut part.endpoints) {
+        share.cases = share.cases.min(cases);
+    }
+    let rows = world.rows(&plan, |_, _| PASS);
+    world.fold(&plan, &rows);
+}
+
+#[test]
+fn a_look_at_a_few_cases_leaves_the_model_cold() {
+    let log_e_ad = |world: &World| {
+        let suites = &world.state.endpoints[&endpoint("a")].suites;
+        suites.values().map(|evidence| evidence.log_e_ad(&world.policy)).sum::<f64>()
+    };
+    let both = [("output-quality", 200), ("tool-use", 200)];
+    for (cases, suites) in [(5, &["output-quality", "tool-use"][..]), (25, &["tool-use"])] {
+        let mut world = World::new(&["a", "b", "c", "d"], &both);
+        look(&mut world, cases, suites);
+        assert!(world.state.is_cold(), "{cases} of {suites:?}");
+        world.sweep(|_, _| PASS);
+        assert_eq!((log_e_ad(&world), world.state.is_cold()), (0.0, false));
+        world.sweep(|_, _| PASS);
+        assert!(log_e_ad(&world) > 0.0);
+    }
+    // Looks add up.
+    let mut world = World::new(&["a", "b", "c", "d"], &both);
+    let mut looks = 0;
+    while world.state.is_cold() {
+        look(&mut world, 5, &["output-quality", "tool-use"]);
+        looks += 1;
+        assert!(looks < 5);
+    }
+    assert!(looks >= 3, "{looks}");
+}
+
+#[test]
+fn one_endpoint_that_answers_does_not_end_the_cold_start_of_three() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 200)]);
+    let mut plan = world.plan();
+    plan.suites[0].endpoints.retain(|share| share.id == endpoint("a"));
+    let rows = world.rows(&plan, |_, _| PASS);
+    world.fold(&plan, &rows);
+    assert!(world.state.is_cold());
+}
+
 #[test]
 fn anchors_are_ranked_anew_before_each_sweep() {
     // In configuration order the three worst come first.

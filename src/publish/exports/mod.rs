@@ -180,7 +180,7 @@ pub struct ModelNames<'a> {
 const SUFFIX: &str = ":exacto";
 
 impl ModelNames<'_> {
-    /// The names of the curated model: its public name, and each alias with [`SUFFIX`].
+    /// The names of the curated model: its public name, and each alias with `:exacto`.
     #[must_use]
     pub fn curated(&self) -> Vec<String> {
         let aliases = self.aliases.iter().map(|alias| format!("{alias}{SUFFIX}"));
