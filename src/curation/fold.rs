@@ -120,6 +120,11 @@ impl<'a> Fold<'a> {
                     evidence.ranking.take(suite.sum, suite.asked);
                 }
                 if as_evidence {
+                    // While those who should be compared with are out, there is no effort that could be in vain.
+                    if tally.anchors.is_empty() || suite.is_compared() {
+                        evidence.cases += suite.asked;
+                        evidence.missing += suite.lost;
+                    }
                     add_suite(evidence, suite, self.cold, self.policy.graded);
                 }
             }
@@ -365,8 +370,6 @@ pub(super) fn standing_alarms(state: &ModelState) -> Vec<AlarmNote> {
 /// Closes the batch of one suite. Without any compared attempt there is no batch: the clock of the detector, which
 /// counts batches, stands still.
 fn add_suite(evidence: &mut SuiteEvidence, tally: &SuiteTally, cold: bool, graded: bool) {
-    evidence.cases += tally.asked;
-    evidence.missing += tally.lost;
     if let Some(floor) = &mut evidence.floor {
         floor.take(&tally.scores, tally.lost);
     }
@@ -376,7 +379,7 @@ fn add_suite(evidence: &mut SuiteEvidence, tally: &SuiteTally, cold: bool, grade
     for (d, count) in &scored {
         *evidence.histogram.entry(histogram_key(*d, graded)).or_default() += count;
     }
-    if tally.scored.is_empty() && tally.missing.is_empty() {
+    if !tally.is_compared() {
         return;
     }
     evidence.batches += 1;

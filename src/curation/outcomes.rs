@@ -68,6 +68,13 @@ pub struct SuiteTally {
     pub linked: Contrast,
 }
 
+impl SuiteTally {
+    /// Whether any case was held against an anchor's.
+    pub fn is_compared(&self) -> bool {
+        !self.scored.is_empty() || !self.missing.is_empty()
+    }
+}
+
 /// What is known of one attempt. Ordered from worst to best: of two rows for one attempt the worse counts, so that
 /// neither their order nor their number matters.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -87,6 +87,25 @@ fn one_endpoint_that_answers_does_not_end_the_cold_start_of_three() {
 }
 
 #[test]
+fn cases_that_nobody_was_compared_by_are_no_effort() {
+    let ids = ["reference", "a", "b"];
+    let mut world = World::new(&ids, &[("tool-use", 200)]);
+    world.sync(Some("reference"));
+    world.policy.cases.cap = 300;
+    for _ in 0..20 {
+        world.sweep(|ask, _| if ask.endpoint == "reference" { Outcome::Missing } else { PASS });
+    }
+    for id in ["a", "b"] {
+        let state = &world.state.endpoints[&endpoint(id)];
+        assert_eq!((state.standing, state.suites[&suite("tool-use")].cases), (Standing::Unknown, 0), "{id}");
+    }
+    for _ in 0..20 {
+        world.sweep(|_, _| PASS);
+    }
+    assert_ne!(world.state.endpoints[&endpoint("a")].standing, Standing::Unknown, "now they are compared");
+}
+
+#[test]
 fn anchors_are_ranked_anew_before_each_sweep() {
     // In configuration order the three worst come first.
     let ids = ["bad1", "bad2", "bad3", "good1", "good2", "good3"];
