@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, Sqlite};
 
 use super::super::error::{Result, StoreError};
@@ -37,6 +39,9 @@ impl Default for StoreOptions {
         }
     }
 }
+
+/// Between two attempts to open a file that is locked.
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Default of [`StoreOptions::busy_timeout`].
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,12 +93,7 @@ async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
     } else {
         return Err(StoreError::Missing { place: path.to_owned() });
     }
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .test_before_acquire(false)
-        .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
-        .connect_with(sqlite_writer(&file, options))
-        .await?;
+    let write = connect_writer(&file, options).await?;
     let reader = SqliteConnectOptions::new()
         .filename(&file)
         .read_only(true)
@@ -105,6 +105,23 @@ async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
         .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
         .connect_lazy_with(reader);
     Ok(Pool::Sqlite { write, read })
+}
+
+/// SQLite does not wait for the lock when two switch a new file to WAL at once: one of them is told at once that it is locked.
+async fn connect_writer(file: &Path, options: &StoreOptions) -> Result<SqlitePool> {
+    let began = Instant::now();
+    loop {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT));
+        match pool.connect_with(sqlite_writer(file, options)).await.map_err(StoreError::from) {
+            Err(StoreError::Locked(_)) if began.elapsed() < options.busy_timeout => {
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// WAL lets readers go on beside the writer. With it, `synchronous=NORMAL` cannot damage the file, and nothing
