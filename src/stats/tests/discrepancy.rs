@@ -114,7 +114,7 @@ fn a_large_change_of_all_logits_is_found_and_none_is_not() {
 
 /// The whole table: minutes without optimisation.
 #[test]
-#[ignore = "the table of docs/statistics.md: run it by name, in release"]
+#[ignore = "slow tier: scripts/test slow"]
 fn the_power_of_sampled_answers() {
     let mut table =
         String::from("KL per token | 20 x 10 tokens | 20 x 25 tokens | 20 x 10 characters | 20 x 25 characters\n");
