@@ -19,8 +19,8 @@ use super::{Failure, process};
 
 /// Clients that wait at once.
 const CLIENTS: usize = 10_000;
-/// MiB that the daemon has resident with all of them, at most.
-const RSS_MIB_MAX: f64 = 150.0;
+/// MiB that the daemon has resident with all of them, at most: 150 MB.
+const RSS_MIB_MAX: f64 = 150e6 / (1 << 20) as f64;
 /// Seconds from the order that makes a revision to the last client's answer, at most.
 const REACH_S_MAX: f64 = 1.0;
 /// CPU of a read over that of nginx with a file, at most.

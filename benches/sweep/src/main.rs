@@ -25,10 +25,6 @@ mod variants;
 
 use std::process::ExitCode;
 
-/// As in the program itself.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Any failure; the benchmark only ever shows it.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
