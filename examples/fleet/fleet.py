@@ -240,11 +240,25 @@ def status(names):
 
 # ---- After a run -------------------------------------------------------------------------------------------------
 
+def swept(path):
+    """By endpoint: what `exactod sweep --json` printed."""
+    return {e["id"]: e for e in json.loads(path.read_text())["endpoints"]}
+
+
+def served(address):
+    """By endpoint: what `exactod serve` has in its scorecards, all suites of a day together."""
+    with urllib.request.urlopen(f"{address.rstrip('/')}/v1/models/local/fleet-model/scorecards?since=1d", timeout=10) as answer:
+        cards = json.load(answer)["items"]
+    counts = ("attempts", "pass", "fail", "tokens_in", "tokens_out")
+    return {c["endpoint"]: {"standing": c["standing"], **{k: sum(suite[k] for suite in c["suites"]) for k in counts}}
+            for c in cards}
+
+
 def compare(args):
-    """Holds what `exactod sweep --json` found against what we know about each server. Exit code 1 on a mismatch."""
+    """Holds what exactod found against what we know about each server. Exit code 1 on a mismatch."""
     if len(args) != 1:
-        sys.exit("usage: fleet.py compare RESULT.json (what exactod sweep --json printed)")
-    found = {e["id"]: e for e in json.loads(pathlib.Path(args[0]).read_text())["endpoints"]}
+        sys.exit("usage: fleet.py compare RESULT.json (what exactod sweep --json printed), or the address of exactod serve")
+    found = served(args[0]) if args[0].startswith("http://") else swept(pathlib.Path(args[0]))
     right = {"good": ("Admitted", "Suspect"), "bad": ("Excluded",)}
     mismatches = 0
     print(f"{'endpoint':16} {'truth':6} {'standing':12} {'':5} {'requests':>8} {'passed':>7} {'tokens in':>10} {'out':>7}")

@@ -120,7 +120,7 @@ impl Need {
         match endpoint.standing {
             Standing::Unknown | Standing::Provisional => Need::Open,
             Standing::Admitted | Standing::Suspect
-                if reading.log_r_ex >= ln(policy.burst_at) || endpoint.watch.prints.cases_left > 0 =>
+                if reading.log_r_ex >= ln(policy.burst_at) || endpoint.watch.asks_for_more() =>
             {
                 Need::Burst
             }
@@ -246,8 +246,8 @@ fn own_budget(endpoint: &EndpointState, reading: &Reading, policy: &Policy, aske
         Standing::Unknown | Standing::Provisional if asked < u64::from(cases.cap) => cases.unknown,
         Standing::Unknown | Standing::Provisional => cases.standard,
         Standing::Admitted | Standing::Suspect => {
-            // A changed fingerprint asks for more as evidence does (T11).
-            let suspicious = reading.log_r_ex >= ln(policy.burst_at) || endpoint.watch.prints.cases_left > 0;
+            // A change alarm asks for more as evidence does (T11).
+            let suspicious = reading.log_r_ex >= ln(policy.burst_at) || endpoint.watch.asks_for_more();
             let burst = suspicious && tokens_left(endpoint, policy, occasion.now_us) > 0.0;
             if burst { cases.burst } else { cases.standard }
         }

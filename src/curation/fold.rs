@@ -109,7 +109,7 @@ impl<'a> Fold<'a> {
             let Some(tally) = self.tallies.get(id) else { continue };
             let decided = matches!(endpoint.standing, Standing::Admitted | Standing::Suspect);
             let suspicious = self.before.get(id).is_some_and(|r| r.log_r_ex >= ln(self.policy.burst_at))
-                || endpoint.watch.prints.cases_left > 0;
+                || endpoint.watch.asks_for_more();
             if as_evidence && decided && suspicious {
                 spend_tokens(endpoint, self.policy, tally.planned, self.record.ended_at_us);
             }

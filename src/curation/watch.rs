@@ -1,5 +1,5 @@
-//! Change alarms: what is found about an endpoint beside its quality. Shown and alarmed, never a verdict: nothing here
-//! moves an endpoint.
+//! Change alarms: what is found about an endpoint beside its quality. Shown, alarmed and followed by a larger sweep, never a
+//! verdict: these two move no endpoint.
 //!
 //! | finding | contrast | null hypothesis |
 //! |---|---|---|
@@ -285,6 +285,14 @@ impl Watch {
     pub(super) fn logs(&mut self) -> impl Iterator<Item = &mut Logs> {
         let hold_out = self.hold_out.values_mut().map(|evidence| &mut evidence.r);
         hold_out.chain([&mut self.linked.r, &mut self.prints.greedy])
+    }
+
+    /// Whether more cases are wanted: after a changed fingerprint for as many cases as that lasts, after another finding in the
+    /// next sweep, and again each time that it is found again.
+    #[must_use]
+    pub fn asks_for_more(&self) -> bool {
+        let is_new = |evidence: &ContrastEvidence| evidence.found.is_some_and(|found| found.quiet == 0);
+        self.prints.cases_left > 0 || self.hold_out.values().any(is_new) || is_new(&self.linked)
     }
 
     /// What stands, in words.

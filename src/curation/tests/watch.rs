@@ -1,9 +1,9 @@
 //! Change alarms: found, alarmed, ended; never a verdict.
 
 use super::world::*;
-use crate::curation::watch::{Contrast, QUIET_SWEEPS, Watch};
+use crate::curation::watch::{Contrast, Found, QUIET_SWEEPS, Watch};
 use crate::curation::{AlarmKind, Folded, Form, decode, encode};
-use crate::domain::{Outcome, Standing};
+use crate::domain::{Outcome, Standing, SweepPlan};
 
 fn admitted(seed: u64) -> World {
     let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 190)]);
@@ -126,24 +126,57 @@ fn without_history_or_differences_between_cases_nothing_is_called_hard() {
     assert_eq!(watch.linked, Watch::default().linked);
 }
 
+/// The same sweeps, folded once with all that they tell and once without what alarms are made of.
 #[test]
 fn alarms_move_nothing() {
-    let run = |tells: bool| {
-        let mut world = World::new(&["a", "b", "c", "d"], &[("tool-use", 190)]);
-        world.tells_repeated = tells;
-        let mut told = Vec::new();
-        for _ in 0..60 {
-            let folded = world.sweep(memorised(0.3));
-            told.extend(folded.decisions.into_iter().map(|d| (d.endpoint, d.from, d.to, d.reason)));
-        }
+    let new = || World::new(&["a", "b", "c", "d"], &[("tool-use", 190)]);
+    let (mut seeing, mut blind) = (new(), new());
+    let (mut told, mut told_blind) = (Vec::new(), Vec::new());
+    let moves = |folded: Folded| folded.decisions.into_iter().map(|d| (d.endpoint, d.from, d.to, d.reason));
+    for _ in 0..60 {
+        let mut plan = seeing.plan();
+        let rows = seeing.rows(&plan, memorised(0.3));
+        told.extend(moves(seeing.fold(&plan, &rows)));
+        plan.suites.iter_mut().for_each(|suite| suite.stable = None);
+        told_blind.extend(moves(blind.fold(&plan, &rows)));
+    }
+    assert!(!told.is_empty());
+    assert_eq!(told, told_blind);
+    for world in [&mut seeing, &mut blind] {
         for endpoint in world.state.endpoints.values_mut() {
             endpoint.watch = Watch::default();
+            // How much was asked in bursts is all that an alarm changes.
+            (endpoint.tokens_spent, endpoint.tokens_at_us) = (0.0, 0);
         }
-        (world.state, told)
-    };
-    let (with, without) = (run(true), run(false));
-    assert!(!with.1.is_empty());
-    assert_eq!(with, without);
+    }
+    assert_eq!(seeing.state, blind.state);
+}
+
+#[test]
+fn what_was_found_is_followed_by_a_larger_sweep_as_often_as_it_is_found() {
+    let mut world = admitted(1);
+    // Evidence against its quality would ask for bursts as well.
+    world.policy.burst_at = 1e200;
+    let asked = |plan: &SweepPlan| plan.suites[0].endpoints.iter().find(|e| e.id.as_str() == "d").unwrap().cases;
+    let (standard, burst) = (world.policy.cases.standard, world.policy.cases.burst);
+    assert!(standard < burst);
+    let (mut bursts, mut found_before) = (0, false);
+    for _ in 0..120 {
+        let plan = world.plan();
+        assert_eq!(asked(&plan), if found_before { burst } else { standard });
+        bursts += u32::from(found_before);
+        let rows = world.rows(&plan, memorised(0.4));
+        world.fold(&plan, &rows);
+        let watch = &world.state.endpoints[&endpoint("d")].watch;
+        found_before = watch.hold_out[&suite("tool-use")].found.is_some_and(|found| found.quiet == 0);
+        assert_eq!(watch.asks_for_more(), found_before);
+    }
+    assert!(bursts >= 2, "{bursts}");
+    // What it costs comes from the budget of bursts: when that is empty, nothing more is asked.
+    let d = world.state.endpoints.get_mut(&endpoint("d")).unwrap();
+    d.watch.hold_out.get_mut(&suite("tool-use")).unwrap().found = Some(Found { log_r: 9.0, quiet: 0 });
+    (d.tokens_spent, d.tokens_at_us) = (f64::from(world.policy.cases.weekly_burst), world.now_us);
+    assert_eq!(asked(&world.plan()), standard);
 }
 
 #[test]
