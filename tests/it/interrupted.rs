@@ -18,7 +18,7 @@ const NEVER: &str = "retry = { attempts = 1, over = \"1s\" }\nlimits = { concurr
     timeouts = { first_byte = \"3000s\", idle = \"3000s\", total = \"3000s\" }";
 
 /// A server that takes connections and never says a word; how many it has taken.
-async fn silent() -> (String, Arc<AtomicUsize>) {
+pub async fn silent() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     let taken = Arc::new(AtomicUsize::new(0));
