@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::interrupted::silent;
 use crate::world::{Settings, World, good, model};
 
-/// Reached by nobody who waits in vain; those who wait for it have no other limit within an hour.
+/// Of all limits only that of connecting is ever reached.
 const PROVIDER: &str = "limits = { concurrency = 2 }\nretry = { attempts = 2, over = \"20ms\" }\n\
     timeouts = { connect = \"50ms\", first_byte = \"3000s\", idle = \"3000s\", total = \"3000s\" }";
 const CONNECT_US: i64 = 50_000;
