@@ -74,6 +74,8 @@ pub async fn run(args: &DemoArgs, as_json: bool) -> Result<Exit, CliError> {
     let service = Service::open(config, ServiceOptions { clock, ids, owner: "demo".to_owned() })
         .await
         .map_err(setup::service_error)?;
+    // Who reads where to look may end it from then on.
+    let interrupts = setup::Interrupts::new();
     output::note(&format!(
         "exactod demo: a simulated fleet of {} endpoints of {MODEL}, seed {}",
         fleet.endpoints().count(),
@@ -87,7 +89,7 @@ pub async fn run(args: &DemoArgs, as_json: bool) -> Result<Exit, CliError> {
         let service = Arc::clone(&service);
         async move { service.serve(listener, None).await }
     });
-    let end = watch(&service, args.until_decided, started).await?;
+    let end = watch(&service, args.until_decided, started, interrupts).await?;
     let seconds = started.elapsed().as_secs_f64();
     service.signals.stop.cancel();
     serving.await.map_err(CliError::failed)?.map_err(setup::service_error)?;
@@ -174,14 +176,17 @@ enum End {
 }
 
 /// Shows what happens until all are decided (if asked to stop then), the user interrupts or time is up.
-async fn watch(service: &Arc<Service>, until_decided: bool, started: Instant) -> Result<End, CliError> {
+async fn watch(
+    service: &Arc<Service>,
+    until_decided: bool,
+    started: Instant,
+    mut interrupts: setup::Interrupts,
+) -> Result<End, CliError> {
     let bars = super::bars::Bars::start(&service.sweeper.progress);
-    let interrupted = setup::interrupted();
-    tokio::pin!(interrupted);
     let mut shown: BTreeMap<EndpointId, Standing> = BTreeMap::new();
     let end = loop {
         tokio::select! {
-            _ = &mut interrupted => break End::Interrupted,
+            () = interrupts.next() => break End::Interrupted,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let standings = standings(service).await?;

@@ -39,6 +39,8 @@ pub async fn run(args: &SimArgs, as_json: bool) -> Result<Exit, CliError> {
     let library = Arc::new(Library::new(drawers));
     let seed = args.seed.unwrap_or(spec.seed);
     let running = sim::start(&spec, library, seed, args.listen.ip()).await.map_err(CliError::failed)?;
+    // Who reads the addresses may end it from then on.
+    let mut interrupts = setup::Interrupts::new();
     let endpoints: Vec<_> =
         running.endpoints().map(|(id, url)| json!({"id": id, "base_url": url, "model": spec.model})).collect();
     let running = Arc::new(running);
@@ -61,7 +63,7 @@ pub async fn run(args: &SimArgs, as_json: bool) -> Result<Exit, CliError> {
         }
     }
     output::note("simulating; interrupt to stop");
-    setup::interrupted().await;
+    interrupts.next().await;
     running.stop().await;
     Ok(Exit::Yes)
 }

@@ -54,4 +54,4 @@ pub use runtime::{ModelRuntime, Runtime, RuntimeError, programs, read_config};
 pub use service::{Service, ServiceError, ServiceOptions, manual_request};
 pub use speed::SpeedCache;
 pub use sweeper::{LEASE_SECONDS, Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
-pub use upkeep::{Upkeep, cutoffs};
+pub use upkeep::{PRUNE_EVERY_LOOKS, Upkeep, cutoffs};

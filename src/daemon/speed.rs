@@ -115,3 +115,48 @@ async fn read(store: &Store, model: &ModelId, now_us: Micros) -> Result<Speeds, 
     }
     Ok(speeds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(id: &str) -> EndpointId {
+        EndpointId::new(id).unwrap()
+    }
+
+    fn suite(name: &str) -> SuiteName {
+        SuiteName::new(name).unwrap()
+    }
+
+    /// Durations in milliseconds of endpoints on suites.
+    fn speeds(of: &[(&str, &str, std::ops::RangeInclusive<i64>)]) -> Speeds {
+        let durations = of.iter().map(|(name, id, ms)| {
+            // Not in order.
+            ((suite(name), endpoint(id)), ms.clone().rev().map(|ms| ms * 1000).collect())
+        });
+        Speeds { durations: durations.collect(), ..Speeds::default() }
+    }
+
+    #[test]
+    fn three_times_the_99th_percentile_of_all_anchors_together() {
+        let speeds = speeds(&[
+            ("a", "alder", 1..=60),
+            ("a", "birch", 61..=100),
+            // Neither the slow one that is no anchor nor another suite has a part in it.
+            ("a", "cedar", 5_000..=6_000),
+            ("b", "alder", 201..=400),
+        ]);
+        let minima = speeds.first_byte_minima(&[endpoint("alder"), endpoint("birch")]);
+        let expected = [(suite("a"), Duration::from_millis(3 * 99)), (suite("b"), Duration::from_millis(3 * 398))];
+        assert_eq!(minima, BTreeMap::from(expected));
+        assert_eq!(speeds.first_byte_minima(&[]), BTreeMap::new());
+    }
+
+    #[test]
+    fn fewer_than_a_hundred_answers_raise_nothing() {
+        let few = speeds(&[("a", "alder", 1..=50), ("a", "birch", 1..=49)]);
+        assert_eq!(few.first_byte_minima(&[endpoint("alder"), endpoint("birch")]), BTreeMap::new());
+        let enough = speeds(&[("a", "alder", 1..=50), ("a", "birch", 1..=50)]);
+        assert_eq!(enough.first_byte_minima(&[endpoint("alder"), endpoint("birch")]).len(), 1);
+    }
+}

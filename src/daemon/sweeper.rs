@@ -137,6 +137,25 @@ pub enum SweepError {
         /// Who.
         owner: String,
     },
+    /// Another process claimed the sweep while this one worked on it, and finishes it.
+    #[error(
+        "another process{} has taken over sweep {sweep} of {model}: this one had not renewed its lease for \
+         {LEASE_SECONDS} s (suspended, starved, or cut off from the store). What it stored is kept, and the other process \
+         finishes the sweep; `exactod sweep` waits for it, or goes on where it ends",
+        by(owner)
+    )]
+    TakenOver {
+        /// The model.
+        model: ModelId,
+        /// The sweep.
+        sweep: SweepId,
+        /// Who holds it now; empty when it is done already.
+        owner: String,
+    },
+}
+
+fn by(owner: &str) -> String {
+    if owner.is_empty() { String::new() } else { format!(" ({owner})") }
 }
 
 /// The two ways to end a sweep early.
@@ -486,7 +505,8 @@ impl Sweeper {
         let own = Signals { stop: signals.stop.child_token(), abort: signals.abort.child_token() };
         let progress = self.begin_progress(&plan).await?;
         // Both end with this sweep, also when it breaks: a lease must not be renewed for nobody.
-        let renewal = self.keep_lease(plan.id, fence, own.clone());
+        let lost = CancellationToken::new();
+        let renewal = self.keep_lease(plan.id, fence, own.clone(), lost.clone());
         let shown = Shown { progress: Arc::clone(&self.progress), model: plan.model.clone() };
         let executed = self.execute(runtime, model, request, &plan, &progress, &own).await;
         drop((renewal, shown));
@@ -497,6 +517,9 @@ impl Sweeper {
                 return Err(error);
             }
         };
+        if lost.is_cancelled() {
+            return Err(self.taken_over(&plan).await);
+        }
         if !complete {
             // A store that does not answer must not keep what was stopped from ending.
             if let Err(error) = self.store.release_sweep(plan.id, fence).await {
@@ -505,11 +528,23 @@ impl Sweeper {
             return Ok(SweepOutcome::Parked { sweep: plan.id });
         }
         self.speeds.forget(&plan.model);
-        conclude::end(self, (runtime, model), &plan, fence).await?;
+        match conclude::end(self, (runtime, model), &plan, fence).await {
+            Err(SweepError::Store(StoreError::StaleFence { .. } | StoreError::NotRunning(_))) => {
+                return Err(self.taken_over(&plan).await);
+            }
+            ended => ended?,
+        }
         if let Err(error) = self.store.clear_exchanges(plan.id).await {
             warn!(sweep = %plan.id, %error, "failed to delete the answers that stand in attempts");
         }
         Ok(SweepOutcome::Done { sweep: plan.id, resumed })
+    }
+
+    /// Says who has the sweep now.
+    async fn taken_over(&self, plan: &SweepPlan) -> SweepError {
+        let stored = self.store.sweep(plan.id).await;
+        let owner = stored.ok().flatten().and_then(|stored| stored.record.lease_owner).unwrap_or_default();
+        SweepError::TakenOver { model: plan.model.clone(), sweep: plan.id, owner }
     }
 
     async fn begin_progress(&self, plan: &SweepPlan) -> Result<Arc<SweepProgress>, StoreError> {
@@ -542,7 +577,8 @@ impl Sweeper {
         Ok(progress)
     }
 
-    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals) -> AbortOnDropHandle<()> {
+    /// Renews the lease until dropped; when it is `lost` to another process, says so and gives everything up.
+    fn keep_lease(&self, sweep: SweepId, fence: i64, own: Signals, lost: CancellationToken) -> AbortOnDropHandle<()> {
         let (store, clock, lease_us) = (self.store.clone(), Arc::clone(&self.clock), self.lease_us());
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
@@ -551,6 +587,7 @@ impl Sweeper {
                     Ok(()) => {}
                     Err(error @ (StoreError::StaleFence { .. } | StoreError::NotRunning(_))) => {
                         warn!(%sweep, %error, "another process has taken the sweep over: giving it up");
+                        lost.cancel();
                         own.stop.cancel();
                         own.abort.cancel();
                         return;

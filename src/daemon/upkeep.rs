@@ -16,7 +16,7 @@ use crate::store::{Retention, StoreError};
 /// How often it all is looked at.
 const EVERY: Duration = Duration::from_secs(30);
 /// Pruning happens once in so many looks.
-const PRUNE_EVERY_LOOKS: u32 = 120;
+pub const PRUNE_EVERY_LOOKS: u32 = 120;
 /// Consumers that say nothing for so long, and events so old, are forgotten, in microseconds: 30 days.
 const FORGET_AFTER_US: i64 = 30 * 86_400 * 1_000_000;
 /// A sweep is late when it is so many ticks since the last one began, or since the daemon did.
@@ -53,11 +53,17 @@ impl Upkeep {
                 () = tokio::time::sleep(EVERY) => {}
                 () = self.signals.stop.cancelled() => return,
             }
-            self.look().await;
-            if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
-                self.prune(&self.runtime.load_full()).await;
-            }
+            self.turn(looks).await;
             looks = looks.wrapping_add(1);
+        }
+    }
+
+    /// One turn, after so many earlier ones: looks after every model, and now and then prunes by retention, the first time
+    /// at once.
+    pub async fn turn(&self, looks: u32) {
+        self.look().await;
+        if looks.is_multiple_of(PRUNE_EVERY_LOOKS) {
+            self.prune(&self.runtime.load_full()).await;
         }
     }
 

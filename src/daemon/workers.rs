@@ -265,6 +265,12 @@ impl Worker {
                 }
                 // It ends, or its lease does: then this request has its turn.
                 Err(SweepError::Busy { .. }) => self.pause(PAUSE_WHILE_BUSY).await,
+                // The other one finishes it; whether it was this request's sweep or an earlier one, its tick is known.
+                Err(error @ SweepError::TakenOver { .. }) => {
+                    warn!(model = %self.model, %error, "sweep given up");
+                    self.leave(request);
+                    return done;
+                }
                 Err(error) => {
                     error!(model = %self.model, %error, "sweep failed; what is stored is kept, the next tick goes on");
                     self.pause(PAUSE_AFTER_FAILURE).await;

@@ -1,5 +1,6 @@
 //! Money: a sweep that does not fit is made smaller before its first call, the same for every endpoint, or not begun.
 
+use exactod::store::SweepRecord;
 use serde_json::{Value, json};
 
 use crate::suites::CASES;
@@ -107,4 +108,48 @@ async fn repeats_are_evidence_only_when_every_case_is_asked() {
     assert!(gives_evidence && !once["note"].as_str().unwrap_or_default().contains("evidence"), "{once}");
     store.close().await;
     assert_eq!(world.run(&["replay"]).await.code, 0);
+}
+
+/// Only what is sent costs: of a reservation much is spent, and few sweeps use the day up.
+const SENT: &str = "price = { input_per_mtok = 1000.0, output_per_mtok = 0.0 }";
+const DAY_US: i64 = 86_400_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_decided_ends_with_its_money_and_spends_no_more() {
+    let world = World::new(vec![good("alder"), good("birch")]).await;
+    let with = |budget: &str| Settings { budget: budget.to_owned(), endpoint: SENT.to_owned(), ..Settings::default() };
+    world.configure(&with(""));
+    world.json(&["sweep", "--json"]).await;
+    let store = world.store().await;
+    let first = store.sweeps(None, None, 1, None).await.unwrap().items.remove(0);
+    // Room for this one, for a whole second one, and for a part of a third.
+    let cap = first.spent_nanousd + first.reserved_nanousd + first.reserved_nanousd / 4;
+    world.configure(&with(&format!("usd_per_day = {}", cap as f64 / 1e9)));
+    let asked = world.requests();
+    let ran = world.run(&["sweep", "--until-decided", "--json"]).await;
+    assert_eq!(ran.code, 1, "done, and no: {ran:?}");
+    let said = ran.json();
+    assert_eq!((&said["decided"], &said["model"]), (&json!(false), &json!("lab/m")));
+    assert!(said["note"].as_str().unwrap().contains("no sweep fits what is left of the budget"), "{said}");
+
+    let mut sweeps = store.sweeps(None, None, 200, None).await.unwrap().items;
+    sweeps.reverse();
+    let own = &sweeps[1..];
+    assert!(own.len() >= 2, "{said}");
+    assert_eq!((&said["sweeps"], &said["sweep"]), (&json!(own.len()), &json!(own.last().unwrap().id)));
+    // The counts are sums over its sweeps, and nothing was asked beside them.
+    assert_eq!(attempts(&said).iter().sum::<u64>(), world.requests() - asked, "{said}");
+    let spent: i64 = own.iter().map(|sweep| sweep.spent_nanousd).sum();
+    let told: f64 = said["endpoints"].as_array().unwrap().iter().map(|row| row["cost_usd"].as_f64().unwrap()).sum();
+    assert!((told - spent as f64 / 1e9).abs() < 1e-6, "{told} {spent}");
+    // Whenever one began, its worst case fitted beside what the day had spent.
+    for (i, sweep) in sweeps.iter().enumerate() {
+        let of_day = |other: &&SweepRecord| other.planned_at_us / DAY_US == sweep.planned_at_us / DAY_US;
+        let before: i64 = sweeps[..i].iter().filter(of_day).map(|other| other.spent_nanousd).sum();
+        assert!(i == 0 || before + sweep.reserved_nanousd <= cap, "{i}: {before} + {} > {cap}", sweep.reserved_nanousd);
+        assert!(sweep.spent_nanousd <= sweep.reserved_nanousd, "{sweep:?}");
+    }
+    let alarms = store.open_alarms().await.unwrap();
+    assert_eq!(alarms.iter().map(|alarm| alarm.key.kind.as_str()).collect::<Vec<_>>(), ["budget"]);
+    store.close().await;
 }

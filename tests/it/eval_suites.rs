@@ -84,6 +84,71 @@ fn the_shipped_suites_cover_what_they_promise() {
     }
 }
 
+/// Everything that the suites promise to ask, each often enough to show a weakness there.
+#[test]
+fn every_promised_category_has_its_cases() {
+    const TOOL_USE: [(&str, usize); 12] = [
+        ("simple", 20),
+        ("multiple", 15),
+        ("parallel", 15),
+        ("nested", 12),
+        ("enum", 10),
+        ("optional", 10),
+        ("no-call", 12),
+        ("forced-choice", 8),
+        ("forbidden-choice", 8),
+        ("history", 10),
+        ("unicode", 12),
+        ("long-list", 8),
+    ];
+    const OUTPUT_QUALITY: [(&str, usize); 7] = [
+        ("arithmetic", 20),
+        ("facts", 15),
+        ("extraction", 25),
+        ("instructions", 20),
+        ("long-context", 12),
+        ("multilingual", 20),
+        ("stop-and-length", 15),
+    ];
+    let suites = shipped().unwrap();
+    for (name, promised) in [("tool-use", &TOOL_USE[..]), ("output-quality", &OUTPUT_QUALITY[..])] {
+        let suite = suites.iter().find(|suite| suite.name.as_str() == name).unwrap();
+        let mut cases: BTreeMap<&str, usize> = BTreeMap::new();
+        for case in &suite.cases {
+            *cases.entry(case.category.as_deref().expect("a shipped case has a category")).or_default() += 1;
+        }
+        for (category, least) in promised {
+            let found = cases.remove(category).unwrap_or_default();
+            assert!(found >= *least, "{name}: {found} cases of {category}, at least {least} are promised");
+        }
+        assert_eq!(cases, BTreeMap::new(), "{name}: categories that the table above does not know");
+    }
+    // What the names say is what the drawn requests hold.
+    let tool_use = suites.iter().find(|suite| suite.name.as_str() == "tool-use").unwrap();
+    let drawer = Drawer::new(Arc::clone(tool_use)).unwrap();
+    for case in &tool_use.cases {
+        let instance = drawer.draw(&case.id, &format!("{:032x}", 7), 0).unwrap();
+        let tools = instance.tools.as_ref().map_or(0, |tools| tools.items().len());
+        let (choice, messages) = (case.request.get("tool_choice"), instance.messages.text());
+        let keeps_its_name = match case.category.as_deref().unwrap_or_default() {
+            "parallel" => calls_wanted(case) >= 2,
+            "no-call" => calls_wanted(case) == 0 && choice.is_none(),
+            "forbidden-choice" => calls_wanted(case) == 0 && choice == Some(&"none".into()),
+            "forced-choice" => calls_wanted(case) >= 1 && choice.is_some_and(|c| *c == "required" || c.is_object()),
+            "multiple" => tools >= 3,
+            "long-list" => tools >= 20,
+            "history" => messages.contains("\"tool\""),
+            // Letters that ASCII does not have, or characters that JSON or Python escapes.
+            "unicode" => {
+                let wanted = instance.expected.as_ref().expect("calls are compared with those expected");
+                !messages.is_ascii() || !wanted.text().is_ascii() || wanted.text().contains(['\\', '\''])
+            }
+            _ => tools >= 1,
+        };
+        assert!(keeps_its_name, "{}: {:?}", case.id, case.category);
+    }
+}
+
 #[test]
 fn the_worlds_are_on_demand_and_ask_for_enough() {
     let suites = shipped().unwrap();

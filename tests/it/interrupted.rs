@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exactod::clock::{Clock, SystemClock};
-use exactod::domain::SweepState;
+use exactod::domain::{SweepId, SweepState};
 use sqlx::{Connection, SqliteConnection};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -18,7 +18,7 @@ const NEVER: &str = "retry = { attempts = 1, over = \"1s\" }\nlimits = { concurr
     timeouts = { first_byte = \"3000s\", idle = \"3000s\", total = \"3000s\" }";
 
 /// A server that takes connections and never says a word; how many it has taken.
-async fn silent() -> (String, Arc<AtomicUsize>) {
+pub async fn silent() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     let taken = Arc::new(AtomicUsize::new(0));
@@ -117,6 +117,50 @@ async fn a_store_that_another_program_locks_does_not_keep_it_alive() {
     let said = world.json(&["sweep", "--full", "--json"]).await;
     assert_eq!(said["endpoints"][0]["attempts"], CASES);
     assert_eq!(said["endpoints"][0]["unscored"], 0);
+}
+
+/// Another process claims the running sweep, as if this one's lease had ended.
+async fn take_over(world: &World) -> SweepId {
+    let store = world.store().await;
+    let sweep = store.running_sweeps(None).await.unwrap()[0].record.id;
+    let later_us = SystemClock.now_us() + 3_600_000_000;
+    let fence = store.claim_sweep(sweep, "another", later_us + 3_600_000_000, later_us).await.unwrap();
+    assert!(fence.is_some());
+    store.close().await;
+    sweep
+}
+
+/// It failed, said why, and left the sweep to the other one.
+async fn was_taken_over(world: &World, sweep: SweepId, ran: &Ran) {
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    let told = format!("error: another process (another) has taken over sweep {sweep} of lab/m");
+    assert!(ran.stderr.contains(&told) && ran.stderr.contains("`exactod sweep`"), "{ran:?}");
+    let store = world.store().await;
+    let record = store.sweep(sweep).await.unwrap().unwrap().record;
+    assert_eq!((record.state, record.lease_owner.as_deref()), (SweepState::Running, Some("another")));
+    store.close().await;
+}
+
+/// Noticed at the next renewal, in its midst.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_another_process_has_taken_over_is_given_up_and_is_no_interruption() {
+    let (world, child) = hanging("10h").await;
+    let sweep = take_over(&world).await;
+    was_taken_over(&world, sweep, &end(child).await).await;
+}
+
+/// Noticed at its end: it must not count.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_sweep_that_was_taken_over_is_the_other_ones() {
+    let world = World::new(vec![good("alder")]).await;
+    let gate = Gate::before(&world.fleet, 0).await;
+    world.configure_for(&gate.providers, &settings("10h"));
+    let child = start(&world, &["sweep", "--json"]);
+    eventually("requests are in flight", async || (world.requests() == 2).then_some(())).await;
+    let sweep = take_over(&world).await;
+    gate.open();
+    was_taken_over(&world, sweep, &end(child).await).await;
+    assert_eq!(world.attempts().await.len(), CASES, "what was answered is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
