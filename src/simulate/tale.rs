@@ -22,11 +22,12 @@ pub struct Variant {
 }
 
 /// Policies that can be compared in a story of a single suite.
-pub const POLICIES: [&str; 6] = [
+pub const POLICIES: [&str; 7] = [
     "exactod",
     "exactod-equal-margins",
     "point-estimate-7d",
     "point-estimate-7d-hysteresis",
+    "raw-rate-7d",
     "interval-7d-peeking",
     "median-mad",
 ];
@@ -34,6 +35,9 @@ pub const POLICIES: [&str; 6] = [
 /// Policies of the other stories.
 pub const OWN_POLICIES: [&str; 2] = ["exactod", "exactod-equal-margins"];
 
+/// Least share of passes of the rule that looks at the rate alone: a usual objective, two points below the healthy endpoints of
+/// most scenarios (97 %), as the default margin is.
+const RATE_MIN: f64 = 0.95;
 /// Cases per sweep and endpoint of the rules that watch a trailing window.
 const WINDOW_CASES: usize = 25;
 
@@ -86,6 +90,7 @@ fn play(
             let criterion = Criterion::Point { out: 1.25 * delta, within: 0.75 * delta };
             story.play_rule(&mut windowed(criterion), dice)?
         }
+        "raw-rate-7d" => story.play_rule(&mut windowed(Criterion::Rate { least: RATE_MIN }), dice)?,
         "interval-7d-peeking" => story.play_rule(&mut windowed(Criterion::Interval { z: Z_05, delta }), dice)?,
         "median-mad" => story.play_rule(&mut MedianMad::new(n), dice)?,
         _ => return Err(SimulateError::UnknownPolicy(name.to_owned())),

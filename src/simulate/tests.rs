@@ -244,6 +244,24 @@ fn the_example_scenario_runs() {
     assert_eq!(report.policies[0].cells.len(), 4);
 }
 
+/// A threshold on the rate itself blames the endpoints for a suite that became harder: nobody is worse than the others.
+#[test]
+fn a_raw_rate_excludes_everybody_when_all_fall_together() {
+    let text = "sweeps = 120\nbegin = \"admitted\"\n[[suite]]\nname = \"a\"\n[[endpoint]]\nid = \"alike\"\ncount = 4\n\
+                [[endpoint.change]]\nat = 40\ndrop = 0.06\n";
+    let request = Request {
+        scenario: file::parse(Path::new("x.toml"), text).unwrap(),
+        policy: Policy::default(),
+        reps: Some(3),
+        seed: 1,
+        only: ["exactod", "raw-rate-7d"].map(str::to_owned).to_vec(),
+        threads: NonZeroUsize::MIN,
+    };
+    let report = simulate(&request, &Control::default()).unwrap();
+    let wrong: Vec<f64> = report.policies.iter().map(|policy| figure(policy, "false_exclude")).collect();
+    assert_eq!(wrong, [0.0, 1.0]);
+}
+
 #[test]
 fn problems_of_a_scenario_are_told_all_at_once_with_their_places() {
     let text =

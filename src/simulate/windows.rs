@@ -25,6 +25,11 @@ pub enum Criterion {
         /// Gap below which it is in.
         within: f64,
     },
+    /// Out when the rate itself, compared with nobody's, is below a number; else in.
+    Rate {
+        /// The least share of passes.
+        least: f64,
+    },
     /// Out or in when the normal interval of the window's mean gap lies beyond the margin.
     Interval {
         /// Half width in standard errors.
@@ -47,6 +52,7 @@ pub enum Criterion {
 
 struct Watched {
     standing: Standing,
+    /// By sweep: the gaps to the anchors, or the scores themselves where the criterion is about these.
     window: VecDeque<Pairs>,
     detectors: Option<(Detector, Detector)>,
     /// Decayed sum and number of scores, for the choice of anchors.
@@ -70,7 +76,7 @@ impl Windowed {
             Criterion::Detector { delta, delta_in, .. } => {
                 Some((Detector::new(Side::Exclude, delta), Detector::new(Side::Admit, delta_in)))
             }
-            Criterion::Point { .. } | Criterion::Interval { .. } => None,
+            Criterion::Point { .. } | Criterion::Rate { .. } | Criterion::Interval { .. } => None,
         };
         let watched = || Watched { standing, window: VecDeque::new(), detectors, estimate: (0.0, 0.0) };
         Windowed { criterion, cases, anchors, endpoints: (0..endpoints).map(|_| watched()).collect() }
@@ -96,7 +102,13 @@ impl Watched {
                     _ => Call::Open,
                 }
             }
-            Criterion::Point { .. } | Criterion::Interval { .. } if self.window.len() < WINDOW => Call::Open,
+            Criterion::Point { .. } | Criterion::Rate { .. } | Criterion::Interval { .. }
+                if self.window.len() < WINDOW =>
+            {
+                Call::Open
+            }
+            Criterion::Rate { least } if Pairs::mean_of(&self.window) < least => Call::Out,
+            Criterion::Rate { .. } => Call::In,
             Criterion::Point { out, within } => {
                 let gap = Pairs::mean_of(&self.window);
                 if gap > out {
@@ -131,7 +143,7 @@ impl Rule for Windowed {
                 let anchors = order.iter().filter(|a| **a != e).take(self.anchors);
                 let (sum, count) = anchors.fold((0.0, 0.0), |(s, c), a| (s + scores[*a], c + 1.0));
                 let d = if count > 0.0 { sum / count - scores[e] } else { 0.0 };
-                sums[e].add(d);
+                sums[e].add(if matches!(self.criterion, Criterion::Rate { .. }) { scores[e] } else { d });
                 if let Some((out, within)) = &mut self.endpoints[e].detectors {
                     out.add(d);
                     within.add(d);
