@@ -82,7 +82,10 @@ pub fn check(state: &ApiState, request: &Parts, need: Need) -> Result<(), Proble
             "role does not suffice",
             format!("this needs the role {needed}; token {:?} has the role {}", token.name, token.role),
         )
-        .hint(format!("use a token of role {needed} or admin"))),
+        .hint(match needed {
+            Role::Admin => "use a token of role admin".to_owned(),
+            needed => format!("use a token of role {needed} or admin"),
+        })),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Progress on stderr: bars on a terminal, plain lines otherwise.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -59,9 +60,10 @@ async fn show(progress: Arc<Progress>, stop: CancellationToken, bar: Option<Prog
 }
 
 fn draw(bar: &ProgressBar, sweep: &SweepProgress) {
+    // The label goes first: each of these may draw.
+    bar.set_message(message(sweep));
     bar.set_length(sweep.planned);
     bar.set_position(sweep.done());
-    bar.set_message(message(sweep));
 }
 
 fn line(sweep: &SweepProgress) -> String {
@@ -73,8 +75,12 @@ fn message(sweep: &SweepProgress) -> String {
 }
 
 fn bar(target: ProgressDrawTarget) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {rate} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A bar that cannot be written is not worth an error.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        });
     ProgressBar::with_draw_target(Some(0), target).with_style(style)
 }
 

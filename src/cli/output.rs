@@ -109,13 +109,17 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
+/// A terminal that says it has fewer columns says nothing: no table could be read on it.
+const COLUMNS_MIN: u16 = 20;
+
 /// A table for a terminal.
 #[must_use]
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    if !io::stdout().is_terminal() {
-        // A pipe has no width: keep rows whole.
+    // A pipe has no width, and some terminals do not tell theirs: keep rows whole.
+    let narrow = table.width().is_none_or(|columns| columns < COLUMNS_MIN);
+    if !io::stdout().is_terminal() || narrow {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     table.set_header(header.to_vec());

@@ -42,12 +42,18 @@ pub fn logging(cli: &Cli) {
 pub fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     // Another library may have installed its provider first; that is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::Failed(format!("failed to start the async runtime: {e}")))?
-        .block_on(command)
+        .map_err(|e| CliError::Failed(format!("failed to start the async runtime: {e}")))?;
+    let done = runtime.block_on(command);
+    // What the command awaited has ended. A task that does not let go must not keep the program from ending.
+    runtime.shutdown_timeout(SHUTDOWN_WAIT);
+    done
 }
+
+/// How long tasks are waited for that nobody awaited.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
 /// What asks to stop: SIGINT and SIGTERM, one after another.
 pub struct Interrupts {
@@ -213,7 +219,11 @@ pub fn capability(model: &ModelConfig, name: &str) -> Result<Capability, CliErro
 }
 
 /// The nearest name, and all known ones.
-fn did_you_mean<'a>(name: &str, near: impl Iterator<Item = &'a str>, known: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(
+    name: &str,
+    near: impl Iterator<Item = &'a str>,
+    known: impl Iterator<Item = &'a str>,
+) -> String {
     let known = format!("known: {}", known.collect::<Vec<_>>().join(", "));
     match nearest(name, near) {
         Some(near) => format!("did you mean {near:?}? {known}"),

@@ -135,7 +135,9 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
     for text in &args.endpoints {
         let id = EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}")))?;
         if !models.iter().any(|m| m.endpoints.iter().any(|e| e.id == id)) {
-            return Err(CliError::Usage(format!("no endpoint {text:?} in the chosen model(s)")));
+            let known = || models.iter().flat_map(|m| &m.endpoints).map(|e| e.id.as_str());
+            let near = setup::did_you_mean(text, known(), known());
+            return Err(CliError::Usage(format!("no endpoint {text:?} in the chosen model(s) ({near})")));
         }
         endpoints.push(id);
     }

@@ -124,7 +124,7 @@ fn check_value(r: &Reader<'_>, key: &Key, value: &Spanned<DeValue<'_>>) {
         (Kind::Count { min, max }, DeValue::Integer(_)) => check_count(r, key, value, min, max),
         (Kind::Number { min, max }, v @ (DeValue::Integer(_) | DeValue::Float(_))) => {
             if !number(v).is_some_and(|n| n >= min && n <= max) {
-                r.wrong(&span, format!("`{}` must be a number from {min} to {max}", key.name), "");
+                r.wrong(&span, format!("`{}` must be a number from {min} to {max}", key.name), key.meaning);
             }
         }
         (Kind::Flag, DeValue::Boolean(_)) => {}
@@ -169,7 +169,8 @@ fn check_text(r: &Reader<'_>, key: &Key, text: &str, span: &Span) {
     if text.trim().is_empty() {
         r.wrong(span, format!("`{}` must not be empty", key.name), key.meaning);
     } else if looks_secret(text) && key.name != "sha256" {
-        in_the_clear(r, key.name, span);
+        let refuse = if matches!(key.kind, Kind::TextOrSecret) { in_the_clear } else { out_of_place };
+        refuse(r, key.name, span);
     }
 }
 
@@ -215,6 +216,14 @@ fn check_choice(r: &Reader<'_>, key: &Key, word: &str, now: &[&'static str], lat
         None => format!("one of: {words}"),
     };
     r.wrong(span, format!("`{word}` is not a {}", key.name), hint);
+}
+
+/// A text where no secret belongs: nothing could be written there instead.
+fn out_of_place(r: &Reader<'_>, name: &str, span: &Span) {
+    let hint = format!(
+        "`{name}` is shown to people; keys stand in `api_key` or `headers`, as {{ env = \"NAME\" }}; {CLEAR_HINT}"
+    );
+    r.wrong(span, format!("`{name}` holds a secret in the clear"), hint);
 }
 
 fn in_the_clear(r: &Reader<'_>, name: &str, span: &Span) {

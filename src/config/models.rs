@@ -19,7 +19,9 @@ const PUBLIC_SUFFIX: &str = ":exacto";
 /// The models that are right.
 pub(super) struct Models {
     pub(super) good: Vec<ModelConfig>,
-    /// Whether every model of the file is in `good`.
+    /// Ids that could not be taken, as they are written.
+    pub(super) refused: Vec<String>,
+    /// Whether the ids of all models are known: in `good`, or refused.
     pub(super) complete: bool,
 }
 
@@ -30,7 +32,7 @@ pub(super) fn read(
     providers: &Providers,
     named_suites: &mut Vec<NamedSuite>,
 ) -> Models {
-    let mut out = Models { good: Vec::new(), complete: true };
+    let mut out = Models { good: Vec::new(), refused: Vec::new(), complete: true };
     // Every id, alias and public name in the file with its line.
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     // Ids first: an alias that takes a later model's id is the mistake, not that id.
@@ -55,7 +57,10 @@ pub(super) fn read(
                 let slugs = slugs(view);
                 out.good.push(ModelConfig { public_name, id, aliases, slugs, reference, policy, endpoints, providers })
             }
-            None => out.complete = false,
+            None => match view.text("id") {
+                Some((text, _)) => out.refused.push(text.to_owned()),
+                None => out.complete = false,
+            },
         }
     }
     if !views.is_empty() {
@@ -103,7 +108,9 @@ fn name(
         return None;
     }
     lines.insert(text.to_owned(), view.reader.line(&span));
-    ModelId::new(text).map_err(|e| view.reader.problem(&span, format!("{what}: {e}"), "")).ok()
+    ModelId::new(text)
+        .map_err(|e| view.reader.problem(&span, format!("{what}: {e}"), "such as moonshotai/kimi-k2-0905"))
+        .ok()
 }
 
 fn reference(view: &View<'_>, ids: &BTreeMap<String, usize>) -> Option<EndpointId> {
@@ -173,7 +180,9 @@ fn endpoint_id(view: &View<'_>, tag: Option<&str>, ids: &mut BTreeMap<String, us
         return None;
     }
     ids.insert(text.clone(), view.reader.line(&span));
-    EndpointId::new(&text).map_err(|e| view.reader.problem(&span, format!("endpoint id `{text}`: {e}"), "")).ok()
+    EndpointId::new(&text)
+        .map_err(|e| view.reader.problem(&span, format!("endpoint id `{text}`: {e}"), "such as groq or groq-fp8"))
+        .ok()
 }
 
 /// Names in gateways.

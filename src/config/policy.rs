@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::policy::{CaseBudgets, Pool, Quarantine, RankBy, SuitePolicy, Undecided};
 use crate::domain::{Capability, ModelId, Policy, SuiteName};
 
+use super::keys::{CASES, Need, POLICY};
 use super::reader::{Span, View};
 use super::{NamedCapability, NamedSuite, durations};
 
@@ -17,7 +18,7 @@ pub(super) fn read_base(root: &View<'_>, named_suites: &mut Vec<NamedSuite>) -> 
     let mut policy = Policy::default();
     apply(&view, &mut policy, named_suites);
     for (key, reason) in policy.problems() {
-        view.reader.problem(&place(&view, key), problem_text(key, &reason), "");
+        view.reader.problem(&place(&view, key), problem_text(key, &reason), hint(key));
     }
     policy
 }
@@ -27,7 +28,7 @@ pub(super) fn read_alone(view: &View<'_>) -> Policy {
     let mut policy = Policy::default();
     apply(view, &mut policy, &mut Vec::new());
     for (key, reason) in policy.problems() {
-        view.reader.problem(&place(view, key), problem_text(key, &reason), "");
+        view.reader.problem(&place(view, key), problem_text(key, &reason), hint(key));
     }
     policy
 }
@@ -49,7 +50,7 @@ pub(super) fn read_model(
         let hint = if from_base {
             format!("the key itself stands in line {}, in [policy]", view.reader.line(&place(&there, key)))
         } else {
-            String::new()
+            hint(key)
         };
         view.reader.problem(&place(&view, key), problem_text(key, &reason), hint);
     }
@@ -73,7 +74,11 @@ pub(super) fn named_capabilities(root: &View<'_>) -> Vec<NamedCapability> {
 }
 
 fn capability(view: &View<'_>, tag: &str, span: &Span) -> Option<Capability> {
-    Capability::new(tag).map_err(|e| view.reader.problem(span, format!("capability `{tag}`: {e}"), "")).ok()
+    Capability::new(tag)
+        .map_err(|e| {
+            view.reader.problem(span, format!("capability `{tag}`: {e}"), "name a tag of cases, such as \"tools\"")
+        })
+        .ok()
 }
 
 /// A list that must hold more endpoints than there are could never change: every exclusion would freeze it. Only what
@@ -86,6 +91,20 @@ pub(super) fn check_min_providers(view: &View<'_>, endpoints: usize, who: &str) 
         problem_text("min_providers", &format!("{least} endpoints can never be listed: {who} {endpoints}")),
         format!("at most {endpoints}; a smaller number lets bad endpoints leave the list"),
     );
+}
+
+/// What a key such as `cases.cap` is for, and its default.
+fn hint(key: &str) -> String {
+    let found = match key.split_once('.') {
+        Some(("cases", below)) => CASES.key(below),
+        Some((table, _)) => POLICY.key(table),
+        None => POLICY.key(key),
+    };
+    match found.map(|key| (key.meaning, key.need)) {
+        Some((meaning, Need::Default(default))) => format!("{meaning} By default {default}."),
+        Some((meaning, _)) => meaning.to_owned(),
+        None => String::new(),
+    }
 }
 
 fn problem_text(key: &str, reason: &str) -> String {

@@ -248,8 +248,9 @@ fn check_patterns(view: &View<'_>, patterns: &[(&str, Span)], models: &Models) {
         view.reader.problem(&view.span_of("models"), "the schedule names no model", hint);
     }
     for (pattern, span) in patterns {
-        let known = models.good.iter().any(|m| pattern_matches_model(pattern, m));
-        // A model whose own id is wrong cannot be told from one that is not there.
+        let known = models.good.iter().any(|m| pattern_matches_model(pattern, m))
+            || models.refused.iter().any(|id| matches(pattern, id));
+        // A model without an id cannot be told from one that is not there.
         if known || !models.complete || models.good.is_empty() {
             continue;
         }
@@ -294,8 +295,10 @@ fn suites(view: &View<'_>, named_suites: &mut Vec<NamedSuite>) -> Vec<SuiteName>
     let mut out: Vec<SuiteName> = Vec::new();
     for (text, span) in texts {
         match SuiteName::new(text) {
-            Err(e) => r.problem(&span, format!("suite name: {e}"), ""),
-            Ok(name) if out.contains(&name) => r.problem(&span, format!("duplicate suite `{name}`"), ""),
+            Err(e) => r.problem(&span, format!("suite name: {e}"), "such as \"tool-use\""),
+            Ok(name) if out.contains(&name) => {
+                r.problem(&span, format!("duplicate suite `{name}`"), "name each suite once")
+            }
             Ok(name) => {
                 named_suites.push(NamedSuite { name: name.clone(), place: r.place(&span) });
                 out.push(name);

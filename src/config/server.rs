@@ -154,6 +154,9 @@ fn store_url(view: &View<'_>) -> Option<StoreUrl> {
         None
     };
     const FORMS: &str = "sqlite://data/exactod.db, sqlite:///var/lib/exactod/exactod.db or postgres://host/database";
+    if value.get_ref().is_str() && holds_password(&text) {
+        return problem("`url` holds a password in the clear", CLEAR_URL);
+    }
     match text.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") if text.contains(":memory:") || text.contains("mode=memory") => {
             problem("a store in memory would forget every decision", "name a file: sqlite://data/exactod.db")
@@ -172,6 +175,14 @@ fn store_url(view: &View<'_>) -> Option<StoreUrl> {
         },
         _ => problem("the store must be SQLite or PostgreSQL", FORMS),
     }
+}
+
+const CLEAR_URL: &str = "put the whole URL into the environment and write url = { env = \"DATABASE_URL\" }";
+
+/// Whether a URL has a password, before its host or among its parameters.
+fn holds_password(text: &str) -> bool {
+    let named = |url: &url::Url| url.query_pairs().any(|(name, _)| name == "password");
+    url::Url::parse(text).is_ok_and(|url| url.password().is_some() || named(&url))
 }
 
 /// `sqlite://` and the path, relative to the config's folder. The path is plain: nothing in it is percent-encoded.

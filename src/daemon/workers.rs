@@ -259,6 +259,8 @@ impl Worker {
                     self.leave(request);
                     return done;
                 }
+                // Whoever only finishes what was left finds nothing left, which is good.
+                Ok(SweepOutcome::NotStarted { .. }) if request.resume_only => return done,
                 Ok(SweepOutcome::NotStarted { why }) => {
                     warn!(model = %self.model, why, "no sweep started");
                     return done;

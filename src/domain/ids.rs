@@ -137,6 +137,11 @@ text_id!(
     SuiteDigest, "a digest", "0-9 a-f", |c| matches!(c, '0'..='9' | 'a'..='f')
 );
 
+/// A text that is no id of a sweep or an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no id, which looks like 01a20aa8-5013-703d-8441-3372f25c367a; `exactod attempts --json` lists them")]
+pub struct UuidError;
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -151,9 +156,9 @@ macro_rules! uuid_id {
         }
 
         impl std::str::FromStr for $name {
-            type Err = uuid::Error;
-            fn from_str(text: &str) -> Result<Self, uuid::Error> {
-                Uuid::parse_str(text).map(Self)
+            type Err = UuidError;
+            fn from_str(text: &str) -> Result<Self, UuidError> {
+                Uuid::parse_str(text).map(Self).map_err(|_| UuidError)
             }
         }
     };

@@ -134,7 +134,11 @@ impl Reader<'_> {
         shares.push(("calling", endpoint.calling.when_not_due));
         for (key, share) in shares {
             if !(0.0..=1.0).contains(&share) {
-                self.add(place(key), format!("a probability lies between 0 and 1, this is {share}"), None);
+                self.add(
+                    place(key),
+                    format!("a probability lies between 0 and 1, this is {share}"),
+                    Some(OF_SHARE.to_owned()),
+                );
             }
         }
         let latency = &endpoint.latency;
@@ -157,9 +161,12 @@ impl Reader<'_> {
         let place = |key: &str| places.get(key).cloned();
         if defects::find(&injection.defect).is_none() {
             let known = defects::DEFECTS.iter().map(|d| d.id);
-            let hint = nearest(&injection.defect, known).map(|near| format!("did you mean `{near}`?"));
+            let hint = match nearest(&injection.defect, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "docs/simulator.md lists them".to_owned(),
+            };
             let message = format!("the simulator knows no defect `{}`", injection.defect);
-            self.add(place("defect"), message, hint);
+            self.add(place("defect"), message, Some(hint));
         }
         if !(injection.prevalence > 0.0 && injection.prevalence <= 1.0) {
             let message = format!("a prevalence is above 0 and at most 1, this is {}", injection.prevalence);
@@ -168,7 +175,7 @@ impl Reader<'_> {
         let awareness = injection.audit_awareness.as_ref().map(|a| a.probability);
         for (key, share) in [("masking", injection.masking), ("audit_awareness", awareness)] {
             if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-                self.add(place(key), "a probability lies between 0 and 1".to_owned(), None);
+                self.add(place(key), "a probability lies between 0 and 1".to_owned(), Some(OF_SHARE.to_owned()));
             }
         }
         if let Some(message) = correlation_problem(&injection.correlation) {
@@ -192,6 +199,9 @@ impl Reader<'_> {
         }
     }
 }
+
+/// What a probability of a spec is.
+const OF_SHARE: &str = "write it as a share: 0.05 is one in twenty";
 
 fn take_array<'i>(table: &mut DeTable<'i>, key: &str) -> DeArray<'i> {
     let value = table.iter_mut().find(|(k, _)| k.get_ref() == key).map(|(_, value)| value.get_mut());

@@ -398,7 +398,10 @@ impl<'a> Lines<'a> {
         }
         for (i, message) in again {
             let (line, text) = (self.places[i].line, self.places[i].text);
-            let at_id = |f: &mut Findings<'_>| f.value(&ValuePath::ROOT.key("id"), message);
+            let at_id = |f: &mut Findings<'_>| {
+                let hint = "ids are unique in a suite: give each case one of its own".to_owned();
+                f.at(&ValuePath::ROOT.key("id"), At::Value, message, Some(hint));
+            };
             self.problems.extend(reported(self.file, line, text, at_id).1);
         }
     }

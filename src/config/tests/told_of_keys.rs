@@ -240,12 +240,14 @@ usd_per_sweep = nan"#), @r#"
       |
     2 | usd_per_day = -1
       |               ^^
+      hint: US dollars per UTC day, over all models.
 
     error: `usd_per_sweep` must be a number from 0 to 1000000000
       --> exactod.toml:3:17
       |
     3 | usd_per_sweep = nan
       |                 ^^^
+      hint: US dollars per sweep.
 
     2 errors
     "#);

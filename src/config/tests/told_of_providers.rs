@@ -205,6 +205,7 @@ fn a_bad_id() {
        |
     10 | tag = "fp 8"
        |       ^^^^^^
+      hint: such as groq or groq-fp8
 
     1 error
     "#);
@@ -307,12 +308,12 @@ sha256 = "exd_0123456789abcdef""#), @r#"
 fn a_bad_store() {
     assert_snapshot!(with(r#"[store]
 url = "mysql://root:9f8e7d@db/x""#), @r#"
-    error: the store must be SQLite or PostgreSQL
+    error: `url` holds a password in the clear
       --> exactod.toml:2:7
       |
     2 | url = "mysql://***********@db/x"
       |       ^^^^^^^^^^^^^^^^^^^^^^^^^^
-      hint: sqlite://data/exactod.db, sqlite:///var/lib/exactod/exactod.db or postgres://host/database
+      hint: put the whole URL into the environment and write url = { env = "DATABASE_URL" }
 
     1 error
     "#);

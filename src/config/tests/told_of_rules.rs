@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use insta::assert_snapshot;
 
-use super::{MINIMAL, in_model, parse, told, with, with_cron, with_zone};
+use super::{MINIMAL, in_endpoint, in_model, parse, told, with, with_cron, with_zone};
 use crate::config::ModelConfig;
 use crate::domain::SuiteName;
 
@@ -250,24 +250,28 @@ suites = { tool-use = { weight = 0 } }"#), @r#"
       |
     3 | admission_margin = 0.03
       |                    ^^^^
+      hint: Admission must show a gap below this. In (0, margin].
 
     error: impossible policy: alpha: 0.5 is outside (0, 0.5)
       --> exactod.toml:4:9
       |
     4 | alpha = 0.5
       |         ^^^
+      hint: Error of the first decision, per direction. In (0, 0.5). By default 0.01.
 
     error: impossible policy: cases.cap: 100 is below cases.unknown = 200: no endpoint could ever be decided
       --> exactod.toml:5:32
       |
     5 | cases = { unknown = 200, cap = 100 }
       |                                ^^^
+      hint: Cases in all after which an undecided endpoint becomes Provisional. By default 2500.
 
     error: impossible policy: suites: weight 0 of suite tool-use is not above 0
       --> exactod.toml:6:10
       |
     6 | suites = { tool-use = { weight = 0 } }
       |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      hint: Margin, weight and floor of single suites, by name. By default {}.
 
     4 errors
     "#);
@@ -443,6 +447,7 @@ margin = 0.6
        |
     29 | margin = 0.6
        |          ^^^
+      hint: An endpoint is worse when it is below the anchors by more than this. In (0, 0.5]. By default 0.02.
 
     10 errors
     "#);
@@ -512,12 +517,14 @@ fn impossible_capabilities() {
       |
     2 | capabilities = ["tools", "a b", "tools"]
       |                ^^^^^^^^^^^^^^^^^^^^^^^^^
+      hint: Case tags for which a list of their own is published, at most 16 (docs/decisions.md, "Lists per capability"). By default [].
 
     error: capability `a b`: character ' ' is not allowed in a capability (allowed: letters, digits, - _ .)
       --> exactod.toml:2:26
       |
     2 | capabilities = ["tools", "a b", "tools"]
       |                          ^^^^^
+      hint: name a tag of cases, such as "tools"
 
     2 errors
     "#);
@@ -582,4 +589,31 @@ fn programs_that_cannot_be_run_so() {
     let config = parse(&text).unwrap_or_else(|p| panic!("{p}"));
     assert!(config.programs[0].command[0].ends_with("judge.py") && config.programs[0].command[1] == "-x");
     assert_eq!((config.programs[0].time_limit.as_secs(), config.programs[0].memory_bytes), (10, 512 << 20));
+}
+
+#[test]
+fn a_wrong_id_of_a_model_hides_no_wrong_pattern() {
+    let twice = "[[model]]\nid = \"lab/m\"\n[[model.endpoint]]\nprovider = \"p\"\nupstream_model = \"x\"\n";
+    let schedule = "[[schedule]]\ncron = \"0 * * * *\"\nmodels = [\"nothere\", \"b d\"]\n";
+    let problems = told(&format!("{schedule}{MINIMAL}{twice}{}", twice.replace("lab/m", "b d")));
+    for told in ["duplicate model id `lab/m`", "model id: ", "`nothere` matches no model"] {
+        assert!(problems.contains(told), "{told}: {problems}");
+    }
+    assert!(!problems.contains("`b d` matches"), "{problems}");
+}
+
+#[test]
+fn a_password_in_the_stores_url_is_refused() {
+    for url in ["postgres://u:hunter2pass@h/db", "postgresql://h/db?user=u&password=hunter2pass"] {
+        let problems = with(&format!("[store]\nurl = \"{url}\""));
+        assert!(problems.contains("holds a password in the clear") && problems.contains("DATABASE_URL"), "{problems}");
+        assert!(!problems.contains("hunter2pass"), "{problems}");
+    }
+}
+
+#[test]
+fn a_secret_where_none_belongs_is_not_sent_into_the_environment() {
+    let problems = in_endpoint("tag = \"sk-proj-abcdefghijklmnopqrstuvwxyz0123456789\"");
+    assert!(problems.contains("holds a secret in the clear"), "{problems}");
+    assert!(problems.contains("keys stand in `api_key`") && !problems.contains("tag = {"), "{problems}");
 }

@@ -161,7 +161,7 @@ fn what_was_found_is_followed_by_a_larger_sweep_as_often_as_it_is_found() {
     let (standard, burst) = (world.policy.cases.standard, world.policy.cases.burst);
     assert!(standard < burst);
     let (mut bursts, mut found_before) = (0, false);
-    for _ in 0..120 {
+    for _ in 0..40 {
         let plan = world.plan();
         assert_eq!(asked(&plan), if found_before { burst } else { standard });
         bursts += u32::from(found_before);

@@ -53,6 +53,10 @@ pub const CONNECTIONS: u32 = 4;
 /// Rows that a SQLite worker reads ahead.
 const SQLITE_ROWS_AHEAD: usize = 512;
 
+/// How long a connection may be idle, or live: without end. Any end would start a task in sqlx 0.9 that counts idle connections;
+/// when one is taken while another comes back, that count can fall below zero, and the task then turns for ever.
+const KEPT: Option<Duration> = None;
+
 /// Opens the database that a URL names; also gives its place as it may be shown (without a password).
 pub async fn open(url: &str, options: &StoreOptions) -> Result<(Pool, String)> {
     if let Some(path) = url.strip_prefix("sqlite:") {
@@ -103,6 +107,8 @@ async fn open_sqlite(path: &str, options: &StoreOptions) -> Result<Pool> {
     let read = SqlitePoolOptions::new()
         .max_connections(options.connections.max(1))
         .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
+        .idle_timeout(KEPT)
+        .max_lifetime(KEPT)
         .connect_lazy_with(reader);
     Ok(Pool::Sqlite { write, read })
 }
@@ -114,7 +120,9 @@ async fn connect_writer(file: &Path, options: &StoreOptions) -> Result<SqlitePoo
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
-            .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT));
+            .acquire_timeout(options.busy_timeout.max(BUSY_TIMEOUT))
+            .idle_timeout(KEPT)
+            .max_lifetime(KEPT);
         match pool.connect_with(sqlite_writer(file, options)).await.map_err(StoreError::from) {
             Err(StoreError::Locked(_)) if began.elapsed() < options.busy_timeout => {
                 tokio::time::sleep(LOCKED_PAUSE).await;
@@ -197,6 +205,8 @@ async fn open_postgres(url: &str, place: &str, options: &StoreOptions) -> Result
         })
         .max_connections(options.connections.max(1))
         .acquire_timeout(patience)
+        .idle_timeout(KEPT)
+        .max_lifetime(KEPT)
         .connect_with(connect)
         .await
         .map_err(|error| StoreError::from(error).on_a_server())?;
