@@ -420,6 +420,13 @@ pub static ENDPOINT: Section = Section {
             Default("{}"),
             "Keys merged into every request body, over those of the provider, such as an aggregator's pin.",
         ),
+        key(
+            "served_by",
+            Text,
+            Optional("nothing is checked"),
+            "Through an aggregator: who the endpoint is pinned to, by the name that the answers give as `provider`, such as \
+             `Groq`. Answers of others, from a cache, or repaired on the way are not scored.",
+        ),
     ],
 };
 

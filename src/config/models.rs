@@ -139,11 +139,13 @@ fn endpoints(model_view: &View<'_>, model: &ModelId, providers: &Providers) -> (
         let upstream_model = view.text("upstream_model").map_or_else(|| model.to_string(), |(t, _)| t.to_owned());
         let slugs = slugs(&view);
         let price = price(&view);
+        let served_by = view.text("served_by").map(|(name, _)| name.to_owned());
         let (headers, extra_body) = (providers::headers(&view), providers::extra_body(&view));
         let reached = provider.as_ref().and_then(|id| providers.good.iter().find(|p| p.id == *id));
         if let (Some(id), Some(provider), Some(reached)) = (id, provider, reached) {
             let reached = with_own(reached, headers, extra_body);
-            out.push((Endpoint { id, model: model.clone(), provider, upstream_model, tag, price, slugs }, reached));
+            let model = model.clone();
+            out.push((Endpoint { id, model, provider, upstream_model, tag, price, slugs, served_by }, reached));
         }
     }
     (out, ids)

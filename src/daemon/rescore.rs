@@ -145,6 +145,8 @@ impl Rescoring {
             let delivered = page.fault[i].is_none_or(|fault| fault.class() == FaultClass::Quality);
             let skipped = if !delivered {
                 Some("no answer was delivered")
+            } else if page.verdict[i] == Verdict::Unscored(UnscoredWhy::Provenance) {
+                Some(NOT_ITS_OWN)
             } else if self.is_judged_already(store, page.sweep[i]).await? {
                 Some("judged by this digest in its sweep")
             } else {
@@ -256,6 +258,8 @@ fn took(stored: &StoredAttempt, votes: &[Exchange]) -> Took {
 const NO_OUTPUT: &str = "a program that judges it gave no verdict";
 /// Nobody is asked again.
 const NO_VOTES: &str = "its judges were not asked this question";
+/// No suite makes an answer the endpoint's own.
+const NOT_ITS_OWN: &str = "the answer cannot be attributed to its endpoint";
 const NO_TRANSCRIPT: &str = "the transcript is not kept any more";
 
 fn why_not(error: &OfflineError) -> &'static str {

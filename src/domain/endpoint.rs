@@ -45,6 +45,9 @@ pub struct Endpoint {
     pub price: Option<Price>,
     /// The endpoint's name in each gateway.
     pub slugs: BTreeMap<String, String>,
+    /// The name by which an aggregator's answers tell that this endpoint served them; `None`: it is not pinned through one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<String>,
 }
 
 impl Endpoint {

@@ -477,7 +477,7 @@ fn clean_completion(completion: &mut Completion, scrubber: &Scrubber) -> bool {
 
 /// Headers worth keeping: what tells requests, limits, caches and who served apart. Never credentials or cookies.
 fn is_kept(name: &str) -> bool {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 19] = [
         "age",
         "cf-ray",
         "content-encoding",
@@ -493,7 +493,9 @@ fn is_kept(name: &str) -> bool {
         "x-cache-hit",
         "x-cache-status",
         "x-generation-id",
+        "x-openrouter-cache-status",
         "x-request-id",
+        "x-response-healed",
         "x-served-by",
     ];
     const PREFIXES: [&str; 12] = [

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::execute::{Item, Lane, Shared, cost_of, key_of};
 use super::prepared::Prepared;
+use super::provenance;
 use crate::domain::{
     Attempt, AttemptKey, CaseInstance, Completion, Exchange, Judgement, Micros, Part, Took, Transcript, Try, Usage,
 };
@@ -65,11 +66,12 @@ pub(super) async fn converse(
         if cancelled {
             return None;
         }
+        let doubt = provenance::doubt(&lane.endpoint, &outcome, &transcript.headers);
         let (key, part) = (course.key.clone(), Part::Step(talk.steps()));
         let mut exchange = Exchange { key, part, tries, started_at_us, ttft_us, total_us, cost_nanousd: 0, transcript };
         let judgement = match outcome {
             Err(delivery) => {
-                let judgement = judge_delivery(delivery.fault, &delivery.detail);
+                let judgement = doubt.unwrap_or_else(|| judge_delivery(delivery.fault, &delivery.detail));
                 exchange.cost_nanousd = cost_of(lane, &Usage::default(), &exchange.transcript, &judgement);
                 course.add(&exchange, None);
                 judgement
@@ -81,7 +83,7 @@ pub(super) async fn converse(
                     warn!(endpoint = %lane.endpoint.id, case = %item.case, %error, "failed to store an answer of a conversation");
                 }
                 course.add(&exchange, Some(&completion));
-                match talk.take(&course.told(completion, lane)) {
+                match doubt.map_or_else(|| talk.take(&course.told(completion, lane)), Next::Ended) {
                     Next::Ask => continue,
                     Next::Ended(judgement) => judgement,
                 }
@@ -113,9 +115,12 @@ impl Course {
     fn resume(&mut self, talk: &mut Conversation, stored: &[&Exchange], lane: &Lane) -> Option<Judgement> {
         for exchange in stored {
             // What was an answer then is one now; should it be none, the rest is asked again.
-            let completion = read_answer(&exchange.transcript.response, &talk.instance()).ok()?;
+            let answer = read_answer(&exchange.transcript.response, &talk.instance());
+            let doubt = provenance::doubt(&lane.endpoint, &answer, &exchange.transcript.headers);
+            let completion = answer.ok()?;
             self.add(exchange, Some(&completion));
-            if let Next::Ended(judgement) = talk.take(&self.told(completion, lane)) {
+            let next = doubt.map_or_else(|| talk.take(&self.told(completion, lane)), Next::Ended);
+            if let Next::Ended(judgement) = next {
                 return Some(judgement);
             }
         }

@@ -19,6 +19,7 @@ use super::ids::Ids;
 use super::jury::{self, JudgeLane};
 use super::prepared::{Prepared, PreparedCases, Slot};
 use super::programs::Programs;
+use super::provenance;
 use crate::clock::Clock;
 use crate::domain::jury::{Ask, JudgeId};
 use crate::domain::probes::{is_probe, observe, sample};
@@ -297,9 +298,17 @@ async fn attempt(shared: &Shared, lane: &Lane, item: &Item) -> Result<Option<Att
     if reply.cancelled {
         return Ok(None);
     }
+    if is_doubted(lane, &reply) {
+        return Ok(Some(judged(shared, lane, item, &prepared, reply, Default::default()).await));
+    }
     let Some(outputs) = outputs(shared, &prepared, &reply).await else { return Ok(None) };
     let testimony = Testimony { outputs, ..Testimony::default() };
     Ok(Some(judged(shared, lane, item, &prepared, reply, (testimony, 0)).await))
+}
+
+/// Whether an answer is not the endpoint's own: then no judge and no program is asked about it.
+fn is_doubted(lane: &Lane, reply: &Reply) -> bool {
+    provenance::doubt(&lane.endpoint, &reply.outcome, &reply.transcript.headers).is_some()
 }
 
 async fn ask(run: &Execution, lane: &Lane, item: &Item, prepared: &Prepared) -> Reply {
@@ -366,6 +375,9 @@ async fn examined(
             reply
         }
     };
+    if is_doubted(lane, &reply) {
+        return Ok(Some(judged(shared, lane, item, prepared, reply, Default::default()).await));
+    }
     let Some(outputs) = outputs(shared, prepared, &reply).await else { return Ok(None) };
     let asks = asks(shared, prepared, &reply).await;
     let Some((votes, cost)) = jury::ask(run, &key, &asks).await else { return Ok(None) };
@@ -428,17 +440,22 @@ async fn judged(
     let run = &shared.run;
     let Reply { outcome, tries, transcript, started_at_us, ttft_us, total_us, cancelled: _ } = reply;
     let (mut observed, mut sampled) = (None, None);
-    let (judgement, usage, finish_reason) = match outcome {
-        Ok(completion) if is_probe(&item.suite) => {
+    let doubt = provenance::doubt(&lane.endpoint, &outcome, &transcript.headers);
+    let (judgement, usage, finish_reason) = match (doubt, outcome) {
+        (Some(doubt), outcome) => {
+            let Completion { usage, finish_reason, .. } = outcome.unwrap_or_default();
+            (doubt, usage, finish_reason)
+        }
+        (None, Ok(completion)) if is_probe(&item.suite) => {
             (observed, sampled) = (observe(&item.suite, &completion), sample(&item.suite, &completion));
             (noticed(observed.is_some() || sampled.is_some()), completion.usage, completion.finish_reason)
         }
-        Ok(completion) => {
+        (None, Ok(completion)) => {
             let (usage, finish_reason) = (completion.usage, completion.finish_reason.clone());
             let bytes = transcript.response.len();
             (judgement(shared, prepared, completion, bytes, testimony).await, usage, finish_reason)
         }
-        Err(delivery) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
+        (None, Err(delivery)) => (judge_delivery(delivery.fault, &delivery.detail), Usage::default(), None),
     };
     Attempt {
         id: run.ids.attempt(started_at_us),
@@ -468,8 +485,8 @@ fn noticed(shown: bool) -> Judgement {
 
 /// Cost by reported usage; by bytes where an answer reports none, so that no paid answer counts as free.
 pub(super) fn cost_of(lane: &Lane, usage: &Usage, transcript: &Transcript, judgement: &Judgement) -> i64 {
-    // An answer that judges were asked about came, whatever they said.
-    let came = judgement.score.is_some() || judgement.verdict == Verdict::Unscored(UnscoredWhy::Ours);
+    // An answer that judges were asked about came, whatever they said; so did one that somebody else gave.
+    let came = judgement.verdict != Verdict::Unscored(UnscoredWhy::Provider);
     cost_by(lane.endpoint.price, usage, transcript, came)
 }
 

@@ -12,6 +12,7 @@ mod plan;
 mod prepared;
 mod programs;
 mod proof;
+mod provenance;
 mod worst_case;
 
 pub use execute::{Execution, Lane, RunError, execute};

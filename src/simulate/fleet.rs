@@ -140,6 +140,7 @@ impl Fleet {
             tag: None,
             price: None,
             slugs: BTreeMap::new(),
+            served_by: None,
         };
         let endpoints: Vec<Endpoint> = ids.iter().map(endpoint).collect();
         let suites = suites.iter().map(|shape| bench(*shape)).collect::<Result<Vec<_>, _>>()?;

@@ -130,6 +130,24 @@ async fn judges_say_what_is_true_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_judges_an_answer_of_somebody_else() {
+    let world = world(vec![good("alder"), broken("birch", &[("served_by_other", 1.0)])], good(JUDGE)).await;
+    let pinned = std::fs::read_to_string(world.config_path()).unwrap();
+    let pinned = pinned.replace("[[model.endpoint]]\n", "[[model.endpoint]]\nserved_by = \"Lab\"\n");
+    std::fs::write(world.config_path(), pinned).unwrap();
+    world.json(&["sweep", "--suite", SUITE, "--full", "--json"]).await;
+    for stored in texts(&world).await {
+        let wanted = match stored.attempt.key.endpoint.as_str() {
+            "birch" => Verdict::Unscored(UnscoredWhy::Provenance),
+            _ => Verdict::Pass,
+        };
+        assert_eq!(stored.attempt.judgement.verdict, wanted, "{:?}", stored.attempt.judgement);
+    }
+    assert_eq!(asked_of(&world, "birch"), TEXT_CASES);
+    assert_eq!(asked_of(&world, JUDGE), TEXT_CASES * VOTES, "about alder's answers alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_verdict_of_judges_there_is_none() {
     let failing = [
         EndpointSpec { error_rate: 1.0, ..good(JUDGE) },

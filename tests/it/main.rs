@@ -42,6 +42,7 @@ mod on_request;
 mod onboarding;
 mod orders;
 mod printed;
+mod provenance;
 mod pushes;
 mod reload;
 mod reload_in_flight;

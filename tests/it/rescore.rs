@@ -12,7 +12,7 @@ use crate::world::{self, World, good, weak};
 const SUITE: &str = "output-quality";
 
 /// The suite by which any text passes; one case has another question now, one is gone.
-fn loosen(world: &World) {
+pub fn loosen(world: &World) {
     let (header, cases) = (format!("suites/{SUITE}/suite.toml"), format!("suites/{SUITE}/cases.jsonl"));
     let text = std::fs::read_to_string(world.path(&header)).unwrap();
     std::fs::write(world.path(&header), text.replace("revision = \"1\"", "revision = \"2\"")).unwrap();

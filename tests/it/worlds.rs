@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use exactod::domain::{AttemptKey, Case, Fault, Suite, Verdict};
+use exactod::domain::{AttemptKey, Case, Fault, Suite, UnscoredWhy, Verdict};
 use exactod::sim::{self, EndpointSpec, Library, RunningSim, SimSpec};
 use exactod::store::StoredAttempt;
 use exactod::suites::{Drawer, load_suite, shipped};
@@ -105,6 +105,25 @@ async fn whole_conversations_are_judged_as_one_answer() {
     }
     offline_judges_the_same(&attempts).await;
     repeats_give_pass_k(&world).await;
+}
+
+/// The first answer is somebody else's: what would be said next is no conversation with the endpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_ends_with_an_answer_of_somebody_else() {
+    let suite = suite();
+    let fleet = fleet(vec![broken("alder", &[("served_by_other", 1.0)])]).await;
+    let world = World::new(vec![]).await;
+    let priced = Settings::default().endpoint;
+    let pinned = Settings { endpoint: format!("{priced}\nserved_by = \"Lab\""), ..Settings::default() };
+    world.configure_for(&providers(&fleet), &pinned);
+    world.json(&["sweep", "--suite", "worlds", "--full", "--epochs", "1", "--json"]).await;
+    let attempts = world.attempts().await;
+    assert_eq!((attempts.len(), requests(&fleet, "alder")), (suite.cases.len(), suite.cases.len()));
+    for stored in &attempts {
+        let attempt = &stored.attempt;
+        assert_eq!(attempt.judgement.verdict, Verdict::Unscored(UnscoredWhy::Provenance), "{:?}", attempt.judgement);
+        assert!(attempt.cost_nanousd > 0 && attempt.transcript.is_some());
+    }
 }
 
 /// `score --suite` reads the answers of a conversation as its transcript holds them.

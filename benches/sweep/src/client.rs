@@ -202,6 +202,7 @@ fn lane(order: &Order, model: &ModelId, clock: &Arc<dyn Clock>) -> Result<Lane, 
         tag: None,
         price: Some(Price { input_per_mtok: 0.6, output_per_mtok: 2.5 }),
         slugs: BTreeMap::new(),
+        served_by: None,
     };
     let client = Arc::new(Client::new(Arc::new(provider), Arc::clone(clock))?);
     Ok(Lane { endpoint, client, limiter: EndpointLimiter::new(limits), concurrency: order.concurrency })

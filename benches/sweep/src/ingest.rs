@@ -129,6 +129,7 @@ fn directory(intake: &Intake) -> Result<Directory, Failure> {
             tag: None,
             price: None,
             slugs: [("litellm".to_owned(), format!("prov{i}"))].into(),
+            served_by: None,
         })
     };
     let endpoints = (0..ENDPOINTS).map(one).collect::<Result<Vec<_>, _>>()?;

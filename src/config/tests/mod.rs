@@ -154,6 +154,7 @@ policy = { cases = { cap = 3000 }, suites = { one = { weight = 2 } }, alpha = 0.
   slugs = { litellm = "prov1" }
   headers = { x-title = "other" }
   extra_body = { a = 2 }
+  served_by = "Upstream"
   [[model.endpoint]]
   provider = "p1"
   id = "own"

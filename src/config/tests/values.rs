@@ -63,8 +63,10 @@ fn a_model_arrives_with_its_endpoints() {
     assert_eq!((e.id.as_str(), e.upstream_model.as_str(), e.tag.as_deref()), ("p1/fp8", "upstream/m", Some("fp8")));
     assert_eq!(e.price.map(|p| (p.input_per_mtok, p.output_per_mtok)), Some((1.0, 3.5)));
     assert_eq!(e.slugs.get("litellm").map(String::as_str), Some("prov1"));
+    assert_eq!(e.served_by.as_deref(), Some("Upstream"));
     let (own, provider) = m.endpoint(&EndpointId::new("own").expect("an id")).expect("found");
     assert_eq!((own.upstream_model.as_str(), &own.tag, own.price), ("lab/m", &None, None));
+    assert_eq!(own.served_by, None);
     assert!(std::sync::Arc::ptr_eq(provider, &c.providers[0]));
 }
 

@@ -19,6 +19,7 @@ pub fn configured(world: &World) -> Vec<Endpoint> {
         tag: None,
         price: None,
         slugs: BTreeMap::from([("litellm".to_owned(), id.to_string())]),
+        served_by: None,
     };
     world.endpoints.iter().map(one).collect()
 }

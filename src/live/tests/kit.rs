@@ -17,6 +17,7 @@ pub fn endpoint(id: &str, provider: &str, upstream: &str, litellm: Option<&str>)
         tag: None,
         price: None,
         slugs: litellm.map(|name| ("litellm".to_owned(), name.to_owned())).into_iter().collect(),
+        served_by: None,
     }
 }
 

@@ -171,6 +171,9 @@ fn kept_headers_hold_no_credentials() {
         ("x-ratelimit-remaining-requests", "7"),
         ("server", "nginx"),
         ("x-provider-name", "other"),
+        ("x-cache", "HIT"),
+        ("x-response-healed", "true"),
+        ("x-openrouter-cache-status", "MISS"),
         ("x-unknown", "1"),
     ];
     let map =
@@ -180,9 +183,12 @@ fn kept_headers_hold_no_credentials() {
     let expected = [
         "content-type: application/json",
         "server: nginx",
+        "x-cache: HIT",
+        "x-openrouter-cache-status: MISS",
         "x-provider-name: other",
         "x-ratelimit-remaining-requests: 7",
         "x-request-id: req-[redacted]-1",
+        "x-response-healed: true",
     ];
     assert_eq!(kept, expected);
 }
