@@ -1,4 +1,4 @@
-//! Sweeps between the ticks while an endpoint waits for its first standing (docs/operating.md, Onboarding).
+//! Sweeps between the ticks while an endpoint waits for its first standing (docs/config.md, Onboarding).
 //!
 //! Everything is read from the store: who waits, when the last sweep ended, what was tried and did not fit the budget. So
 //! any number of daemons come to the same next sweep, a row unique by its due time, and a restart changes nothing.

@@ -82,6 +82,6 @@ pub struct Allowlist {
     pub mode: AllowlistMode,
     /// The listed endpoints in routing order; never empty.
     pub providers: Vec<ListedEntry>,
-    /// Excluded and Banned endpoints.
+    /// Excluded, banned and quarantined endpoints.
     pub excluded: Vec<ExcludedEntry>,
 }
