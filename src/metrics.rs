@@ -215,7 +215,10 @@ impl Metrics {
         let config_reloads = family!("config_reloads", "Config reloads by result");
         let agent_checks = family!("agent_checks", "Agent-checks answered, by what was said");
         let live_bursts = family!("live_bursts", "Sweeps that live traffic asked for");
-        let live_quarantines = family!("live_quarantines", "Quarantines begun, refused, confirmed, cleared, expired or gone with their endpoint");
+        let live_quarantines = family!(
+            "live_quarantines",
+            "Quarantines begun, refused, confirmed, cleared, expired or gone with their endpoint"
+        );
         let live_records = family!("live_records", "Records of live traffic, by source and what became of them");
         let live_bodies_refused = family!("live_bodies_refused", "Bodies of live traffic refused with 429, by reason");
         let live_held = Gauge::default();

@@ -5,7 +5,7 @@
 //! 1. the parsed file: values below a key whose name speaks of a secret, and below `headers`;
 //! 2. a scan of the text by the same rule, for what does not parse;
 //! 3. the shape of a word: well-known prefixes of keys;
-//! 4. user and password of a URL.
+//! 4. user and password of a URL, and its parameters whose names speak of a secret.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -154,11 +154,27 @@ fn mark_shapes(text: &str, hide: &mut [bool]) {
     }
     for (at, _) in text.match_indices("://") {
         let start = at + "://".len();
-        let url = text[start..].char_indices().take(URL_CHARS_MAX);
-        let url = url.take_while(|(_, c)| !c.is_whitespace() && !matches!(c, '"' | '\''));
-        if let Some((i, _)) = url.filter(|(_, c)| *c == '@').last() {
-            mark(hide, start, start + i);
+        let ends = |c: &char| c.is_whitespace() || matches!(c, '"' | '\'');
+        let length =
+            text[start..].chars().take(URL_CHARS_MAX).take_while(|c| !ends(c)).map(char::len_utf8).sum::<usize>();
+        let url = &text[start..start + length];
+        if let Some(user_ends) = url.rfind('@') {
+            mark(hide, start, start + user_ends);
         }
+        mark_parameters(url, start, hide);
+    }
+}
+
+/// Rule 4, for parameters whose names speak of a secret.
+fn mark_parameters(url: &str, start: usize, hide: &mut [bool]) {
+    let Some(mut at) = url.find('?').map(|i| i + 1) else { return };
+    for parameter in url[at..].split('&') {
+        if let Some((name, value)) = parameter.split_once('=')
+            && is_secret_name(name)
+        {
+            mark(hide, start + at + name.len() + 1, start + at + name.len() + 1 + value.len());
+        }
+        at += parameter.len() + 1;
     }
 }
 
@@ -399,6 +415,12 @@ mod tests {
     fn a_message_keeps_its_words() {
         assert_eq!(message("no variable `sk-abcdefghijkl` here"), "no variable `****` here");
         assert_eq!(message("postgres://u:p@h/d is wrong"), "postgres://****@h/d is wrong");
+        assert_eq!(
+            message("postgres://h/d?user=u&password=p&sslmode=no is wrong"),
+            "postgres://h/d?user=u&password=****&sslmode=no is wrong"
+        );
+        assert_eq!(message("https://h/?a&token=p@q?x"), "https://****");
+        assert_eq!(message("https://h/?=&&key="), "https://h/?=&&key=");
         assert_eq!(message("unknown key `margn`"), "unknown key `margn`");
     }
 }

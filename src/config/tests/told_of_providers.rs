@@ -40,7 +40,7 @@ fn a_bad_url() {
     error: `base_url` must end with its path
       --> exactod.toml:4:12
       |
-    4 | base_url = "https://api.example.com/v1?key=1"
+    4 | base_url = "https://api.example.com/v1?key=*"
       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
       hint: leave out what stands from `?` or `#` on
 
