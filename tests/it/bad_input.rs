@@ -72,12 +72,14 @@ async fn every_problem_of_a_config_is_told_at_once_with_its_place_and_a_hint() {
        |
     15 | price = { input_per_mtok = -1.0 }
        |                            ^^^^
+      hint: For a million prompt tokens.
 
     error: impossible policy: admission_margin: 0.5 is outside (0, margin = 0.02]: the flap bound needs admission_margin <= margin
        --> DIR/exactod.toml:19:20
        |
     19 | admission_margin = 0.5
        |                    ^^^
+      hint: Admission must show a gap below this. In (0, margin].
 
     error: `61` cannot be read as the minute of a cron line
        --> DIR/exactod.toml:22:9
