@@ -24,6 +24,9 @@ pub const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const TARGET_BYTES_MAX: usize = 4096;
 /// Connections open at once; further ones wait in the system's queue. Fewer where the process may not open as many files.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Connections that the system queues until they are accepted; it may allow fewer (`net.core.somaxconn`). What does not fit
+/// is sent again by the client's system after a second.
+pub const ACCEPT_BACKLOG: u32 = 4_096;
 /// Open files that are left to the rest of the process: store, suites, requests to providers.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 /// Connections that are served however few files the process may open.

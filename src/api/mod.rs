@@ -53,7 +53,7 @@ pub use agent::serve_agent;
 pub use exports::scene;
 pub use problem::Problem;
 pub use routes::router;
-pub use serve::{ApiError, serve};
+pub use serve::{ApiError, listen, serve};
 pub use state::{
     ApiSetup, ApiState, EndpointView, Operators, Refusal, Ruling, ScorecardSource, StandingsView, SuiteInfo,
     SweepCommand, SweepReply,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future as _;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +24,7 @@ use tracing::{debug, warn};
 
 use super::descriptors::connections_max;
 use super::impatient::Impatient;
-use super::limits::{ACCEPT_PAUSE, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
+use super::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_STALL_TIMEOUT};
 use super::parking::{self, Parked, Parking};
 use super::routes::router;
 use super::state::ApiState;
@@ -39,6 +40,19 @@ pub enum ApiError {
     /// The listener is unusable.
     #[error("cannot accept connections: {0}")]
     Accept(#[from] io::Error),
+}
+
+/// Listens on `address`, with a queue in which all consumers of a gateway fit that come back at once.
+///
+/// # Errors
+/// The address is taken, not this machine's, or not allowed.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A daemon that starts again need not wait for its predecessor's connections to be forgotten.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
 }
 
 /// Serves until `shutdown`, then accepts nothing more and gives the requests in flight as long to end as `drain` says by then.

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 use super::args::DemoArgs;
 use super::output::{self, CliError, Exit};
 use super::setup;
+use crate::api;
 use crate::clock::{Clock, FastClock, SystemClock};
 use crate::config::{Config, SystemEnv};
 use crate::curation;
@@ -65,9 +65,8 @@ pub async fn run(args: &DemoArgs, as_json: bool) -> Result<Exit, CliError> {
     let folder = TemporaryFolder::new()?;
     let fleet = start_fleet(args.seed).await?;
     let config = demo_config(&fleet, args, &folder.0)?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|e| CliError::Failed(format!("failed to listen on {}: {e}", args.listen)))?;
+    let listener =
+        api::listen(args.listen).map_err(|e| CliError::Failed(format!("failed to listen on {}: {e}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     let clock: Arc<dyn Clock> = Arc::new(FastClock::new(SystemClock.now_us(), FAST));
     let ids = Arc::new(Ids::from_number(args.seed));

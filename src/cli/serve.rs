@@ -9,10 +9,10 @@ use tracing::info;
 use super::args::Cli;
 use super::output::{CliError, Exit};
 use super::setup;
+use crate::api;
 
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
-    let bound = TcpListener::bind(listen).await;
-    let listener = bound
+fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let listener = api::listen(listen)
         .map_err(|e| CliError::Failed(format!("failed to listen on {listen}: {e}; is another daemon running?")))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     Ok((listener, address))
@@ -22,9 +22,9 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError>
 pub async fn run(cli: &Cli) -> Result<Exit, CliError> {
     let config = setup::config(cli)?;
     // Bind before the store is touched: a second daemon on the same port ends here.
-    let (listener, address) = bind(config.server.listen).await?;
+    let (listener, address) = bind(config.server.listen)?;
     let agent = match config.server.agent_listen {
-        Some(listen) => Some(bind(listen).await?),
+        Some(listen) => Some(bind(listen)?),
         None => None,
     };
     let service = setup::service(config).await?;

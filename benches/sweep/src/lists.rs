@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{Barrier, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{Failure, process};
 
@@ -28,8 +28,8 @@ const NGINX_RATIO_MAX: f64 = 1.0;
 /// Connections that read, and reads of each.
 const READERS: usize = 16;
 const READS: usize = 6_000;
-/// Reads on connections of their own between the last long-poll and the look at the memory.
-const READS_BEFORE_LOOKING: usize = 200;
+/// Clients that connect at once: more than the system's queue takes would measure its retransmissions.
+const CONNECTING: usize = 512;
 /// Rounds of reads, one server after the other; their median counts.
 const ROUNDS: usize = 5;
 /// How long anything may take before the benchmark gives up.
@@ -252,21 +252,19 @@ async fn wait_all(kind: &str, verb: &'static str, port: u16, pid: u32, etag: &st
         get(&format!("{LIST}/watch"), "")
     };
     let request: Arc<str> = request.into();
-    let all = Arc::new(Barrier::new(CLIENTS + 1));
+    let door = Arc::new(Semaphore::new(CONNECTING));
     let (tell, mut told) = mpsc::channel::<Result<(), Failure>>(CLIENTS);
     for _ in 0..CLIENTS {
-        let (request, all, tell) = (Arc::clone(&request), Arc::clone(&all), tell.clone());
+        let (request, door, tell) = (Arc::clone(&request), Arc::clone(&door), tell.clone());
         tokio::spawn(async move {
-            let waited = one_that_waits(&request, polls, port, &all).await;
+            let waited = one_that_waits(&request, polls, port, &door).await;
             let _ = tell.send(waited).await;
         });
     }
-    all.wait().await;
-    if polls {
-        // Nothing tells that a request has been taken up: many reads in turn give each of them the time.
-        for _ in 0..READS_BEFORE_LOOKING {
-            list(port).await?;
-        }
+    tokio::select! {
+        waiting = all_wait(port) => waiting?,
+        // Nothing is new yet: whoever is back so early has failed.
+        early = told.recv() => return Err(early.ok_or("no client is left")?.err().unwrap_or_else(|| "a client was told something before there was news".into())),
     }
     let rss = process::rss_mib_of(pid)?;
     let begun = Instant::now();
@@ -277,7 +275,25 @@ async fn wait_all(kind: &str, verb: &'static str, port: u16, pid: u32, etag: &st
     Ok((rss, begun.elapsed().as_secs_f64()))
 }
 
-async fn one_that_waits(request: &str, polls: bool, port: u16, all: &Barrier) -> Result<(), Failure> {
+/// Until the daemon counts every client among those that wait.
+async fn all_wait(port: u16) -> Result<(), Failure> {
+    let begun = Instant::now();
+    loop {
+        let (_, body) = ask(port, &get("/metrics", "")).await?;
+        let text = String::from_utf8(body)?;
+        let waiting = text.lines().find_map(|line| line.strip_prefix("exactod_http_watchers "));
+        if waiting.is_some_and(|count| count == CLIENTS.to_string()) {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("{} of {CLIENTS} clients wait", waiting.unwrap_or("none")).into());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn one_that_waits(request: &str, polls: bool, port: u16, door: &Semaphore) -> Result<(), Failure> {
+    let permit = door.acquire().await?;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut buffer = Vec::with_capacity(2_048);
@@ -288,7 +304,7 @@ async fn one_that_waits(request: &str, polls: bool, port: u16, all: &Barrier) ->
         }
         buffer.clear();
     }
-    all.wait().await;
+    drop(permit);
     loop {
         more(&mut stream, &mut buffer).await?;
         // A heartbeat is no news.

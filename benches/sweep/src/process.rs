@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::Failure;
 
 /// `/proc` counts CPU time in hundredths of a second on every Linux of today.
@@ -9,18 +11,13 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Place of `utime` among the fields that follow the program's name; `stime` is the next.
 const UTIME: usize = 11;
 
-/// CPU seconds of all threads so far, ended ones included: user and system together.
-///
-/// The kernel knows them to the nanosecond and shows them in hundredths of a second: a difference is off by one of them
-/// at most in each of the two parts.
-///
-/// # Errors
-/// No Linux `/proc`.
-pub fn cpu_seconds() -> Result<f64, Failure> {
-    cpu_seconds_of(std::process::id())
+/// CPU seconds of all threads so far, ended ones included: user and system together, to the nanosecond.
+pub fn cpu_seconds() -> f64 {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }
 
-/// Those of another process.
+/// Those of another process, in hundredths of a second: a difference is off by one of them at most in each of the two parts.
 ///
 /// # Errors
 /// No Linux `/proc`, or no such process.
