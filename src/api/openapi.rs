@@ -455,6 +455,7 @@ fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                     ("verdict", String),
                     ("fault", String),
                     ("explanation", String),
+                    ("scorers", Array),
                     ("delivered", Boolean),
                     ("votes", Array),
                     ("tries", Array),

@@ -65,6 +65,7 @@ fn summary(stored: &StoredAttempt) -> Map<String, Value> {
     put("secondary_faults", json!(a.judgement.secondary));
     put("error_type", json!(a.judgement.error_type));
     put("explanation", json!(a.judgement.explanation));
+    put("scorers", json!(a.judgement.scorers));
     put("delivered", json!(stored.delivered));
     put("first_try_ok", json!(a.first_try_ok()));
     put("tries", json!(a.tries.len()));

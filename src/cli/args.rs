@@ -480,7 +480,8 @@ pub struct ScoreArgs {
     pub scorer: Option<OfflineScorer>,
     /// In place of --scorer: a suite folder, by whose cases answers are judged as in a sweep. Rows
     /// {"case_id","draw","response"}: the drawn values of a template, else null or nothing; the body as JSON, or as a string
-    /// (streams); for the scorers latency and cost also latency_ms, ttft_ms and cost_usd. Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"}.
+    /// (streams); for the scorers latency and cost also latency_ms, ttft_ms and cost_usd. Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"},
+    /// of several scorers also "scorers".
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scorer", "data", "strict_abstention"])]
     pub suite: Option<PathBuf>,
     /// With --suite: rows of templates without "draw" answer the instance drawn from this seed, as suite show --draw SEED

@@ -249,6 +249,12 @@ fn show(a: &Attempt, votes: &[Exchange]) -> Result<(), CliError> {
     if !a.judgement.secondary.is_empty() {
         table.add_row(["also", &words(&a.judgement.secondary)]);
     }
+    for result in &a.judgement.scorers {
+        let word = if result.passed { "passed" } else { "failed" };
+        let reason = [result.error_type.as_deref().unwrap_or_default(), &result.reason].join(" ");
+        let row = format!("{word} with {:.3} {}", result.value, printable(&reason));
+        table.add_row([format!("scorer {}", result.kind).as_str(), row.trim_end()]);
+    }
     table.add_row(["tries", &a.tries.iter().map(tried).collect::<Vec<_>>().join(", ")]);
     table.add_row(["first token, all", &format!("{}, {}", a.ttft_us.map_or("-".into(), seconds), seconds(a.total_us))]);
     table.add_row(["tokens in, out", &format!("{}, {}", number(a.usage.tokens_in), number(a.usage.tokens_out))]);

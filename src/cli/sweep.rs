@@ -1,6 +1,6 @@
 //! `sweep`: one now, or back to back until decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -135,8 +135,8 @@ fn request(args: &SweepArgs, models: &[ModelConfig]) -> Result<SweepRequest, Cli
     for text in &args.endpoints {
         let id = EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}")))?;
         if !models.iter().any(|m| m.endpoints.iter().any(|e| e.id == id)) {
-            let known = || models.iter().flat_map(|m| &m.endpoints).map(|e| e.id.as_str());
-            let near = setup::did_you_mean(text, known(), known());
+            let known: BTreeSet<&str> = models.iter().flat_map(|m| &m.endpoints).map(|e| e.id.as_str()).collect();
+            let near = setup::did_you_mean(text, known.iter().copied(), known.iter().copied());
             return Err(CliError::Usage(format!("no endpoint {text:?} in the chosen model(s) ({near})")));
         }
         endpoints.push(id);

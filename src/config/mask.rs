@@ -5,7 +5,7 @@
 //! 1. the parsed file: values below a key whose name speaks of a secret, and below `headers`;
 //! 2. a scan of the text by the same rule, for what does not parse;
 //! 3. the shape of a word: well-known prefixes of keys;
-//! 4. user and password of a URL, and its parameters whose names speak of a secret.
+//! 4. user and password of a URL, and its parameters whose names speak of a secret; all of it where its end cannot be seen.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -208,6 +208,8 @@ fn mark_value(text: &str, name: &str, value: &Spanned<DeValue<'_>>, hidden: bool
                 "env" => is_variable_name(s),
                 "sha256" => is_sha256(s),
                 "file" | "command" => true,
+                // Rule 4 finds no password with a quote or a blank in it.
+                "url" | "base_url" => !hidden && (rule_4_sees(s) || !holds_password(s)),
                 _ => !hidden,
             };
             if !shown || looks_secret(s) {
@@ -217,6 +219,17 @@ fn mark_value(text: &str, name: &str, value: &Spanned<DeValue<'_>>, hidden: bool
         _ if hidden => mark(hide, value.span().start, value.span().end),
         _ => {}
     }
+}
+
+/// Whether rule 4 finds all of a URL: it goes to a blank or a quote, and not for ever.
+fn rule_4_sees(url: &str) -> bool {
+    url.len() <= URL_CHARS_MAX && !url.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))
+}
+
+/// Whether a URL holds a password, in the usual place or as a parameter.
+pub(super) fn holds_password(text: &str) -> bool {
+    let named = |url: &url::Url| url.query_pairs().any(|(name, _)| name == "password");
+    url::Url::parse(text).is_ok_and(|url| url.password().is_some() || named(&url))
 }
 
 /// Rule 2: a scan that needs no well-formed file. It knows strings, comments, headers, braces and `name =`;

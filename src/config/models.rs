@@ -19,7 +19,7 @@ const PUBLIC_SUFFIX: &str = ":exacto";
 /// The models that are right.
 pub(super) struct Models {
     pub(super) good: Vec<ModelConfig>,
-    /// Ids that could not be taken, as they are written.
+    /// Ids that could not be taken, as they are written, with the aliases of their models.
     pub(super) refused: Vec<String>,
     /// Whether the ids of all models are known: in `good`, or refused.
     pub(super) complete: bool,
@@ -58,7 +58,11 @@ pub(super) fn read(
                 out.good.push(ModelConfig { public_name, id, aliases, slugs, reference, policy, endpoints, providers })
             }
             None => match view.text("id") {
-                Some((text, _)) => out.refused.push(text.to_owned()),
+                Some((text, _)) => {
+                    let aliases = view.texts("aliases").unwrap_or_default();
+                    out.refused
+                        .extend([text].into_iter().chain(aliases.iter().map(|(alias, _)| *alias)).map(str::to_owned));
+                }
                 None => out.complete = false,
             },
         }

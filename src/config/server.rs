@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::domain::canonical::sha256_hex;
 
-use super::mask::{is_sha256, looks_secret};
+use super::mask::{holds_password, is_sha256, looks_secret};
 use super::reader::{Span, View};
 use super::secrets;
 use super::tokens::{Role, Token};
@@ -178,12 +178,6 @@ fn store_url(view: &View<'_>) -> Option<StoreUrl> {
 }
 
 const CLEAR_URL: &str = "put the whole URL into the environment and write url = { env = \"DATABASE_URL\" }";
-
-/// Whether a URL has a password, before its host or among its parameters.
-fn holds_password(text: &str) -> bool {
-    let named = |url: &url::Url| url.query_pairs().any(|(name, _)| name == "password");
-    url::Url::parse(text).is_ok_and(|url| url.password().is_some() || named(&url))
-}
 
 /// `sqlite://` and the path, relative to the config's folder. The path is plain: nothing in it is percent-encoded.
 fn sqlite_url(view: &View<'_>, url: &str) -> Option<String> {

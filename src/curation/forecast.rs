@@ -218,6 +218,7 @@ pub fn settled(scene: &Scene<'_>) -> ModelState {
 
 fn settle(state: &mut ModelState, now_us: i64) {
     for endpoint in state.endpoints.values_mut() {
+        endpoint.watch.settle();
         if !endpoint.standing.is_decided() || endpoint.standing == Standing::Suspect {
             endpoint.standing = Standing::Admitted;
             endpoint.reset(now_us);

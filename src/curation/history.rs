@@ -28,7 +28,8 @@ use super::ranking::Figures;
 /// | 2 | wide pool, weighted first decision, small first sweep, admission margin of 0.85 margins |
 /// | 3 | no endpoint in doubt in the wide pool, decided ones spared without pause, admission margin of 0.88 margins |
 /// | 4 | a cold start ends when the endpoints are ranked by enough cases; cases without any comparison are no effort |
-pub const RULES: u32 = 4;
+/// | 5 | a change alarm's larger sweep is paid from the burst tokens, and asked for once |
+pub const RULES: u32 = 5;
 
 /// What the configuration said about a model when a step was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -163,13 +163,14 @@ pub(super) fn take(state: &mut ModelState, plan: &SweepPlan, rows: &[OutcomeRow]
                 if tokens.contains_key(&share.id) {
                     prints.no_tokens = false;
                 } else {
-                    // It answers, and shows none: asked without an answer at all it may show them another time.
-                    let showed_nothing = |row: &OutcomeRow| {
-                        row.endpoint == share.id
-                            && row.suite == part.suite
-                            && matches!(row.outcome, Outcome::Skipped { .. })
+                    // It answers, and shows none: without an answer at all, or with somebody else's, it may show them
+                    // another time.
+                    let own = |row: &&OutcomeRow| row.endpoint == share.id && row.suite == part.suite;
+                    let skipped = |for_provenance: bool| {
+                        let wanted = Outcome::Skipped { provenance: for_provenance };
+                        rows.iter().filter(own).any(|row| row.outcome == wanted)
                     };
-                    prints.no_tokens |= greedy.contains_key(&share.id) || rows.iter().any(showed_nothing);
+                    prints.no_tokens |= !skipped(true) && (greedy.contains_key(&share.id) || skipped(false));
                 }
                 prints.take_tokens(first_tokens(plan, &tokens, &share.id))
             } else {

@@ -18,7 +18,7 @@
 //! says how far luck with them reaches. A gap is therefore alarmed only where it is also larger than [`LUCK_Z`] standard
 //! errors of the mean of so many fresh cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -225,11 +225,15 @@ impl ContrastEvidence {
         log_mean_exp(&self.r)
     }
 
-    /// Takes a sweep. One without a difference is no batch.
-    fn take(&mut self, claim: Claim, batch: &Contrast) {
-        if batch.differences.is_empty() {
-            return;
+    /// A sweep that could not compare was the one that a new finding asks for all the same.
+    fn was_asked(&mut self) {
+        if let Some(found) = &mut self.found {
+            found.quiet = found.quiet.max(1);
         }
+    }
+
+    /// Takes a sweep with differences.
+    fn take(&mut self, claim: Claim, batch: &Contrast) {
         let mut scaled: Vec<f64> = batch.differences.iter().map(|x| x / claim.range).collect();
         let bets = Bets::new(Side::Exclude, claim.margin / claim.range);
         close_batch(&mut self.r, &bets.batch_increments(&mut scaled));
@@ -270,15 +274,28 @@ impl Watch {
     /// against easy.
     pub(super) fn take<'a>(&mut self, suites: impl Iterator<Item = (&'a SuiteName, &'a Contrast, u32, &'a Contrast)>) {
         let mut linked = Contrast::default();
+        let mut untouched: BTreeSet<SuiteName> = self.hold_out.keys().cloned().collect();
         for (name, hold_out, repeated, by_difficulty) in suites {
             if !hold_out.differences.is_empty() {
                 let evidence = self.hold_out.entry(name.clone()).or_default();
                 evidence.repeated = repeated;
                 evidence.take(HOLD_OUT, hold_out);
+                untouched.remove(name);
             }
             linked.join(by_difficulty);
         }
-        self.linked.take(LINKED, &linked);
+        let of_others = self.hold_out.iter_mut().filter(|(name, _)| untouched.contains(*name));
+        of_others.for_each(|(_, evidence)| evidence.was_asked());
+        match linked.differences.is_empty() {
+            true => self.linked.was_asked(),
+            false => self.linked.take(LINKED, &linked),
+        }
+    }
+
+    /// As if nothing had been found: what is expected in the long run.
+    pub(super) fn settle(&mut self) {
+        self.hold_out.values_mut().chain([&mut self.linked]).for_each(|evidence| evidence.found = None);
+        self.prints.cases_left = 0;
     }
 
     /// The detectors.

@@ -94,7 +94,7 @@ async fn read(store: &Store, model: &ModelId, now_us: Micros) -> Result<Speeds, 
     let mut latencies: BTreeMap<EndpointId, Vec<i64>> = BTreeMap::new();
     let mut output: BTreeMap<EndpointId, (u64, i64)> = BTreeMap::new();
     while let Some(page) = window.next().await? {
-        for i in (0..page.len()).filter(|i| page.delivered[*i]) {
+        for i in (0..page.len()).filter(|i| page.is_its_own_answer(*i)) {
             let endpoint = &page.endpoint[i];
             let key = (page.suite[i].clone(), endpoint.clone());
             speeds.durations.entry(key).or_default().push(page.total_us[i]);

@@ -151,6 +151,8 @@ pub enum SweepError {
         sweep: SweepId,
         /// Who holds it now; empty when it is done already.
         owner: String,
+        /// It had been begun before, by whomever.
+        resumed: bool,
     },
 }
 
@@ -518,7 +520,7 @@ impl Sweeper {
             }
         };
         if lost.is_cancelled() {
-            return Err(self.taken_over(&plan).await);
+            return Err(self.taken_over(&plan, resumed).await);
         }
         if !complete {
             // A store that does not answer must not keep what was stopped from ending.
@@ -530,7 +532,7 @@ impl Sweeper {
         self.speeds.forget(&plan.model);
         match conclude::end(self, (runtime, model), &plan, fence).await {
             Err(SweepError::Store(StoreError::StaleFence { .. } | StoreError::NotRunning(_))) => {
-                return Err(self.taken_over(&plan).await);
+                return Err(self.taken_over(&plan, resumed).await);
             }
             ended => ended?,
         }
@@ -541,10 +543,10 @@ impl Sweeper {
     }
 
     /// Says who has the sweep now.
-    async fn taken_over(&self, plan: &SweepPlan) -> SweepError {
+    async fn taken_over(&self, plan: &SweepPlan, resumed: bool) -> SweepError {
         let stored = self.store.sweep(plan.id).await;
         let owner = stored.ok().flatten().and_then(|stored| stored.record.lease_owner).unwrap_or_default();
-        SweepError::TakenOver { model: plan.model.clone(), sweep: plan.id, owner }
+        SweepError::TakenOver { model: plan.model.clone(), sweep: plan.id, owner, resumed }
     }
 
     async fn begin_progress(&self, plan: &SweepPlan) -> Result<Arc<SweepProgress>, StoreError> {

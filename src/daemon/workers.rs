@@ -267,11 +267,14 @@ impl Worker {
                 }
                 // It ends, or its lease does: then this request has its turn.
                 Err(SweepError::Busy { .. }) => self.pause(PAUSE_WHILE_BUSY).await,
-                // The other one finishes it; whether it was this request's sweep or an earlier one, its tick is known.
-                Err(error @ SweepError::TakenOver { .. }) => {
+                // The other one finishes it. If it was an earlier sweep, this request has its turn after it; if it was this
+                // request's own, its tick is known.
+                Err(error @ SweepError::TakenOver { resumed, .. }) => {
                     warn!(model = %self.model, %error, "sweep given up");
-                    self.leave(request);
-                    return done;
+                    if !resumed {
+                        return done;
+                    }
+                    self.pause(PAUSE_WHILE_BUSY).await;
                 }
                 Err(error) => {
                     error!(model = %self.model, %error, "sweep failed; what is stored is kept, the next tick goes on");

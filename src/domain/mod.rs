@@ -72,4 +72,4 @@ pub use sweep::{
     SweepState, Upstream,
 };
 pub use testimony::{ProgramOutputs, ProgramRun, Testimony};
-pub use verdict::{Judgement, UnscoredWhy, Verdict};
+pub use verdict::{Judgement, ScorerResult, UnscoredWhy, Verdict};

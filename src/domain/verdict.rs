@@ -53,6 +53,23 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What one of the several scorers of a case says of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScorerResult {
+    /// The scorer's kind; in a group with the group before it: `group/regex`.
+    pub kind: String,
+    /// In \[0,1\].
+    pub value: f64,
+    /// The value reaches the scorer's bar.
+    pub passed: bool,
+    /// Stable machine-readable name of what it found, such as `tool_calls:missing_argument`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    /// One sentence for a person; empty where nothing is to be said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
 /// A Verdict with what a person needs to check it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
@@ -68,6 +85,8 @@ pub struct Judgement {
     pub error_type: Option<String>,
     /// One sentence for a person; empty on a plain pass.
     pub explanation: String,
+    /// What each scorer says, in the order of the case, groups after what is in them; empty where there is but one.
+    pub scorers: Vec<ScorerResult>,
 }
 
 impl Judgement {
@@ -81,6 +100,7 @@ impl Judgement {
             secondary: vec![],
             error_type: None,
             explanation: String::new(),
+            scorers: vec![],
         }
     }
 
@@ -94,6 +114,7 @@ impl Judgement {
             secondary: vec![],
             error_type: Some(error_type.to_owned()),
             explanation: explanation.into(),
+            scorers: vec![],
         }
     }
 
@@ -107,6 +128,7 @@ impl Judgement {
             secondary: vec![],
             error_type: None,
             explanation: explanation.into(),
+            scorers: vec![],
         }
     }
 
@@ -120,6 +142,7 @@ impl Judgement {
             secondary: vec![],
             error_type: None,
             explanation: explanation.into(),
+            scorers: vec![],
         }
     }
 }

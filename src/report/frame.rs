@@ -24,7 +24,8 @@ pub async fn read_window(
     Ok(pages)
 }
 
-/// One row per attempt. Counts are 0/1 columns, so that sums are counts; durations are null for undelivered attempts.
+/// One row per attempt. Counts are 0/1 columns, so that sums are counts; durations are null for undelivered attempts,
+/// and for answers that cannot be attributed to the endpoint.
 ///
 /// # Errors
 /// [`ReportError::Frame`].
@@ -37,7 +38,7 @@ pub fn attempt_frame(pages: &[AttemptColumns]) -> Result<DataFrame, ReportError>
         Column::new(name.into(), rows().map(|(p, i)| f(p, i)).collect::<Vec<Option<i64>>>())
     };
     let flag = |name: &str, f: &dyn Fn(&AttemptColumns, usize) -> bool| number(name, &|p, i| Some(i64::from(f(p, i))));
-    let delivered = |p: &AttemptColumns, i: usize, of: Option<i64>| of.filter(|_| p.delivered[i]);
+    let delivered = |p: &AttemptColumns, i: usize, of: Option<i64>| of.filter(|_| p.is_its_own_answer(i));
     let columns = vec![
         text("id", &|p, i| Some(p.id[i].to_string())),
         text("sweep", &|p, i| Some(p.sweep[i].to_string())),

@@ -1,5 +1,6 @@
 //! Preparing a case once, judging many answers to it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::context::LazyContext;
 use super::custom::Custom;
 use super::error::ScorerError;
 use super::exec::Exec;
-use super::finding::{Finding, Role, Rulings, conclude};
+use super::finding::{EXPLANATION_CHARS_MAX, Finding, Role, Rulings, conclude, shorten};
 use super::ifeval::IfEval;
 use super::implicit::{self, Answer};
 use super::options::Options;
@@ -30,7 +31,9 @@ use super::tool_calls::{ToolCalls, judge_parallel};
 use super::tool_choice::ToolChoice;
 use super::wire::{self, Wire};
 use crate::domain::jury::Ask;
-use crate::domain::{CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, ScorerSpec, Testimony, UnscoredWhy};
+use crate::domain::{
+    CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, ScorerResult, ScorerSpec, Testimony, UnscoredWhy,
+};
 use crate::sandbox::Program;
 
 /// Compiles cases; shares compiled JSON Schemas between them. One per process is enough.
@@ -67,6 +70,8 @@ pub(super) struct Rules {
 
 /// A scorer with its share in the score and its bar.
 struct Weighted {
+    /// Its kind, after those of the groups it is in.
+    kind: Cow<'static, str>,
     scorer: Scorer,
     weight: f64,
     /// Its bar; by default the full value, for a group that all children pass.
@@ -233,7 +238,11 @@ impl Compiling<'_> {
             "group" => Scorer::Group(self.group(&options, depth)?),
             _ => Scorer::Text(Box::new(TextScorer::new(&options)?)),
         };
-        Ok(Weighted { scorer, weight, threshold })
+        let kind = match depth {
+            1 => Cow::Borrowed(options.kind.name),
+            _ => Cow::Owned("group/".repeat(depth - 1) + options.kind.name),
+        };
+        Ok(Weighted { kind, scorer, weight, threshold })
     }
 
     fn group(&self, options: &Options<'_>, depth: usize) -> Result<Vec<Weighted>, ScorerError> {
@@ -328,7 +337,15 @@ impl PreparedCase {
         let tool_leak = findings.iter().any(|f| f.fault == Fault::MarkupLeak);
         let mut found = Vec::new();
         let (broken, no_verdict) = (RefCell::new(None), RefCell::new(None));
-        let view = View { answer: &answer, implicit: &findings, testimony, broken: &broken, no_verdict: &no_verdict };
+        let results = RefCell::new(Vec::new());
+        let view = View {
+            answer: &answer,
+            implicit: &findings,
+            testimony,
+            broken: &broken,
+            no_verdict: &no_verdict,
+            results: self.tells_each().then_some(&results),
+        };
         let outcome = judge_all(&self.scorers, &view, &mut found);
         if self.is_official {
             findings.iter_mut().for_each(|f| f.role = Role::Noted);
@@ -351,7 +368,13 @@ impl PreparedCase {
                 return Err(why);
             }
         }
-        Ok(conclude(findings, outcome.value, implicit_failed, rulings))
+        let judgement = conclude(findings, outcome.value, implicit_failed, rulings);
+        Ok(Judgement { scorers: results.into_inner(), ..judgement })
+    }
+
+    /// With several scorers, what each of them says is told as well.
+    fn tells_each(&self) -> bool {
+        self.scorers.len() > 1 || self.scorers.iter().any(|s| matches!(s.scorer, Scorer::Group(_)))
     }
 }
 
@@ -367,6 +390,8 @@ struct View<'a> {
     broken: &'a RefCell<Option<String>>,
     /// The first scorer that waits for judges or a program says why it has no verdict.
     no_verdict: &'a RefCell<Option<NoVerdict>>,
+    /// What each scorer says is put here, where it is told.
+    results: Option<&'a RefCell<Vec<ScorerResult>>>,
 }
 
 /// Value of one or several scorers, and whether all reached their bars.
@@ -403,6 +428,7 @@ impl Weighted {
         let (value, finding) = self.scorer.judge(view);
         let value = value.clamp(0.0, 1.0);
         let passed = value >= self.threshold.unwrap_or(1.0);
+        self.tell(view, Outcome { value, passed }, finding.as_ref().or_else(|| self.scorer.implicit_finding(view)));
         findings.extend(finding.filter(|f| !passed || f.role != Role::Fails));
         Outcome { value, passed }
     }
@@ -419,11 +445,33 @@ impl Weighted {
             inner.push(Finding::fails(Fault::WrongAnswer, "group:below_threshold", what));
         }
         findings.append(&mut inner);
-        Outcome { value: outcome.value, passed }
+        let outcome = Outcome { value: outcome.value, passed };
+        self.tell(view, outcome, None);
+        outcome
+    }
+
+    /// Notes what this scorer says, where each is told.
+    fn tell(&self, view: &View<'_>, Outcome { value, passed }: Outcome, finding: Option<&Finding>) {
+        let Some(results) = view.results else { return };
+        let said = finding.map(|f| (f.own_type.as_deref().unwrap_or(f.error_type), f.explanation.as_str())).unzip();
+        results.borrow_mut().push(ScorerResult {
+            kind: self.kind.clone().into_owned(),
+            // A value that is no number is none above 0.
+            value: value.max(0.0),
+            passed,
+            error_type: said.0.map(str::to_owned),
+            reason: said.1.map(|text| shorten(text, EXPLANATION_CHARS_MAX)).unwrap_or_default(),
+        });
     }
 }
 
 impl Scorer {
+    /// What an implicit check found that this scorer stands for.
+    fn implicit_finding<'a>(&self, view: &View<'a>) -> Option<&'a Finding> {
+        let Scorer::Implicit(faults) = self else { return None };
+        view.implicit.iter().find(|f| f.role == Role::Fails && faults.contains(&f.fault))
+    }
+
     /// The value in \[0,1\] and what was found.
     fn judge(&self, view: &View<'_>) -> (f64, Option<Finding>) {
         let answer = view.answer;

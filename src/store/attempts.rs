@@ -103,6 +103,7 @@ pub(super) struct Prepared {
     attempt: Attempt,
     tries: String,
     secondary: String,
+    scorers: Option<String>,
     draw: Option<String>,
     transcript: Option<Packed>,
 }
@@ -113,6 +114,7 @@ impl Prepared {
         Ok(Prepared {
             tries: to_json(&attempt.tries)?,
             secondary: fault_list(&attempt.judgement.secondary),
+            scorers: Some(&attempt.judgement.scorers).filter(|s| !s.is_empty()).map(to_json).transpose()?,
             draw: attempt.draw.as_ref().map(to_json).transpose()?,
             transcript,
             attempt,
@@ -122,7 +124,8 @@ impl Prepared {
     /// Bytes held while it waits to be written.
     pub fn bytes(&self) -> usize {
         let transcript = self.transcript.as_ref().map_or(0, |packed| packed.bytes.len());
-        let texts = self.tries.len() + self.draw.as_ref().map_or(0, String::len);
+        let [draw, scorers] = [&self.draw, &self.scorers].map(|text| text.as_ref().map_or(0, String::len));
+        let texts = self.tries.len() + draw + scorers;
         size_of::<Self>() + transcript + texts + self.attempt.judgement.explanation.len()
     }
 
@@ -187,6 +190,7 @@ fn bind<'a>(row: &'a Prepared, texts: &'a RowTexts<'a>, model: &'a str) -> [Arg<
         Arg::Text(row.draw.as_deref()),
         Arg::Real(a.observed),
         Arg::Text(texts.sampled.as_deref()),
+        Arg::Text(row.scorers.as_deref()),
     ]
 }
 
@@ -434,6 +438,7 @@ pub(super) fn stored_attempt(row: &Row) -> Result<StoredAttempt> {
             secondary: faults(row, 11)?,
             error_type: text(12)?,
             explanation: row.get(13)?,
+            scorers: row.get::<Option<&str>>(28)?.map(rows::json).transpose()?.unwrap_or_default(),
         },
         tries: json(row.get(14)?)?,
         started_at_us: row.get(17)?,

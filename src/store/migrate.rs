@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "gateways", include_str!("migrations/0009_gateways.sql")),
     (10, "votes", include_str!("migrations/0010_votes.sql")),
     (11, "live", include_str!("migrations/0011_live.sql")),
+    (12, "scorers", include_str!("migrations/0012_scorers.sql")),
 ];
 
 /// The schema that this program knows: the version of the last migration.

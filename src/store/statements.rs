@@ -9,7 +9,7 @@ macro_rules! attempt_columns {
     () => {
         "id, sweep, endpoint, suite, case_id, epoch, model, verdict, why, score, fault, secondary, error_type, \
          explanation, tries, first_try_ok, delivered, started_at_us, ttft_us, total_us, tokens_in, tokens_out, \
-         tokens_reasoning, cost_nanousd, finish_reason, draw, observed, sampled"
+         tokens_reasoning, cost_nanousd, finish_reason, draw, observed, sampled, scorers"
     };
 }
 
@@ -179,10 +179,10 @@ statements! {
     CALLED_WINDOW = "SELECT sweep, endpoint, case_id, epoch, finish_reason FROM attempts WHERE model = $1 \
                      AND started_at_us >= $2 AND started_at_us < $3 AND suite = $4 AND finish_reason IS NOT NULL \
                      AND verdict <> 'unscored'";
-    /// Newest first, the page after (started_at_us, id); without one the pair is the end of the window and no id.
+    /// Without those that cannot be attributed to their endpoint. Newest first, the page after (started_at_us, id); without one the pair is the end of the window and no id.
     ANSWERS_WINDOW = "SELECT a.id, a.sweep, a.endpoint, a.case_id, a.epoch, a.started_at_us, t.codec, t.bytes \
                       FROM attempts a JOIN transcripts t ON t.attempt = a.id WHERE a.model = $1 AND a.started_at_us >= $2 \
-                      AND a.suite = $3 AND a.started_at_us <= $4 AND (a.started_at_us < $4 OR a.id < $5) \
+                      AND a.suite = $3 AND (a.why IS NULL OR a.why <> 'provenance') AND a.started_at_us <= $4 AND (a.started_at_us < $4 OR a.id < $5) \
                       ORDER BY a.started_at_us DESC, a.id DESC LIMIT $6";
     RESCORED_ADD = "INSERT INTO rescored (attempt, digest, verdict, why, score, fault, secondary, error_type, \
                     explanation, rescored_at_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
@@ -380,7 +380,7 @@ pub(super) const COUNTS: &[(&str, &str)] = &[
 ];
 
 /// Columns of an attempt.
-pub(super) const ATTEMPT_COLUMNS: usize = 28;
+pub(super) const ATTEMPT_COLUMNS: usize = 29;
 /// Columns of a transcript.
 pub(super) const TRANSCRIPT_COLUMNS: usize = 3;
 
@@ -464,6 +464,6 @@ mod tests {
             assert_eq!(text.matches("), (").count() + 1, size);
         }
         let (text, _) = ATTEMPTS_ADD.for_rows(1, Placeholders::Numbered);
-        assert!(text.contains("$28)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
+        assert!(text.contains("$29)") && attempt_columns!().split(',').count() == ATTEMPT_COLUMNS);
     }
 }

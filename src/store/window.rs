@@ -5,7 +5,7 @@ use super::error::Result;
 use super::pool::Row;
 use super::rows::{Shared, epoch, id};
 use super::{MeasuredRow, Store, statements};
-use crate::domain::{AttemptId, CaseId, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId, Verdict};
+use crate::domain::{AttemptId, CaseId, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId, UnscoredWhy, Verdict};
 
 /// Rows of one page of a [`Window`].
 pub const WINDOW_PAGE_ROWS: usize = 10_000;
@@ -52,6 +52,12 @@ pub struct AttemptColumns {
 }
 
 impl AttemptColumns {
+    /// Whether the last try delivered an answer, and nothing says that it is somebody else's.
+    #[must_use]
+    pub fn is_its_own_answer(&self, row: usize) -> bool {
+        self.delivered[row] && self.verdict[row] != Verdict::Unscored(UnscoredWhy::Provenance)
+    }
+
     /// Number of attempts.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -95,6 +95,13 @@ async fn not_scored(world: World) {
     assert_eq!(told.len(), 2, "cached ones, and repaired ones");
     assert_eq!(attempts_of(&world, "alder").await.iter().filter(|a| a.judgement.verdict != Verdict::Pass).count(), 0);
 
+    let cards = world.json(&["scorecard", "--json"]).await;
+    let card = |id: &str| cards["items"].as_array().unwrap().iter().find(|card| card["endpoint"] == *id).unwrap();
+    for suite in card("cedar")["suites"].as_array().unwrap() {
+        assert_eq!((&suite["latency"], &suite["rate"]), (&Value::Null, &Value::Null), "another's speed is not its own");
+    }
+    assert!(card("alder")["suites"][0]["latency"]["p50_us"].as_i64() > Some(0), "{cards}");
+
     assert_eq!(world.json(&["replay", "--json"]).await["equal"], json!(true));
     rescored(&world).await;
     world.configure(&fast());

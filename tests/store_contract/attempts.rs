@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use exactod::domain::{
-    Attempt, AttemptId, Exchange, Fault, Judgement, Outcome, Part, SweepState, Transcript, Try, UnscoredWhy, Usage,
-    Verdict,
+    Attempt, AttemptId, Exchange, Fault, Judgement, Outcome, Part, ScorerResult, SweepState, Transcript, Try,
+    UnscoredWhy, Usage, Verdict,
 };
 use exactod::store::{Appended, AttemptColumns, AttemptFilter, StoreError, SweepEnd};
 
@@ -22,6 +22,22 @@ fn full(sweep: exactod::domain::SweepId) -> Attempt {
         secondary: vec![Fault::BadCallId, Fault::MarkupLeak],
         error_type: Some("tool_calls:invalid_json".to_owned()),
         explanation: "line\nand \"quote\" and ünïcode 🙂".to_owned(),
+        scorers: vec![
+            ScorerResult {
+                kind: "group/tool-calls".to_owned(),
+                value: 0.25,
+                passed: false,
+                error_type: Some("tool_calls:invalid_json".to_owned()),
+                reason: "nul \0 and 🙂".to_owned(),
+            },
+            ScorerResult {
+                kind: "group".to_owned(),
+                value: 1.0,
+                passed: true,
+                error_type: None,
+                reason: String::new(),
+            },
+        ],
     };
     full.tries.insert(
         0,

@@ -154,7 +154,10 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
     store.migrate_to(2).await.unwrap();
     // These tables were the same in version 2, but for columns that are there while they are filled.
     empty
-        .raw("ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION; ALTER TABLE attempts ADD COLUMN sampled TEXT")
+        .raw(
+            "ALTER TABLE attempts ADD COLUMN observed DOUBLE PRECISION; ALTER TABLE attempts ADD COLUMN sampled TEXT; \
+             ALTER TABLE attempts ADD COLUMN scorers TEXT",
+        )
         .await;
     let (done, running) = (sweep(&store, 1).await, sweep(&store, 2).await);
     // Nothing was sampled then.
@@ -184,7 +187,12 @@ pub async fn sweeps_of_version_2_go_on_after_the_upgrade(db: Database) {
         })
         .await;
     let before = (store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap());
-    empty.raw("ALTER TABLE attempts DROP COLUMN observed; ALTER TABLE attempts DROP COLUMN sampled").await;
+    empty
+        .raw(
+            "ALTER TABLE attempts DROP COLUMN observed; ALTER TABLE attempts DROP COLUMN sampled; \
+             ALTER TABLE attempts DROP COLUMN scorers",
+        )
+        .await;
 
     assert_eq!(store.migrate().await.unwrap().found, SCHEMA_VERSION);
     assert_eq!((store.sweep(done).await.unwrap(), store.attempt(attempt(done, 2).id).await.unwrap()), before);

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Tally;
 use super::rows::{self, Judged};
-use crate::domain::{CaseId, Fault, Judgement, ProgramOutputs, ProgramRun, Took, Verdict};
+use crate::domain::{CaseId, Fault, Judgement, ProgramOutputs, ProgramRun, ScorerResult, Took, Verdict};
 use crate::runner::{Known, Offline, OfflineCase};
 
 /// Compiled cases that are kept for the rows to come.
@@ -62,6 +62,8 @@ struct VerdictLine<'a> {
     secondary: Vec<Fault>,
     error_type: Option<String>,
     explanation: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scorers: Vec<ScorerResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -141,9 +143,9 @@ fn body(response: &RawValue) -> serde_json::Result<Cow<'_, str>> {
 }
 
 fn judged_line(case: Option<&str>, judgement: Judgement) -> VerdictLine<'_> {
-    let Judgement { verdict, score, fault, secondary, error_type, explanation } = judgement;
+    let Judgement { verdict, score, fault, secondary, error_type, explanation, scorers } = judgement;
     let verdict = Some(verdict.to_string());
-    VerdictLine { case_id: case, verdict, score, fault, secondary, error_type, explanation, error: None }
+    VerdictLine { case_id: case, verdict, score, fault, secondary, error_type, explanation, scorers, error: None }
 }
 
 fn bad_line(case: Option<&str>, message: String) -> VerdictLine<'_> {
@@ -155,6 +157,7 @@ fn bad_line(case: Option<&str>, message: String) -> VerdictLine<'_> {
         secondary: Vec::new(),
         error_type: None,
         explanation: String::new(),
+        scorers: Vec::new(),
         error: Some(message),
     }
 }

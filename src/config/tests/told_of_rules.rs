@@ -600,14 +600,24 @@ fn a_wrong_id_of_a_model_hides_no_wrong_pattern() {
         assert!(problems.contains(told), "{told}: {problems}");
     }
     assert!(!problems.contains("`b d` matches"), "{problems}");
+    // An alias of it stands in the file as well.
+    let aliased = twice.replace("id = \"lab/m\"", "id = \"b d\"\naliases = [\"kimi\"]");
+    let problems = told(&format!("{}{MINIMAL}{aliased}", schedule.replace("\"b d\"", "\"kimi\"")));
+    assert!(problems.contains("model id: ") && !problems.contains("`kimi` matches"), "{problems}");
 }
 
 #[test]
 fn a_password_in_the_stores_url_is_refused() {
-    for url in ["postgres://u:hunter2pass@h/db", "postgresql://h/db?user=u&password=hunter2pass"] {
+    for (url, shown) in [
+        ("postgres://u:hunter2pass@h/db", "@h/db"),
+        ("postgresql://h/db?user=u&password=hunter2pass", "://h/db"),
+        ("postgres://u:an'd-hunter2pass@h/db", ""),
+        ("postgres://u:an d-hunter2pass@h/db", ""),
+        ("postgresql://h/db?password=an'd-hunter2pass", ""),
+    ] {
         let problems = with(&format!("[store]\nurl = \"{url}\""));
         assert!(problems.contains("holds a password in the clear") && problems.contains("DATABASE_URL"), "{problems}");
-        assert!(!problems.contains("hunter2pass"), "{problems}");
+        assert!(!problems.contains("hunter2pass") && problems.contains(shown), "{problems}");
     }
 }
 

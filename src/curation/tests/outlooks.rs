@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::curation::forecast::{FAILING_TYPICAL, Tags, asked, course, total};
+use crate::curation::forecast::{FAILING_TYPICAL, Tags, asked, course, settled, total};
+use crate::curation::watch::Found;
 use crate::curation::{
     Further, Goal, Scene, cases_until, days_text, explain, fold_sweep, outlook, read, reading_after,
 };
@@ -199,4 +200,15 @@ fn a_rare_tag_is_reached_by_the_cases_of_many_sweeps() {
     let whole = (cases as f64 / 0.375).ceil() as u64;
     // The first sweep of a model is no evidence for admission.
     assert!((whole..=whole + 4).contains(&sweeps), "{told:?}");
+}
+
+#[test]
+fn a_month_is_not_reckoned_by_the_one_larger_sweep_that_a_finding_asks_for() {
+    let mut world = measured(1, 0.0);
+    let watch = &mut world.state.endpoints.get_mut(&endpoint("x")).unwrap().watch;
+    watch.linked.found = Some(Found { log_r: 9.0, quiet: 0 });
+    watch.prints.cases_left = 500;
+    assert!(watch.asks_for_more());
+    let sizes = sizes(&world);
+    assert!(!settled(&scene(&world, &sizes)).endpoints[&endpoint("x")].watch.asks_for_more());
 }

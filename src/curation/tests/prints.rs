@@ -146,6 +146,20 @@ fn while_transitions_are_held_a_change_is_alarmed_and_makes_nobody_suspect() {
     assert_eq!(world.standing("e"), Standing::Admitted, "no transition while they are held: {:?}", folded.decisions);
 }
 
+/// What somebody else showed, or did not show, says nothing about what the endpoint shows.
+#[test]
+fn answers_of_somebody_else_switch_nothing_off() {
+    let mut world = admitted(14);
+    let e = endpoint("e");
+    for (provenance, switched_off) in [(true, false), (false, true)] {
+        let (plan, mut rows) = plan_with(&mut world, |_| SAME);
+        let of_e = |row: &&mut OutcomeRow| row.endpoint == e && row.suite == suite(TOKENS);
+        rows.iter_mut().filter(of_e).for_each(|row| row.outcome = Outcome::Skipped { provenance });
+        world.fold(&plan, &rows);
+        assert_eq!(world.state.endpoints[&e].watch.prints.no_tokens, switched_off);
+    }
+}
+
 #[test]
 fn an_alarm_ends_when_nobody_asks_for_fingerprints_any_more() {
     let mut world = admitted(12);

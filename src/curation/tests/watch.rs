@@ -179,6 +179,31 @@ fn what_was_found_is_followed_by_a_larger_sweep_as_often_as_it_is_found() {
     assert_eq!(asked(&world.plan()), standard);
 }
 
+/// The sweep that a finding asks for is one, also where it cannot compare.
+#[test]
+fn a_finding_asks_once_also_when_the_next_sweeps_are_of_another_suite() {
+    let mut world = World::new(&["a", "b", "c", "d"], &[("output-quality", 190), ("tool-use", 190)]);
+    ["a", "b", "c", "d"].iter().for_each(|id| world.stand(id, Standing::Admitted));
+    world.decide_nothing();
+    world.policy.burst_at = 1e200;
+    let found = Some(Found { log_r: 9.0, quiet: 0 });
+    let watch = &mut world.state.endpoints.get_mut(&endpoint("d")).unwrap().watch;
+    watch.hold_out.entry(suite("tool-use")).or_default().found = found;
+    watch.linked.found = found;
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let mut plan = world.plan();
+        plan.suites.retain(|part| part.suite == suite("output-quality"));
+        asked.push(plan.suites[0].endpoints.iter().find(|e| e.id.as_str() == "d").unwrap().cases);
+        let rows = world.rows(&plan, |_, _| PASS);
+        world.fold(&plan, &rows);
+    }
+    let (standard, burst) = (world.policy.cases.standard, world.policy.cases.burst);
+    assert_eq!(asked, [burst, standard, standard]);
+    let watch = &world.state.endpoints[&endpoint("d")].watch;
+    assert_eq!(watch.hold_out[&suite("tool-use")].found.map(|f| f.quiet), Some(1), "it still stands");
+}
+
 #[test]
 fn a_state_without_alarms_is_written_as_before_and_one_with_them_survives() {
     let mut world = admitted(5);

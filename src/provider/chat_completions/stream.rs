@@ -93,6 +93,7 @@ struct Draft {
     id: Option<String>,
     model: Option<String>,
     provider: Option<String>,
+    provider_changed: bool,
     fingerprint: Option<String>,
     choices: Vec<ChoiceDraft>,
     usage: Option<Usage>,
@@ -182,7 +183,7 @@ impl Draft {
             constant(&mut self.model, model, "model changes within the stream", &mut self.notes);
         }
         if let Some(provider) = body.provider.is() {
-            constant(&mut self.provider, Some(provider), "provider changes within the stream", &mut self.notes);
+            self.take_provider(provider);
         }
         if self.fingerprint.is_none() {
             self.fingerprint = body.fingerprint.is().map(Cow::into_owned);
@@ -233,6 +234,19 @@ impl Draft {
         };
         if let Err(detail) = self.choices[at].take(choice, self.frames, &mut self.notes) {
             self.fail(Fault::MalformedBody, detail);
+        }
+    }
+
+    /// Who served a frame. Of a stream by two, both are told: it is not the first one's answer.
+    fn take_provider(&mut self, provider: Cow<'_, str>) {
+        match self.provider.take() {
+            Some(first) if first != provider && !self.provider_changed => {
+                self.notes.add(Fault::WireShape, "provider changes within the stream");
+                self.provider_changed = true;
+                self.provider = Some(format!("{first}, {provider}"));
+            }
+            Some(known) => self.provider = Some(known),
+            None => self.provider = Some(provider.into_owned()),
         }
     }
 

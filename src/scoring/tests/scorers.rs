@@ -143,6 +143,34 @@ fn weights_and_thresholds() {
 }
 
 #[test]
+fn of_several_scorers_each_says_what_it_makes_of_an_answer() {
+    let told = |case: Value, answer: Value| -> Vec<(String, f64, bool, Option<String>, bool)> {
+        let judgement = judge(&case, &answer);
+        let each = judgement.scorers.into_iter();
+        each.map(|r| (r.kind, r.value, r.passed, r.error_type, r.reason.is_empty())).collect()
+    };
+    assert_eq!(told(text_case(), json!({"content": "Bergen"})), [], "the verdict tells of a single one");
+    let several = json!({"scorers": [
+        {"type": "contains", "value": "a"},
+        {"type": "group", "threshold": 0.5, "scorers": [
+            {"type": "contains", "value": "b"}, {"type": "starts-with", "value": "a", "weight": 3}]},
+        {"type": "leak"}]});
+    let leaking = json!({"content": "a <tool_call>{\"name\": \"x\"}</tool_call>"});
+    let found = told(several, leaking);
+    let line = |kind: &str, value: f64, passed: bool, error: Option<&str>| {
+        (kind.to_owned(), value, passed, error.map(str::to_owned), error.is_none())
+    };
+    let expected = [
+        line("contains", 1.0, true, None),
+        line("group/contains", 0.0, false, Some("contains:missing")),
+        line("group/starts-with", 1.0, true, None),
+        line("group", 0.75, true, None),
+        line("leak", 0.0, false, Some("leak:tool_markup")),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn groups() {
     let group = |over: Value| {
         let children =

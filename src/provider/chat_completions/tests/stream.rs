@@ -326,6 +326,23 @@ fn wire_shapes() {
     }
 }
 
+/// One that goes on with another provider is the answer of neither.
+#[test]
+fn a_stream_tells_all_who_served_it() {
+    let by = |frame: String, provider: &str| frame.replacen('{', &format!("{{\"provider\":\"{provider}\","), 1);
+    let x = || delta(json!({"content": "x"}));
+    let read = |providers: [&str; 3]| {
+        let [a, b, c] = providers;
+        assemble(sse(&[by(role(), a), by(x(), b), by(finish("stop"), c), usage()]).as_bytes()).unwrap()
+    };
+    let same = read(["Groq", "Groq", "Groq"]);
+    assert_eq!((same.served_by.as_deref(), breaches(&same)), (Some("Groq"), vec![]));
+    for providers in [["Groq", "Novita", "Novita"], ["Groq", "Novita", "Groq"], ["Groq", "Novita", "Other"]] {
+        let changed = read(providers);
+        assert_eq!((changed.served_by.as_deref(), breaches(&changed)), (Some("Groq, Novita"), vec![Fault::WireShape]));
+    }
+}
+
 #[test]
 fn a_frame_that_is_not_json_breaks_the_answer() {
     let delivery = assemble(sse(&[role(), "{\"choices\": [tru".into(), finish("stop")]).as_bytes()).unwrap_err();
