@@ -68,7 +68,8 @@ contracts! {
     history: a_step_is_stored_with_its_state, a_refused_step_leaves_no_history, checkpoints_are_kept_from_time_to_time,
         what_other_rules_made_leaves_a_checkpoint, a_store_from_before_the_history_begins_it_with_a_checkpoint,
         pruned_attempts_leave_a_checkpoint_at_the_horizon;
-    live: live_cells_are_replaced_by_their_key_and_read_by_time, live_cells_are_pruned_by_age;
+    live: live_cells_are_replaced_by_their_key_and_read_by_time, live_cells_are_pruned_by_age,
+        live_cells_of_version_12_are_there_after_the_upgrade;
     upkeep: every_statement_prepares, migrating_again_changes_nothing, two_daemons_may_migrate_at_once,
         a_newer_schema_is_refused, an_altered_migration_is_refused, foreign_tables_are_refused, check_finds_nothing_wrong,
         check_finds_orphans, pruning_keeps_what_it_should, facts_are_kept, a_database_of_version_2_is_upgraded,

@@ -73,7 +73,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// The cells of a model, or of one of its endpoints, with spans of a width that begin in `[from_us, to_us)`.
+    /// The cells of a model, or of one of its endpoints, with spans of a width that begin in `[from_us, to_us)`: by
+    /// endpoint, stratum and time.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) of the database, or of a damaged row.

@@ -5,24 +5,41 @@ use std::borrow::Cow;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
+use super::Store;
 use super::error::{Result, StoreError};
-use super::{Store, statements};
+use super::statements::{self, Placeholders};
 
-/// The migrations in order. A shipped one never changes; a new one is added at the end. A step that cannot be one text
-/// for both databases becomes `<version>_<name>.{sqlite,postgres}.sql`.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (1, "first", include_str!("migrations/0001_first.sql")),
-    (2, "history", include_str!("migrations/0002_history.sql")),
-    (3, "capabilities", include_str!("migrations/0003_capabilities.sql")),
-    (4, "observed", include_str!("migrations/0004_observed.sql")),
-    (5, "onboarding", include_str!("migrations/0005_onboarding.sql")),
-    (6, "sampled", include_str!("migrations/0006_sampled.sql")),
-    (7, "rescored", include_str!("migrations/0007_rescored.sql")),
-    (8, "exchanges", include_str!("migrations/0008_exchanges.sql")),
-    (9, "gateways", include_str!("migrations/0009_gateways.sql")),
-    (10, "votes", include_str!("migrations/0010_votes.sql")),
-    (11, "live", include_str!("migrations/0011_live.sql")),
-    (12, "scorers", include_str!("migrations/0012_scorers.sql")),
+/// What a migration does.
+#[derive(Clone, Copy)]
+enum Text {
+    /// The same on both databases.
+    Same(&'static str),
+    /// A step that cannot be one text for both: `<version>_<name>.{sqlite,postgres}.sql`.
+    Apart { sqlite: &'static str, postgres: &'static str },
+}
+
+/// The migrations in order. A shipped one never changes; a new one is added at the end.
+const MIGRATIONS: &[(i64, &str, Text)] = &[
+    (1, "first", Text::Same(include_str!("migrations/0001_first.sql"))),
+    (2, "history", Text::Same(include_str!("migrations/0002_history.sql"))),
+    (3, "capabilities", Text::Same(include_str!("migrations/0003_capabilities.sql"))),
+    (4, "observed", Text::Same(include_str!("migrations/0004_observed.sql"))),
+    (5, "onboarding", Text::Same(include_str!("migrations/0005_onboarding.sql"))),
+    (6, "sampled", Text::Same(include_str!("migrations/0006_sampled.sql"))),
+    (7, "rescored", Text::Same(include_str!("migrations/0007_rescored.sql"))),
+    (8, "exchanges", Text::Same(include_str!("migrations/0008_exchanges.sql"))),
+    (9, "gateways", Text::Same(include_str!("migrations/0009_gateways.sql"))),
+    (10, "votes", Text::Same(include_str!("migrations/0010_votes.sql"))),
+    (11, "live", Text::Same(include_str!("migrations/0011_live.sql"))),
+    (12, "scorers", Text::Same(include_str!("migrations/0012_scorers.sql"))),
+    (
+        13,
+        "live_in_order",
+        Text::Apart {
+            sqlite: include_str!("migrations/0013_live_in_order.sqlite.sql"),
+            postgres: include_str!("migrations/0013_live_in_order.postgres.sql"),
+        },
+    ),
 ];
 
 /// The schema that this program knows: the version of the last migration.
@@ -70,6 +87,11 @@ impl Store {
     pub async fn migrate_to(&self, version: i64) -> Result<Schema> {
         let wanted = MIGRATIONS.iter().filter(|(number, ..)| *number <= version);
         let steps = wanted.map(|(version, name, text)| {
+            let text = match (text, self.pool.placeholders()) {
+                (Text::Same(text), _) => text,
+                (Text::Apart { sqlite, .. }, Placeholders::Positional) => sqlite,
+                (Text::Apart { postgres, .. }, Placeholders::Numbered) => postgres,
+            };
             Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, text.into_sql_str(), false)
         });
         let mut migrator = Migrator::with_migrations(steps.collect());

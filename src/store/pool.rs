@@ -331,12 +331,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Every statement as this database gets it.
-    pub fn statements(&self) -> Vec<&'static str> {
-        statements::all(match self {
+    /// How values are marked: what tells the databases apart where statements differ.
+    pub fn placeholders(&self) -> Placeholders {
+        match self {
             Pool::Sqlite { .. } => Placeholders::Positional,
             Pool::Postgres(_) => Placeholders::Numbered,
-        })
+        }
+    }
+
+    /// Every statement as this database gets it.
+    pub fn statements(&self) -> Vec<&'static str> {
+        statements::all(self.placeholders())
     }
 
     /// Parses and plans a statement without running it.

@@ -305,7 +305,8 @@ statements! {
                 ON CONFLICT (series, width_s, start_us, part) DO UPDATE SET bytes = excluded.bytes";
     LIVE_READ = "SELECT s.model, s.endpoint, s.stratum, c.start_us, c.part, c.bytes FROM live_series s \
                  JOIN live_cells c ON c.series = s.id AND c.width_s = $3 AND c.start_us >= $4 AND c.start_us < $5 \
-                 WHERE s.model = $1 AND (CAST($2 AS TEXT) IS NULL OR s.endpoint = $2) ORDER BY c.start_us, c.part";
+                 WHERE s.model = $1 AND (CAST($2 AS TEXT) IS NULL OR s.endpoint = $2) \
+                 ORDER BY s.endpoint, s.stratum, c.start_us, c.part";
     LIVE_IDS = "SELECT id FROM live_series";
     LIVE_OLDEST = "SELECT MIN(start_us) FROM live_cells WHERE series = $1 AND width_s = $2";
     LIVE_PRUNE = "DELETE FROM live_cells WHERE series = $1 AND width_s = $2 AND start_us < $3";

@@ -1,6 +1,6 @@
 //! Counts of live traffic.
 
-use exactod::store::{LiveCell, LiveSeries, Retention, Store};
+use exactod::store::{LiveCell, LiveSeries, Retention, Store, StoreOptions};
 
 use crate::kit::{DAY, Database, SECOND, T0};
 
@@ -56,4 +56,24 @@ pub async fn live_cells_are_pruned_by_age(db: Database) {
     assert_eq!(prune(T0 + 30 * DAY).await, 90);
     assert_eq!((all(&store, None, 60).await.len(), all(&store, None, 86_400).await.len()), (20, 10));
     assert_eq!(prune(i64::MAX).await, 30);
+}
+
+pub async fn live_cells_of_version_12_are_there_after_the_upgrade(db: Database) {
+    let empty = db.empty().await;
+    let store = Store::open(&empty.url, &StoreOptions::default()).await.unwrap();
+    store.migrate_to(12).await.unwrap();
+    let cells = [
+        cell("b", 60, T0, 1, b"x"),
+        cell("a", 60, T0 + 60 * SECOND, 1, b"y"),
+        cell("a", 60, T0, 2, b"z"),
+        cell("a", 3600, T0, 1, b"hour"),
+    ];
+    store.put_live(&cells).await.unwrap();
+    store.migrate().await.unwrap();
+    let [x, y, z, hour] = cells;
+    assert_eq!(all(&store, None, 60).await, [z, y, x], "by endpoint and time");
+    assert_eq!(all(&store, None, 3600).await, [hour]);
+    store.put_live(&[cell("a", 60, T0, 2, b"replaced")]).await.unwrap();
+    assert_eq!(all(&store, Some("a"), 60).await[0], cell("a", 60, T0, 2, b"replaced"));
+    store.close().await;
 }

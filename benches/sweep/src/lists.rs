@@ -5,16 +5,16 @@
 //! serves the very bytes as a file, in one process without a log, from the open file and opened anew each time.
 
 use std::fs;
-use std::net::TcpListener as Bound;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::served::{PATIENCE, Server, answer, ask, configured, free_port, get, more, order, ready, serve, up};
 use super::{Failure, process};
 
 /// Clients that wait at once.
@@ -32,19 +32,7 @@ const READS: usize = 6_000;
 const CONNECTING: usize = 512;
 /// Rounds of reads, one server after the other; their median counts.
 const ROUNDS: usize = 5;
-/// How long anything may take before the benchmark gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
 const LIST: &str = "/v1/models/lab/m/allowlist";
-
-/// A process that ends with the benchmark.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Runs the daemon and prints the figures. `false` when a goal is missed.
 ///
@@ -59,7 +47,8 @@ async fn run() -> Result<bool, Failure> {
     let dir = std::env::temp_dir().join(format!("exactod-lists-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let port = free_port()?;
-    let daemon = daemon(&dir, port)?;
+    let ids = ["a", "b", "c", "d"].map(str::to_owned);
+    let daemon = serve(&dir, &configured(&dir, port, &ids, ""))?;
     let pid = daemon.0.id();
     ready(port).await?;
     order(port, "pin").await?;
@@ -106,35 +95,6 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-fn free_port() -> Result<u16, Failure> {
-    Ok(Bound::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-fn daemon(dir: &Path, port: u16) -> Result<Server, Failure> {
-    let endpoint = |id: &str| {
-        format!(
-            "[[provider]]\nid = \"{id}\"\nbase_url = \"http://127.0.0.1:9/v1\"\n[[model.endpoint]]\nid = \"{id}\"\nprovider = \"{id}\"\nupstream_model = \"m\"\n"
-        )
-    };
-    let providers: String = ["a", "b", "c", "d"].map(endpoint).concat();
-    let (providers, endpoints): (Vec<&str>, Vec<&str>) =
-        providers.split("[[").filter(|part| !part.is_empty()).partition(|part| part.starts_with("provider]]"));
-    let text = format!(
-        "[server]\nlisten = \"127.0.0.1:{port}\"\n[store]\nurl = \"sqlite://{}\"\n[[{}[[model]]\nid = \"lab/m\"\n[[{}",
-        dir.join("store.db").display(),
-        providers.join("[["),
-        endpoints.join("[["),
-    );
-    let config = dir.join("exactod.toml");
-    fs::write(&config, text)?;
-    let program = std::env::current_exe()?.with_file_name("exactod");
-    let mut command = Command::new(&program);
-    command.arg("--config").arg(&config).arg("serve").stdout(Stdio::null()).stderr(fs::File::create(dir.join("log"))?);
-    let child =
-        command.spawn().map_err(|e| format!("{}: {e}; build it first: scripts/bench does", program.display()))?;
-    Ok(Server(child))
-}
-
 fn nginx(dir: &Path, port: u16, more: &str) -> Result<Server, Failure> {
     let text = format!(
         "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
@@ -148,69 +108,6 @@ fn nginx(dir: &Path, port: u16, more: &str) -> Result<Server, Failure> {
     let mut command = Command::new("nginx");
     command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
     Ok(Server(command.spawn().map_err(|e| format!("nginx: {e}; install it to compare with"))?))
-}
-
-/// One answer with a body of known length.
-async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(String, Vec<u8>), Failure> {
-    buffer.clear();
-    loop {
-        if let Some(at) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-            let head = String::from_utf8(buffer[..at].to_vec())?;
-            let length =
-                head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            let length: usize = length.unwrap_or(0);
-            while buffer.len() < at + 4 + length {
-                more(stream, buffer).await?;
-            }
-            return Ok((head, buffer[at + 4..at + 4 + length].to_vec()));
-        }
-        more(stream, buffer).await?;
-    }
-}
-
-async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
-    match tokio::time::timeout(PATIENCE, stream.read_buf(buffer)).await? {
-        Ok(0) => Err("the server closed the connection".into()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn ask(port: u16, request: &str) -> Result<(String, Vec<u8>), Failure> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(request.as_bytes()).await?;
-    answer(&mut stream, &mut Vec::new()).await
-}
-
-fn get(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
-}
-
-async fn ready(port: u16) -> Result<(), Failure> {
-    up(port, "/readyz").await
-}
-
-/// Until a server answers.
-async fn up(port: u16, path: &str) -> Result<(), Failure> {
-    let begun = Instant::now();
-    while !matches!(ask(port, &get(path, "")).await, Ok((head, _)) if head.contains(" 200 ")) {
-        if begun.elapsed() > PATIENCE {
-            return Err(format!("no answer on {path}").into());
-        }
-        tokio::task::yield_now().await;
-    }
-    Ok(())
-}
-
-async fn order(port: u16, verb: &str) -> Result<(), Failure> {
-    let body = r#"{"note":"benchmark"}"#;
-    let request = format!(
-        "POST /v1/models/lab/m/endpoints/a/{verb} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let (head, body) = ask(port, &request).await?;
-    if head.contains(" 200 ") { Ok(()) } else { Err(format!("{head}\n{}", String::from_utf8_lossy(&body)).into()) }
 }
 
 async fn list(port: u16) -> Result<(String, Vec<u8>), Failure> {

@@ -10,6 +10,7 @@
 //! scripts/bench fold             what deciding costs
 //! scripts/bench lists            what serving lists costs, beside nginx
 //! scripts/bench ingest           what live traffic costs
+//! scripts/bench live             how soon it takes an endpoint off a list, and what a year of it costs to read
 //! ```
 
 mod bare;
@@ -17,9 +18,11 @@ mod client;
 mod fold;
 mod ingest;
 mod lists;
+mod live;
 mod micro;
 mod process;
 mod provider;
+mod served;
 mod suite;
 mod variants;
 
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         ["fold"] => fold::main(),
         ["lists"] => lists::main(),
         ["ingest"] => ingest::main(),
+        ["live"] => live::main(),
         _ => variants::main(&words),
     };
     match done {
