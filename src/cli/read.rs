@@ -211,7 +211,7 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         return match &stored.attempt.transcript {
             Some(t) => output::raw(&t.response).map(|()| Exit::Yes),
             None => {
-                output::note("its transcript was pruned");
+                output::note(no_transcript(&stored.attempt));
                 Ok(Exit::No)
             }
         };
@@ -220,7 +220,10 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         return match views::curl_of(&stored, &config.models) {
             Some(curl) => output::line(&curl).map(|()| Exit::Yes),
             None => {
-                output::note("its transcript was pruned, or its endpoint is not configured any more");
+                output::note(match &stored.attempt.transcript {
+                    None => no_transcript(&stored.attempt),
+                    Some(_) => "its endpoint is not configured any more",
+                });
                 Ok(Exit::No)
             }
         };
@@ -231,6 +234,14 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         show(&stored.attempt, &votes)?;
     }
     Ok(Exit::Yes)
+}
+
+/// Why there is nothing to show of what was sent and received.
+fn no_transcript(a: &Attempt) -> &'static str {
+    match a.was_asked() {
+        true => "its transcript was pruned",
+        false => "nothing was sent, so there is no transcript: the explanation says why",
+    }
 }
 
 /// For people: what it was and came to, then what was sent and received.
@@ -260,7 +271,7 @@ fn show(a: &Attempt, votes: &[Exchange]) -> Result<(), CliError> {
     table.add_row(["tokens in, out", &format!("{}, {}", number(a.usage.tokens_in), number(a.usage.tokens_out))]);
     table.add_row(["cost", &format!("${:.6}", a.cost_nanousd as f64 / 1e9)]);
     output::line(&table.to_string())?;
-    let Some(transcript) = &a.transcript else { return output::line("its transcript was pruned") };
+    let Some(transcript) = &a.transcript else { return output::line(no_transcript(a)) };
     let request = serde_json::from_slice::<Value>(&transcript.request).and_then(|v| serde_json::to_string_pretty(&v));
     let request = request.unwrap_or_else(|_| String::from_utf8_lossy(&transcript.request).into_owned());
     let answer = String::from_utf8_lossy(&transcript.response);

@@ -170,7 +170,7 @@ fn table(cards: &[Scorecard], metrics: bool) -> Result<(), CliError> {
                         format!("{:+.1} [{:+.1}, {:+.1}]", g.mean * 100.0, g.interval.lo * 100.0, g.interval.hi * 100.0)
                     },
                 );
-                let first = if s.attempts == 0 { 0.0 } else { s.first_try_ok as f64 * 100.0 / s.attempts as f64 };
+                let first = s.first_try.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", share * 100.0));
                 let latency = s.latency.map_or_else(
                     || "-".to_owned(),
                     |q| format!("{:.0} / {:.0}", q.p50_us as f64 / 1e3, q.p99_us as f64 / 1e3),
@@ -183,7 +183,7 @@ fn table(cards: &[Scorecard], metrics: bool) -> Result<(), CliError> {
                     s.attempts.to_string(),
                     rate,
                     gap,
-                    format!("{first:.1}"),
+                    first,
                     latency,
                     format!("{:.4}", s.cost_usd),
                     faults,
