@@ -309,7 +309,8 @@ mod tests {
     fn calls_are_compared_as_far_as_sampling_leaves_them_alone() {
         let [nothing, settled, all] =
             [(false, false), (true, false), (true, true)].map(|(calls, contents)| Wanted { contents, calls });
-        let found = |a: &[(&str, &str)], b: &[(&str, &str)], wanted| differences(&calling(a), &calling(b), true, wanted);
+        let found =
+            |a: &[(&str, &str)], b: &[(&str, &str)], wanted| differences(&calling(a), &calling(b), true, wanted);
         let three = [("tide", r#"{"harbour": "Porto", "days": 3}"#)];
         // A type that only one way of asking keeps is no matter of sampling.
         let text = [("tide", r#"{"harbour": "Porto", "days": "3"}"#)];
@@ -319,7 +320,9 @@ mod tests {
         let nested = |n: &str| format!(r#"{{"holds": [{{"tonnes": {n}}}]}}"#);
         assert_eq!(found(&[("load", &nested("1.5"))], &[("load", &nested("\"1.5\""))], nothing), ["arguments"]);
         // Other values, an optional key, null in its place: drawn, unless nothing is.
-        for other in [r#"{"harbour": "Lisbon", "days": 4}"#, r#"{"harbour": "Porto"}"#, r#"{"harbour": null, "days": 3}"#] {
+        for other in
+            [r#"{"harbour": "Lisbon", "days": 4}"#, r#"{"harbour": "Porto"}"#, r#"{"harbour": null, "days": 3}"#]
+        {
             assert_eq!(found(&three, &[("tide", other)], settled), [""; 0], "{other}");
             assert_eq!(found(&three, &[("tide", other)], all), ["content"], "{other}");
         }

@@ -164,9 +164,7 @@ fn value_of(
         scored.filter(|row| metric.of == Denominator::All || called(*row)).collect()
     };
     // An attempt of which nothing is to be said was not asked as planned, or by nobody's fault but ours.
-    let asked = || -> Vec<Row<'_>> {
-        rows.iter().copied().filter(|row| row.verdict().is_of_delivery()).collect()
-    };
+    let asked = || -> Vec<Row<'_>> { rows.iter().copied().filter(|row| row.verdict().is_of_delivery()).collect() };
     const BROKEN: [Fault; 3] = [Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch];
     match metric.name {
         MetricName::Accuracy => {

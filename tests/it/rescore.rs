@@ -49,7 +49,8 @@ async fn a_newer_suite_judges_what_is_stored(world: World) {
     );
     let (alder, birch) = (&report["endpoints"]["alder"], &report["endpoints"]["birch"]);
     let half = judged / 2;
-    let all = json!({"answers": half, "scored_before": half, "passed_before": half, "scored_now": half, "passes_now": half});
+    let all =
+        json!({"answers": half, "scored_before": half, "passed_before": half, "scored_now": half, "passes_now": half});
     assert_eq!(*alder, all);
     let failed = judged / 2 - birch["passed_before"].as_u64().unwrap();
     assert!(failed > 0, "half of birch's answers are wrong: {report}");
