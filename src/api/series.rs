@@ -34,6 +34,8 @@ struct Bucket {
     cases: BTreeMap<CaseId, (f64, f64)>,
     /// Answers that passed by their first verdict, in a bucket of verdicts given anew.
     passed_before: u64,
+    /// Answers that had a score by their first verdict: other ones than have one now.
+    scored_before: u64,
 }
 
 impl Bucket {
@@ -101,6 +103,7 @@ async fn count_rescored(
             let bucket = buckets.entry(key).or_default().entry(begin).or_default();
             bucket.add(&row.case, row.verdict);
             bucket.passed_before += u64::from(row.first == Verdict::Pass);
+            bucket.scored_before += u64::from(row.first.is_scored());
         }
         match page.pop() {
             Some(row) => last = Some(row),
@@ -163,6 +166,7 @@ async fn make(app: &App, model: &ModelRef, spec: &Spec, (from_us, now_us): (Micr
     let anew = |begin: &Micros, bucket: &Bucket| {
         let mut out = first(begin, bucket);
         out["passed_before"] = json!(bucket.passed_before);
+        out["scored_before"] = json!(bucket.scored_before);
         out
     };
     Ok(json!({"model": model.id, "endpoint": spec.endpoint, "from": rfc3339(from_us), "from_us": from_us,

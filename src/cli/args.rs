@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Measures every provider endpoint that serves a model and publishes allowlists for gateways.
 ///
@@ -71,6 +71,8 @@ pub enum Command {
     Rescore(RescoreArgs),
     /// Print attempts as the result files of other tools: JUnit XML, or promptfoo's results.
     Results(ResultsArgs),
+    /// List sweeps, newest first.
+    Sweeps(SweepsArgs),
     /// List attempts, newest first.
     Attempts(AttemptsArgs),
     /// Show one attempt with its transcript.
@@ -210,6 +212,9 @@ pub struct ScorecardArgs {
     /// Only this model.
     #[arg(long)]
     pub model: Option<String>,
+    /// Only this suite.
+    #[arg(long)]
+    pub suite: Option<String>,
     /// Window: a duration back from now (`24h`, `7d`).
     #[arg(long, default_value = "7d")]
     pub since: String,
@@ -436,6 +441,17 @@ pub struct ReplayArgs {
     pub policy: Option<PathBuf>,
 }
 
+/// `sweeps`.
+#[derive(Debug, Args)]
+pub struct SweepsArgs {
+    /// Only this model, by id or alias.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
 /// `attempts`.
 #[derive(Debug, Args)]
 pub struct AttemptsArgs {
@@ -445,6 +461,9 @@ pub struct AttemptsArgs {
     /// Only this endpoint.
     #[arg(long)]
     pub endpoint: Option<String>,
+    /// Only this suite.
+    #[arg(long)]
+    pub suite: Option<String>,
     /// Only attempts with this primary fault.
     #[arg(long)]
     pub fault: Option<String>,
@@ -474,15 +493,16 @@ pub struct AttemptArgs {
 /// A row that is no JSON, or names a case that is not there, is answered in its place by a line with `"valid":null` and
 /// an `error` that names the line; the rows after it are judged all the same, and the exit code is 1.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("rules").required(true).args(["scorer", "suite"])))]
 pub struct ScoreArgs {
     /// The rules.
-    #[arg(long, value_enum, required_unless_present = "suite")]
+    #[arg(long, value_enum)]
     pub scorer: Option<OfflineScorer>,
     /// In place of --scorer: a suite folder, by whose cases answers are judged as in a sweep. Rows
     /// {"case_id","draw","response"}: the drawn values of a template, else null or nothing; the body as JSON, or as a string
     /// (streams); for the scorers latency and cost also latency_ms, ttft_ms and cost_usd. Answers {"case_id","verdict","score","fault","secondary","error_type","explanation"},
     /// of several scorers also "scorers".
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["scorer", "data", "strict_abstention"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "strict_abstention"])]
     pub suite: Option<PathBuf>,
     /// With --suite: rows of templates without "draw" answer the instance drawn from this seed, as suite show --draw SEED
     /// prints it.

@@ -10,6 +10,7 @@ mod files;
 mod import;
 mod ingest;
 mod keys;
+mod names;
 mod order;
 mod output;
 mod plan;
@@ -83,6 +84,7 @@ fn run(cli: &Cli) -> Result<Exit, CliError> {
         Command::Note(args) => setup::block_on(order::endpoint(cli, Verb::Note, args)),
         Command::Ack(args) => setup::block_on(order::model(cli, args)),
         Command::Replay(args) => setup::block_on(replay::run(cli, args)),
+        Command::Sweeps(args) => setup::block_on(read::sweeps(cli, args)),
         Command::Attempts(args) => setup::block_on(read::attempts(cli, args)),
         Command::Attempt(args) => setup::block_on(read::attempt(cli, args)),
         Command::Db(command) => setup::block_on(files::db(cli, command)),

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::args::{AllowlistArgs, AttemptArgs, AttemptsArgs, Cli, DecisionsArgs};
+use super::args::{AllowlistArgs, AttemptArgs, AttemptsArgs, Cli, DecisionsArgs, SweepsArgs};
 use super::output::{self, CliError, Exit};
-use super::setup;
+use super::{names, setup};
 use crate::api::views;
 use crate::clock::rfc3339;
+use crate::config::Config;
 use crate::diagnostics::nearest;
 use crate::domain::{Allowlist, Attempt, Capability, DecisionKind, EndpointId, Exchange, Fault, ModelId, SweepId, Try};
-use crate::store::{Ack, AttemptFilter, DecisionFilter, Store, StoreError, StoredAllowlist};
+use crate::store::{Ack, AttemptFilter, DecisionFilter, Page, Store, StoreError, StoredAllowlist, StoredAttempt};
 
 /// `allowlist`: the stored bytes with `--json`, a table without.
 pub async fn allowlist(cli: &Cli, args: &AllowlistArgs) -> Result<Exit, CliError> {
@@ -138,13 +139,48 @@ fn decision_filter(args: &DecisionsArgs, model: Option<ModelId>) -> Result<Decis
     Ok(DecisionFilter { model, endpoint: endpoint.transpose()?, capability: capability.transpose()?, kind })
 }
 
+/// `sweeps`.
+pub async fn sweeps(cli: &Cli, args: &SweepsArgs) -> Result<Exit, CliError> {
+    let config = setup::config(cli)?;
+    let model = match &args.model {
+        Some(name) => Some(&setup::model(&config, Some(name))?.id),
+        None => None,
+    };
+    let store = setup::store(&config).await?;
+    let page = store.sweeps(model, None, args.limit as usize, None).await.map_err(CliError::failed);
+    store.close().await;
+    let page = page?;
+    if cli.json {
+        let items: Vec<Value> = page.items.iter().map(views::sweep_summary).collect();
+        output::json(&json!({"items": items, "next": page.next}))?;
+        return Ok(Exit::Yes);
+    }
+    let mut table = output::table(&["id", "model", "no.", "kind", "state", "planned", "finished", "spent $", "note"]);
+    for sweep in &page.items {
+        table.add_row([
+            sweep.id.to_string(),
+            sweep.model.to_string(),
+            sweep.ordinal.to_string(),
+            sweep.kind.name().to_owned(),
+            sweep.state.name().to_owned(),
+            rfc3339(sweep.planned_at_us),
+            sweep.finished_at_us.map_or_else(|| "-".to_owned(), rfc3339),
+            format!("{:.4}", sweep.spent_nanousd as f64 / 1e9),
+            printable(&sweep.note),
+        ]);
+    }
+    output::line(&table.to_string())?;
+    Ok(Exit::Yes)
+}
+
 /// `attempts`.
 pub async fn attempts(cli: &Cli, args: &AttemptsArgs) -> Result<Exit, CliError> {
     let filter = filter(args)?;
     let config = setup::config(cli)?;
     let store = setup::store(&config).await?;
-    let page = store.attempts(&filter, args.limit as usize, None).await.map_err(CliError::failed)?;
+    let page = page_of_attempts(&config, &store, args, filter).await;
     store.close().await;
+    let page = page?;
     if cli.json {
         let items: Vec<Value> = page.items.iter().map(views::attempt_summary).collect();
         output::json(&json!({"items": items, "next": page.next}))?;
@@ -167,14 +203,27 @@ pub async fn attempts(cli: &Cli, args: &AttemptsArgs) -> Result<Exit, CliError> 
     Ok(Exit::Yes)
 }
 
+/// The attempts, when somebody knows the endpoint and the suite.
+async fn page_of_attempts(
+    config: &Config,
+    store: &Store,
+    args: &AttemptsArgs,
+    mut filter: AttemptFilter,
+) -> Result<Page<StoredAttempt>, CliError> {
+    if let Some(text) = &args.endpoint {
+        filter.endpoint = Some(names::endpoint(config, store, text).await?);
+    }
+    if let Some(text) = &args.suite {
+        filter.suite = Some(names::suite(config, store, text).await?);
+    }
+    store.attempts(&filter, args.limit as usize, None).await.map_err(CliError::failed)
+}
+
+/// The filters that say by themselves whether they can be meant.
 fn filter(args: &AttemptsArgs) -> Result<AttemptFilter, CliError> {
     let sweep = match &args.sweep {
         None => None,
         Some(text) => Some(text.parse::<SweepId>().map_err(|e| CliError::Usage(format!("--sweep {text:?}: {e}")))?),
-    };
-    let endpoint = match &args.endpoint {
-        None => None,
-        Some(text) => Some(EndpointId::new(text).map_err(|e| CliError::Usage(format!("--endpoint {text:?}: {e}")))?),
     };
     let fault = match &args.fault {
         None => None,
@@ -188,7 +237,7 @@ fn filter(args: &AttemptsArgs) -> Result<AttemptFilter, CliError> {
     {
         return Err(CliError::Usage(format!("--verdict {verdict:?}: pass, fail or unscored")));
     }
-    Ok(AttemptFilter { sweep, endpoint, fault, verdict: args.verdict.clone(), ..AttemptFilter::default() })
+    Ok(AttemptFilter { sweep, fault, verdict: args.verdict.clone(), ..AttemptFilter::default() })
 }
 
 /// `attempt ID`.
@@ -211,7 +260,7 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         return match &stored.attempt.transcript {
             Some(t) => output::raw(&t.response).map(|()| Exit::Yes),
             None => {
-                output::note("its transcript was pruned");
+                output::note(no_transcript(&stored.attempt));
                 Ok(Exit::No)
             }
         };
@@ -220,7 +269,10 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         return match views::curl_of(&stored, &config.models) {
             Some(curl) => output::line(&curl).map(|()| Exit::Yes),
             None => {
-                output::note("its transcript was pruned, or its endpoint is not configured any more");
+                output::note(match &stored.attempt.transcript {
+                    None => no_transcript(&stored.attempt),
+                    Some(_) => "its endpoint is not configured any more",
+                });
                 Ok(Exit::No)
             }
         };
@@ -231,6 +283,14 @@ pub async fn attempt(cli: &Cli, args: &AttemptArgs) -> Result<Exit, CliError> {
         show(&stored.attempt, &votes)?;
     }
     Ok(Exit::Yes)
+}
+
+/// Why there is nothing to show of what was sent and received.
+fn no_transcript(a: &Attempt) -> &'static str {
+    match a.was_asked() {
+        true => "its transcript was pruned",
+        false => "nothing was sent, so there is no transcript: the explanation says why",
+    }
 }
 
 /// For people: what it was and came to, then what was sent and received.
@@ -260,7 +320,7 @@ fn show(a: &Attempt, votes: &[Exchange]) -> Result<(), CliError> {
     table.add_row(["tokens in, out", &format!("{}, {}", number(a.usage.tokens_in), number(a.usage.tokens_out))]);
     table.add_row(["cost", &format!("${:.6}", a.cost_nanousd as f64 / 1e9)]);
     output::line(&table.to_string())?;
-    let Some(transcript) = &a.transcript else { return output::line("its transcript was pruned") };
+    let Some(transcript) = &a.transcript else { return output::line(no_transcript(a)) };
     let request = serde_json::from_slice::<Value>(&transcript.request).and_then(|v| serde_json::to_string_pretty(&v));
     let request = request.unwrap_or_else(|_| String::from_utf8_lossy(&transcript.request).into_owned());
     let answer = String::from_utf8_lossy(&transcript.response);

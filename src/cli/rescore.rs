@@ -54,9 +54,13 @@ async fn all(
         }
         names.push(name);
     }
+    let wanted = || runtime.drawers.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+    // As in a sweep: one label never stands for two contents, or their verdicts could not be told apart by it.
+    let suites = wanted().map(|(_, drawer)| drawer.suite());
+    daemon::register_suites(store, suites, now_us).await.map_err(setup::service_error)?;
     let mut reports = Vec::new();
     for model in models {
-        for (_, drawer) in runtime.drawers.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
+        for (_, drawer) in wanted() {
             let report =
                 daemon::rescore(store, model, drawer.suite(), &runtime.programs, (from_us, now_us), now_us).await;
             let report = report.map_err(CliError::failed)?;
@@ -82,8 +86,8 @@ fn text(report: &RescoreReport) -> String {
     }
     let mut table = output::table(&["endpoint", "answers", "passed before", "pass now"]);
     for (id, overlap) in &report.endpoints {
-        let share = |n: u64| format!("{n} ({:.1} %)", 100.0 * n as f64 / overlap.answers as f64);
-        let (before, now) = (share(overlap.passed_before), share(overlap.passes_now));
+        let before = share(overlap.passed_before, overlap.scored_before);
+        let now = share(overlap.passes_now, overlap.scored_now);
         table.add_row([id.to_string(), overlap.answers.to_string(), before, now]);
     }
     out.push_str(&format!("\n{table}"));
@@ -94,4 +98,24 @@ fn text(report: &RescoreReport) -> String {
         ));
     }
     out
+}
+
+/// Of the answers that have a score.
+fn share(passed: u64, scored: u64) -> String {
+    match scored {
+        0 => "none scored".to_owned(),
+        _ => format!("{passed} of {scored} ({:.1} %)", 100.0 * passed as f64 / scored as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_score_is_not_counted_as_failed() {
+        assert_eq!(share(2, 2), "2 of 2 (100.0 %)");
+        assert_eq!(share(1, 3), "1 of 3 (33.3 %)");
+        assert_eq!(share(0, 0), "none scored");
+    }
 }

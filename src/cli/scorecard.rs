@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::{CardFormat, Cli, ScorecardArgs};
 use super::output::{self, CliError, Exit};
-use super::setup;
+use super::{names, setup};
 use crate::clock::rfc3339;
 use crate::config::{Config, ModelConfig, durations};
 use crate::domain::scorecard::{Gap, TriggerFigures};
@@ -42,10 +42,18 @@ async fn write_all(
     (from_us, to_us): (Micros, Micros),
 ) -> Result<Exit, CliError> {
     let format = if cli.json { CardFormat::Json } else { args.format };
+    let only = match &args.suite {
+        Some(text) => Some(names::suite(config, store, text).await?),
+        None => None,
+    };
     if args.attempts {
         let mut attempts = Vec::new();
         for model in models {
-            let pages = report::read_window(store, &model.id, from_us, to_us).await.map_err(CliError::failed)?;
+            let mut pages = report::read_window(store, &model.id, from_us, to_us).await.map_err(CliError::failed)?;
+            for page in pages.iter_mut().filter(|_| only.is_some()) {
+                let keep: Vec<bool> = page.suite.iter().map(|suite| only.as_ref() == Some(suite)).collect();
+                page.keep(&keep);
+            }
             attempts.push((model.id.clone(), pages));
         }
         let mut frame = report::attempts_of_models(&attempts).map_err(CliError::failed)?;
@@ -61,6 +69,9 @@ async fn write_all(
         let standings = crate::daemon::stored_standings(store, model).await.map_err(CliError::failed)?;
         let of_model = report::scorecards(store, &model.id, &standings, &notes, (from_us, to_us)).await;
         let mut of_model = of_model.map_err(CliError::failed)?;
+        for card in &mut of_model {
+            card.suites.retain(|told| only.as_ref().is_none_or(|only| *only == told.suite));
+        }
         let pairs = crate::daemon::pair_cards(store, &model.id, (suites.iter(), &of_model), (from_us, to_us)).await;
         crate::daemon::add_pairs(&mut of_model, pairs.map_err(CliError::failed)?);
         cards.extend(of_model);
@@ -170,7 +181,7 @@ fn table(cards: &[Scorecard], metrics: bool) -> Result<(), CliError> {
                         format!("{:+.1} [{:+.1}, {:+.1}]", g.mean * 100.0, g.interval.lo * 100.0, g.interval.hi * 100.0)
                     },
                 );
-                let first = if s.attempts == 0 { 0.0 } else { s.first_try_ok as f64 * 100.0 / s.attempts as f64 };
+                let first = s.first_try.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", share * 100.0));
                 let latency = s.latency.map_or_else(
                     || "-".to_owned(),
                     |q| format!("{:.0} / {:.0}", q.p50_us as f64 / 1e3, q.p99_us as f64 / 1e3),
@@ -183,7 +194,7 @@ fn table(cards: &[Scorecard], metrics: bool) -> Result<(), CliError> {
                     s.attempts.to_string(),
                     rate,
                     gap,
-                    format!("{first:.1}"),
+                    first,
                     latency,
                     format!("{:.4}", s.cost_usd),
                     faults,

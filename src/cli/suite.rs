@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::{Cli, SuiteCommand};
 use super::import;
@@ -13,10 +13,11 @@ use super::programs::AllowedPrograms;
 use crate::domain::{
     CaseId, CaseInstance, Completion, Fault, Json, Judgement, ProgramRun, Suite, SuiteName, Took, Verdict,
 };
+use crate::provider::chat_completions::request_body;
 use crate::provider::completion_from_message;
 use crate::runner::{Ids, Proof, prove_with};
 use crate::scoring::Judge;
-use crate::suites::{self, Drawer};
+use crate::suites::{self, Drawer, ScaffoldError};
 use crate::worlds::{self, World};
 
 /// Runs a `suite` command.
@@ -262,17 +263,34 @@ fn instance_json(instance: &CaseInstance) -> Value {
     json!({
         "id": instance.case.id, "draw": instance.draw, "messages": instance.messages.value(),
         "tools": tree(&instance.tools), "response_format": tree(&instance.response_format),
-        "request": *instance.case.request, "expected": tree(&instance.expected),
+        "request": sent_keys(instance), "expected": tree(&instance.expected),
         "world": tree(&instance.world), "reference": tree(&instance.reference),
         "pair": instance.case.pair.as_ref().map(|pair| pair.with.as_str()),
     })
+}
+
+/// The request keys as they are sent: with what the client adds by itself.
+fn sent_keys(instance: &CaseInstance) -> Map<String, Value> {
+    let mut keys = Map::clone(&instance.case.request);
+    let body = request_body("", instance, &Map::new());
+    let sent: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+    for (key, value) in sent {
+        if !["model", "messages", "tools", "response_format"].contains(&key.as_str()) {
+            keys.insert(key, value);
+        }
+    }
+    keys
 }
 
 fn new(dir: &Path, as_json: bool) -> Result<Exit, CliError> {
     let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let name = SuiteName::new(name).map_err(|e| CliError::Usage(format!("{}: {e}", dir.display())))?;
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = suites::new_suite(parent, &name).map_err(CliError::failed)?;
+    let dir = suites::new_suite(parent, &name).map_err(|error| match error {
+        // As with `suite import`: what is asked for cannot be meant.
+        ScaffoldError::Exists(_) => CliError::Usage(error.to_string()),
+        ScaffoldError::Write { .. } => CliError::failed(error),
+    })?;
     if as_json {
         output::json(&json!({"created": dir}))?;
     } else {

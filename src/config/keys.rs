@@ -697,7 +697,7 @@ pub static BUDGET: Section = Section {
     about: "Caps on what sweeps may cost: the worst case of a sweep is reserved before its first request. What that counts, and what it cannot know: [Money](#money).",
     keys: &[
         key("usd_per_day", USD, Optional("no cap"), "US dollars per UTC day, over all models."),
-        key("usd_per_sweep", USD, Optional("no cap"), "US dollars per sweep."),
+        key("usd_per_sweep", USD, Optional("no cap"), "US dollars per sweep; at most `usd_per_day`."),
     ],
 };
 

@@ -193,6 +193,20 @@ fn build(text: &str, path: &Path, base: PathBuf, env: &dyn Env) -> Result<Config
     Ok(config)
 }
 
+fn budget(root: &View<'_>) -> Budget {
+    let section = root.child("budget");
+    let budget = Budget { usd_per_day: section.number("usd_per_day"), usd_per_sweep: section.number("usd_per_sweep") };
+    if let (Some(day), Some(sweep)) = (budget.usd_per_day, budget.usd_per_sweep)
+        && sweep > day
+    {
+        let message =
+            format!("`usd_per_sweep` is more than `usd_per_day`: no sweep can cost {sweep} on a day of {day}");
+        let hint = format!("a sweep's cap lies within the day's: at most {day} here, or a higher `usd_per_day`");
+        section.reader.problem(&section.span_of("usd_per_sweep"), message, hint);
+    }
+    budget
+}
+
 fn syntax_problem(r: &Reader<'_>, error: &Error, end: usize) {
     let span = error.span().unwrap_or(end..end);
     let hint = if error.message().contains("must be quoted") {
@@ -213,7 +227,6 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
     let models = models::read(root, &policy, &providers, &mut named_suites);
     let judges = judges::read(root, &providers);
     let schedules = schedules::read(root, &models, &mut named_suites);
-    let budget = root.child("budget");
     let relays = gateways::relays(root, &models.good);
     let sinks = gateways::sinks(root, &models.good, &relays);
     let pushes = pushes::pushes(root, &models.good, &relays);
@@ -229,7 +242,7 @@ pub(super) fn assemble(root: &View<'_>, text: &str, path: &Path) -> Config {
         programs: programs::read(root),
         schedules,
         policy,
-        budget: Budget { usd_per_day: budget.number("usd_per_day"), usd_per_sweep: budget.number("usd_per_sweep") },
+        budget: budget(root),
         relays,
         sinks,
         pushes,

@@ -51,7 +51,7 @@ pub use replay::{
 };
 pub use rescore::{CHANGED_LISTED_MAX, Changed, Overlap, RescoreError, RescoreReport, rescore};
 pub use runtime::{ModelRuntime, Runtime, RuntimeError, programs, read_config};
-pub use service::{Service, ServiceError, ServiceOptions, manual_request};
+pub use service::{Service, ServiceError, ServiceOptions, manual_request, register_suites};
 pub use speed::SpeedCache;
 pub use sweeper::{LEASE_SECONDS, Signals, SweepError, SweepOutcome, SweepRequest, Sweeper};
 pub use upkeep::{PRUNE_EVERY_LOOKS, Upkeep, cutoffs};

@@ -68,7 +68,7 @@ impl Reloader {
             Err(why) => return self.refuse(&why),
         };
         // Before the swap, as at every start: what a sweep measures must have a name that nothing else has.
-        match register_suites(&self.sweeper.store, &runtime, self.sweeper.clock.now_us()).await {
+        match register_suites(&self.sweeper.store, runtime.suites(), self.sweeper.clock.now_us()).await {
             Ok(()) => {}
             Err(error @ ServiceError::Store(_)) => {
                 warn!(%error, "the store does not take the suites of the new config; trying again");

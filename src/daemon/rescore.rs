@@ -62,8 +62,12 @@ pub struct RescoreReport {
 pub struct Overlap {
     /// Answers judged twice.
     pub answers: u64,
+    /// Of these, with a score at first: an Unscored one neither passed nor failed.
+    pub scored_before: u64,
     /// Passed at first.
     pub passed_before: u64,
+    /// With a score now.
+    pub scored_now: u64,
     /// Pass now.
     pub passes_now: u64,
 }
@@ -195,7 +199,9 @@ impl Rescoring {
         programs: &Programs,
     ) -> Result<(), &'static str> {
         let attempt = &stored.attempt;
-        let transcript = attempt.transcript.as_ref().ok_or(NO_TRANSCRIPT)?;
+        let Some(transcript) = &attempt.transcript else {
+            return Err(if attempt.was_asked() { NO_TRANSCRIPT } else { NOT_ASKED });
+        };
         let draw = attempt.draw.as_ref().and_then(Value::as_object);
         let case = self.offline.case(&attempt.key.case, draw).map_err(|error| why_not(&error))?;
         if !case.asks_the_same(&transcript.request) {
@@ -220,7 +226,9 @@ impl Rescoring {
         self.report.rescored += 1;
         let overlap = self.report.endpoints.entry(attempt.key.endpoint.clone()).or_default();
         overlap.answers += 1;
+        overlap.scored_before += u64::from(before.is_scored());
         overlap.passed_before += u64::from(before == Verdict::Pass);
+        overlap.scored_now += u64::from(now.verdict.is_scored());
         overlap.passes_now += u64::from(now.verdict == Verdict::Pass);
         if before != now.verdict {
             self.report.changed += 1;
@@ -261,6 +269,8 @@ const NO_VOTES: &str = "its judges were not asked this question";
 /// No suite makes an answer the endpoint's own.
 const NOT_ITS_OWN: &str = "the answer cannot be attributed to its endpoint";
 const NO_TRANSCRIPT: &str = "the transcript is not kept any more";
+/// Our own side failed before: there never was a transcript.
+const NOT_ASKED: &str = "nobody was asked";
 
 fn why_not(error: &OfflineError) -> &'static str {
     match error {

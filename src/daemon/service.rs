@@ -30,7 +30,7 @@ use super::workers::{Handed, Workers};
 use crate::api::{self, ApiState, SweepCommand, SweepReply};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{ModelId, SweepKind};
+use crate::domain::{ModelId, Suite, SweepKind};
 use crate::live::Intake;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
@@ -110,7 +110,7 @@ impl Service {
     pub async fn open(config: Config, options: ServiceOptions) -> Result<Service, ServiceError> {
         let runtime = Runtime::build(config, &options.clock)?;
         let store = Store::open_migrated(runtime.config.store.url.expose(), &StoreOptions::default()).await?;
-        register_suites(&store, &runtime, options.clock.now_us()).await?;
+        register_suites(&store, runtime.suites(), options.clock.now_us()).await?;
         let runtime = Arc::new(ArcSwap::from_pointee(runtime));
         let first_part = live::first_part(&options.owner, options.clock.now_us());
         let sweeper = Arc::new(Sweeper {
@@ -347,8 +347,15 @@ pub fn manual_request(deadline: Duration) -> SweepRequest {
 }
 
 /// Makes the names of all suites known, or finds one that already stands for something else.
-pub(super) async fn register_suites(store: &Store, runtime: &Runtime, now_us: i64) -> Result<(), ServiceError> {
-    for suite in runtime.suites() {
+///
+/// # Errors
+/// [`ServiceError::Relabelled`] for such a suite, [`ServiceError::Store`] of the database.
+pub async fn register_suites(
+    store: &Store,
+    suites: impl Iterator<Item = &Arc<Suite>>,
+    now_us: i64,
+) -> Result<(), ServiceError> {
+    for suite in suites {
         if let Registered::Conflict { changed, added, removed } = store.register_suite(suite, now_us).await? {
             return Err(ServiceError::Relabelled {
                 name: suite.name.to_string(),

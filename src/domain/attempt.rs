@@ -86,6 +86,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Anything was sent at all: where nothing could be asked, on our own side, there never was a transcript.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        !self.tries.is_empty()
+    }
+
     /// The first try delivered an answer.
     #[must_use]
     pub fn first_try_ok(&self) -> bool {

@@ -224,7 +224,8 @@ pub struct PairCard {
     pub differing: u64,
     /// Wilson interval of their share at 95 %.
     pub interval: Interval,
-    /// How they differ: `calls`, `finish_reason`, `reasoning`, `usage`, `content`; a pair may differ in several ways.
+    /// How they differ: `calls`, `arguments`, `finish_reason`, `reasoning`, `usage`, `content`; a pair may differ in several
+    /// ways.
     pub kinds: BTreeMap<String, u64>,
 }
 
@@ -257,6 +258,13 @@ pub struct SuiteCard {
     pub first_try_ok: u64,
     /// Attempts that delivered in the end.
     pub delivered: u64,
+    /// What the shares below are of: attempts that count in rates of delivery, which those that failed on our side or were
+    /// answered by somebody else do not.
+    pub asked: u64,
+    /// Share of `asked` whose first try delivered; `None` without any.
+    pub first_try: Option<f64>,
+    /// Share of `asked` that delivered in the end; `None` without any.
+    pub delivery: Option<f64>,
     /// Duration of the answering try.
     pub latency: Option<Quantiles>,
     /// Time to first token.

@@ -39,6 +39,19 @@ impl Verdict {
             Verdict::Unscored(_) => "unscored",
         }
     }
+
+    /// Whether it counts in rates of quality: what is Unscored neither passed nor failed.
+    #[must_use]
+    pub fn is_scored(self) -> bool {
+        !matches!(self, Verdict::Unscored(_))
+    }
+
+    /// Whether it counts in rates of delivery: what failed on our side, or was answered by somebody else, says nothing of
+    /// what the endpoint delivers.
+    #[must_use]
+    pub fn is_of_delivery(self) -> bool {
+        !matches!(self, Verdict::Unscored(UnscoredWhy::Ours | UnscoredWhy::Provenance))
+    }
 }
 
 impl fmt::Display for Verdict {

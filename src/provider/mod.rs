@@ -34,7 +34,7 @@ mod test_kit;
 #[cfg(test)]
 mod tests;
 
-pub use chat_completions::{Delivery, Parsed, completion_from_message};
+pub use chat_completions::{Delivery, Parsed, completion_from_message, read_message};
 pub use client::{Client, ClientError, Reply};
 pub use limiter::EndpointLimiter;
 pub use scrub::Scrubber;

@@ -157,6 +157,7 @@ fn suite_cards(
     let frame = attempt_frame(pages)?;
     let scores = scores_by_case(pages, counted_as);
     let (mut faults, mut secondary) = fault_counts(pages);
+    let deliveries = deliveries(pages);
     let mut out: BTreeMap<EndpointId, Vec<SuiteCard>> = BTreeMap::new();
     for (key, sums) in sums(&frame)? {
         let card = SuiteCard {
@@ -173,6 +174,9 @@ fn suite_cards(
             secondary_faults: secondary.remove(&key).unwrap_or_default(),
             first_try_ok: sums.first_try_ok,
             delivered: sums.delivered,
+            asked: deliveries.get(&key).map_or(0, |of| of.asked),
+            first_try: deliveries.get(&key).and_then(|of| ratio(of.first_try, of.asked)),
+            delivery: deliveries.get(&key).and_then(|of| ratio(of.in_the_end, of.asked)),
             latency: sums.latency,
             ttft: sums.ttft,
             tokens_in: sums.tokens_in,
@@ -350,6 +354,27 @@ fn gap(scores: &BTreeMap<Key, ByCase>, key: &Key, anchors: &Anchors) -> Option<G
 
 type FaultCounts = BTreeMap<Key, BTreeMap<String, u64>>;
 
+/// What came of the attempts that count in rates of delivery.
+#[derive(Debug, Default)]
+struct Deliveries {
+    asked: u64,
+    first_try: u64,
+    in_the_end: u64,
+}
+
+fn deliveries(pages: &[AttemptColumns]) -> BTreeMap<Key, Deliveries> {
+    let mut out: BTreeMap<Key, Deliveries> = BTreeMap::new();
+    for page in pages {
+        for i in (0..page.len()).filter(|i| page.verdict[*i].is_of_delivery()) {
+            let of = out.entry((page.endpoint[i].clone(), page.suite[i].clone())).or_default();
+            of.asked += 1;
+            of.first_try += u64::from(page.first_try_ok[i]);
+            of.in_the_end += u64::from(page.delivered[i]);
+        }
+    }
+    out
+}
+
 fn fault_counts(pages: &[AttemptColumns]) -> (FaultCounts, FaultCounts) {
     let (mut primary, mut secondary) = (FaultCounts::new(), FaultCounts::new());
     for page in pages {
@@ -364,4 +389,61 @@ fn fault_counts(pages: &[AttemptColumns]) -> (FaultCounts, FaultCounts) {
         }
     }
     (primary, secondary)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{AttemptId, AttemptKey, CaseId, Fault, UnscoredWhy};
+    use crate::store::MeasuredRow;
+
+    fn row(verdict: Verdict, first_try_ok: bool, delivered: bool) -> MeasuredRow {
+        MeasuredRow {
+            id: AttemptId(Uuid::nil()),
+            key: AttemptKey {
+                sweep: SweepId(Uuid::nil()),
+                endpoint: EndpointId::new("a").unwrap(),
+                suite: SuiteName::new("s").unwrap(),
+                case: CaseId::new("1").unwrap(),
+                epoch: 0,
+            },
+            verdict,
+            score: None,
+            fault: None,
+            secondary: vec![],
+            first_try_ok,
+            delivered,
+            started_at_us: 0,
+            ttft_us: None,
+            total_us: 1,
+            tokens_in: None,
+            tokens_out: None,
+            cost_nanousd: 0,
+            observed: None,
+            sampled: None,
+        }
+    }
+
+    #[test]
+    fn what_failed_on_our_side_is_not_held_against_the_delivery() {
+        let mut page = AttemptColumns::default();
+        for (verdict, first_try_ok, delivered) in [
+            (Verdict::Pass, true, true),
+            (Verdict::Fail(Fault::WrongAnswer), false, true),
+            (Verdict::Unscored(UnscoredWhy::Provider), false, false),
+            // Nobody was asked; nobody could judge; somebody else answered.
+            (Verdict::Unscored(UnscoredWhy::Ours), false, false),
+            (Verdict::Unscored(UnscoredWhy::Ours), true, true),
+            (Verdict::Unscored(UnscoredWhy::Provenance), true, true),
+        ] {
+            page.push(row(verdict, first_try_ok, delivered));
+        }
+        let cards = suite_cards(&[page], &Anchors::new(), &CountedAs::new()).unwrap();
+        let card = &cards[&EndpointId::new("a").unwrap()][0];
+        assert_eq!((card.attempts, card.first_try_ok, card.delivered), (6, 3, 4), "counts are of all attempts");
+        assert_eq!(card.asked, 3);
+        assert_eq!((card.first_try, card.delivery), (Some(1.0 / 3.0), Some(2.0 / 3.0)));
+    }
 }

@@ -12,7 +12,7 @@ use crate::domain::suite::Denominator;
 use crate::domain::{Scorecard, SuiteCard};
 
 /// Number of columns.
-const COUNT: usize = 49;
+const COUNT: usize = 52;
 
 const COLUMNS: [&str; COUNT] = [
     "model",
@@ -64,6 +64,9 @@ const COLUMNS: [&str; COUNT] = [
     "malformed_calls",
     "rate_with_broken",
     "metrics",
+    "asked",
+    "first_try",
+    "delivery",
 ];
 
 fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; COUNT] {
@@ -123,6 +126,9 @@ fn cells(card: &Scorecard, suite: &SuiteCard) -> [String; COUNT] {
         suite.abstention.map(|a| a.malformed.to_string()).unwrap_or_default(),
         number(suite.broken.and_then(|b| b.rate_with)),
         metrics(suite),
+        suite.asked.to_string(),
+        number(suite.first_try),
+        number(suite.delivery),
     ]
 }
 
@@ -198,6 +204,7 @@ pub fn card_frame(cards: &[Scorecard]) -> Result<DataFrame, ReportError> {
             | "tokens_out"
             | "stream_pairs"
             | "stream_pairs_differing"
+            | "asked"
             | "reduced_cases"
             | "malformed_calls" => {
                 Column::new(name.into(), texts.iter().map(|t| t.parse::<i64>().ok()).collect::<Vec<_>>())

@@ -6,7 +6,7 @@ use super::ReportError;
 use super::notes::{SuiteNote, SuiteNotes};
 use crate::domain::scorecard::{AbstentionCard, HoldOut, Interval, MetricValue, Reduced, VersionRate};
 use crate::domain::suite::{Denominator, Metric, MetricName};
-use crate::domain::{CaseId, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId, UnscoredWhy, Verdict};
+use crate::domain::{CaseId, EndpointId, Fault, Micros, ModelId, SuiteName, SweepId, Verdict};
 use crate::stats::clustered::{clustered, wilson_clustered};
 use crate::stats::intervals::Z95;
 use crate::store::{AttemptColumns, Store};
@@ -49,7 +49,7 @@ impl<'a> Row<'a> {
     }
 
     fn is_scored(self) -> bool {
-        !matches!(self.verdict(), Verdict::Unscored(_))
+        self.verdict().is_scored()
     }
 
     fn passed(self) -> bool {
@@ -164,10 +164,7 @@ fn value_of(
         scored.filter(|row| metric.of == Denominator::All || called(*row)).collect()
     };
     // An attempt of which nothing is to be said was not asked as planned, or by nobody's fault but ours.
-    let asked = || -> Vec<Row<'_>> {
-        let counts = |row: &Row<'_>| row.is_scored() || row.verdict() == Verdict::Unscored(UnscoredWhy::Provider);
-        rows.iter().copied().filter(counts).collect()
-    };
+    let asked = || -> Vec<Row<'_>> { rows.iter().copied().filter(|row| row.verdict().is_of_delivery()).collect() };
     const BROKEN: [Fault; 3] = [Fault::InvalidJson, Fault::UnknownName, Fault::SchemaMismatch];
     match metric.name {
         MetricName::Accuracy => {

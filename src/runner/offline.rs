@@ -13,7 +13,7 @@ use crate::domain::{
     UnscoredWhy,
 };
 use crate::provider::chat_completions::request_body;
-use crate::provider::{completion_from_message, read_answer};
+use crate::provider::{read_answer, read_message};
 use crate::scoring::{Judge, PreparedCase, ScorerError, judge_delivery, judges_of, programs_of};
 use crate::suites::{DrawError, Drawer};
 use crate::worlds::{World, WorldError};
@@ -141,8 +141,9 @@ impl OfflineCase {
     /// Judges an answer that a user kept: the body, or only the message in it.
     #[must_use]
     pub fn judge_answer(&self, answer: &[u8], known: &Known<'_>) -> Judgement {
-        match bare_message(answer) {
-            Some(message) => self.judge_completion(completion_from_message(&message), known),
+        match bare_message(answer).map(|message| read_message(&message)) {
+            Some(Ok(completion)) => self.judge_completion(completion, known),
+            Some(Err(delivery)) => judge_delivery(delivery.fault, &delivery.detail),
             None => self.judge(answer, known),
         }
     }
@@ -154,7 +155,7 @@ impl OfflineCase {
             return Vec::new();
         }
         let completion = match bare_message(answer) {
-            Some(message) => Some(completion_from_message(&message)),
+            Some(message) => read_message(&message).ok(),
             None => read_answer(answer, &self.instance).ok(),
         };
         completion.map(|completion| self.prepared.runs(&completion)).unwrap_or_default()

@@ -185,7 +185,7 @@ pub(super) const KINDS: &[Kind] = &[
     fault_kind("leak", &[], Needs::Nothing),
     fault_kind("tool-schema", &[("draft", Form::Word(DRAFTS))], Needs::Nothing),
     fault_kind("tool-choice", &[], Needs::Nothing),
-    Kind { version: 2, ..fault_kind("wire", &[("prompt_tokens", Form::Count)], Needs::Nothing) },
+    Kind { version: 3, ..fault_kind("wire", &[("prompt_tokens", Form::Count)], Needs::Nothing) },
 ];
 
 /// A kind by its `type`, and whether it is negated.

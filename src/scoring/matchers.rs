@@ -209,7 +209,8 @@ pub(super) fn near(value: f64, x: f64, tolerance: f64) -> bool {
 }
 
 /// JSON equality: numbers by value, objects without regard to order.
-pub(super) fn json_equal(a: &Value, b: &Value) -> bool {
+#[must_use]
+pub fn json_equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => number_equal(a, b),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| json_equal(a, b)),

@@ -103,6 +103,7 @@ pub use error::ScorerError;
 pub use exec::programs_of;
 pub use judge::{Judge, PreparedCase};
 pub use kinds::scorer_version;
+pub use matchers::json_equal;
 pub use plain_schema::is_plain_schema;
 pub use rubric::{JudgeUse, VOTES_MAX, VOTES_MIN, judges_of};
 pub use schema::check_schema;

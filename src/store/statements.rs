@@ -93,6 +93,7 @@ statements! {
 
     SUITE_GET = "SELECT digest, case_hashes FROM suites WHERE name = $1 AND revision = $2";
     SUITE_OF_DIGEST = "SELECT case_hashes FROM suites WHERE name = $1 AND digest = $2 ORDER BY seen_at_us LIMIT 1";
+    SUITE_NAMES = "SELECT DISTINCT name FROM suites ORDER BY name LIMIT $1";
     SUITE_SEEN = "UPDATE suites SET seen_at_us = $3 WHERE name = $1 AND revision = $2 AND seen_at_us < $3";
     SUITE_ADD = "INSERT INTO suites (name, revision, digest, seen_at_us, case_hashes) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT DO NOTHING";

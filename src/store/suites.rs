@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::error::Result;
-use super::rows::{json, to_json};
+use super::rows::{json, parsed, to_json};
 use super::{Store, statements};
 use crate::domain::{Micros, Suite, SuiteDigest, SuiteName};
+
+/// Names of suites that are listed: more nobody reads.
+const SUITE_NAMES_MAX: i64 = 1_000;
 
 /// What registering a suite found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,15 @@ impl Store {
             added: ids(&|id, _| !before.contains_key(id)),
             removed: before.keys().filter(|id| !hashes.contains_key(id.as_str())).cloned().collect(),
         })
+    }
+
+    /// The names of the suites that were ever registered, sorted, at most [`SUITE_NAMES_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) of the database.
+    pub async fn suite_names(&self) -> Result<Vec<SuiteName>> {
+        let args = [SUITE_NAMES_MAX.into()];
+        self.pool.read(statements::SUITE_NAMES, &args, |row| parsed::<SuiteName>(row, 0)).await
     }
 
     /// The hashes of the cases of a version of a suite, by id; `None` for a version that was never registered. The text of a

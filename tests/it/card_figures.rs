@@ -210,6 +210,9 @@ fn counts(birch: &Value) {
     assert_eq!(birch["secondary_faults"], json!({"WrongAnswer": 1}));
     // Two came at the second try only, one never: 9 of 12 at first, 11 of 12 in the end.
     assert_eq!((&birch["first_try_ok"], &birch["delivered"]), (&json!(9), &json!(11)));
+    assert_eq!(birch["asked"], 12);
+    close_to(&birch["first_try"], 9.0 / 12.0);
+    close_to(&birch["delivery"], 11.0 / 12.0);
     // The 6th, the 10th and the 11th of 11: what never came has no part in them.
     assert_eq!(birch["latency"], json!({"p50_us": 60_000, "p90_us": 100_000, "p99_us": 110_000}));
     assert_eq!(birch["ttft"], json!({"p50_us": 6_000, "p90_us": 10_000, "p99_us": 11_000}));
@@ -265,6 +268,9 @@ async fn in_the_frame(world: &World, birch: &Value) {
         ("ttft_p99_ms", 11.0, 1e-9),
         ("first_try_ok", 9.0, 0.0),
         ("delivered", 11.0, 0.0),
+        ("asked", 12.0, 0.0),
+        ("first_try", 0.75, 1e-5),
+        ("delivery", 11.0 / 12.0, 1e-5),
         ("tokens_in", 1166.0, 0.0),
         ("tokens_out", 660.0, 0.0),
         ("cost_usd", 0.066, 1e-9),

@@ -163,7 +163,38 @@ async fn without_a_verdict_of_judges_there_is_none() {
             assert_eq!(judgement.verdict, Verdict::Unscored(UnscoredWhy::Ours), "{judgement:?}");
             assert!(judgement.score.is_none() && judgement.explanation.contains("judge missing"), "{judgement:?}");
         }
+        unscored_is_neither_passed_nor_failed(&world).await;
     }
+}
+
+/// Answers without a score are in no rate, of quality or of delivery, and do not count as failed where they pass now.
+async fn unscored_is_neither_passed_nor_failed(world: &World) {
+    let card = &world.json(&["scorecard", "--json"]).await["items"][0]["suites"][0];
+    assert_eq!((&card["attempts"], &card["unscored"]), (&json!(TEXT_CASES), &json!(TEXT_CASES)), "{card}");
+    assert_eq!((&card["delivered"], &card["asked"]), (&json!(TEXT_CASES), &json!(0)), "{card}");
+    assert_eq!((&card["first_try"], &card["delivery"]), (&Value::Null, &Value::Null), "{card}");
+    let cases = world.path(&format!("suites/{SUITE}/cases.jsonl"));
+    let header = world.path(&format!("suites/{SUITE}/suite.toml"));
+    let text = std::fs::read_to_string(&cases).unwrap();
+    let lines = text.lines().map(|line| {
+        let mut case: Value = serde_json::from_str(line).unwrap();
+        case["scorers"] = json!([{"type": "length", "min_chars": 1}]);
+        case.to_string()
+    });
+    std::fs::write(&cases, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    // A label stands for one content, here as in a sweep.
+    let refused = world.run(&["rescore", "--suite", SUITE]).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("give it a new revision"), "{}", refused.stderr);
+    let text = std::fs::read_to_string(&header).unwrap();
+    let lines = text.lines().map(|line| if line.starts_with("revision") { "revision = \"by form\"" } else { line });
+    std::fs::write(&header, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let report = world.json(&["rescore", "--suite", SUITE, "--json"]).await;
+    let all = json!({"answers": TEXT_CASES, "scored_before": 0, "passed_before": 0, "scored_now": TEXT_CASES,
+                     "passes_now": TEXT_CASES});
+    assert_eq!(report[0]["endpoints"]["alder"], all, "{report}");
+    let told = world.run(&["rescore", "--suite", SUITE]).await.stdout;
+    assert!(told.contains("none scored") && told.contains("(100.0 %)"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,6 +209,19 @@ async fn a_judge_that_is_not_configured_costs_nothing() {
     assert_eq!(world.requests(), 0, "no answer is asked for that nobody can judge");
     let stored = texts(&world).await;
     assert!(stored.iter().all(|a| a.attempt.judgement.explanation.contains("[[judge]]")), "{stored:?}");
+    // Nothing was sent, so nothing was pruned.
+    let id = stored[0].attempt.id.to_string();
+    for args in [vec!["attempt", &id], vec!["attempt", &id, "--raw"], vec!["attempt", &id, "--curl"]] {
+        let told = world.run(&args).await;
+        let told = told.stdout + &told.stderr;
+        assert!(told.contains("nothing was sent") && !told.contains("pruned"), "{args:?}: {told}");
+    }
+    let header = world.path(&format!("suites/{SUITE}/suite.toml"));
+    let text = std::fs::read_to_string(&header).unwrap();
+    std::fs::write(&header, text.replace("revision = \"", "revision = \"next ")).unwrap();
+    judged_by(&world, JUDGE, "Another rubric.");
+    let report = world.json(&["rescore", "--suite", SUITE, "--json"]).await;
+    assert_eq!(report[0]["skipped"], json!({"nobody was asked": TEXT_CASES}), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

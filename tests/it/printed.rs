@@ -1,8 +1,9 @@
 //! What commands print for people.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::world::{Ran, World, exactod, good, weak};
+use crate::daemon::Daemon;
+use crate::world::{self, Ran, World, exactod, good, weak};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_is_a_short_table_then_request_and_answer() {
@@ -24,6 +25,59 @@ async fn an_attempt_is_a_short_table_then_request_and_answer() {
         answer.trim_end(),
         whole["transcript"]["response"].as_str().unwrap().replace('\r', "\u{fffd}").trim_end()
     );
+}
+
+/// What was swept, newest first, as `GET /v1/sweeps` says it; and lists of one suite or endpoint alone.
+async fn lists_are_of_what_is_asked_for(world: World) {
+    let first = world.json(&["sweep", "--json"]).await["sweep"].clone();
+    let second = world.json(&["sweep", "--suite", "output-quality", "--full", "--json"]).await["sweep"].clone();
+    let listed = world.json(&["sweeps", "--json"]).await;
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["id"], &items[1]["id"]), (2, &second, &first), "{listed}");
+    assert_eq!(
+        (&items[0]["kind"], &items[0]["state"], &items[0]["ordinal"]),
+        (&json!("full"), &json!("done"), &json!(2))
+    );
+    assert!(items[0]["spent_usd"].is_number() && items[0]["finished_at"].is_string(), "{listed}");
+    let one = world.json(&["sweeps", "--model", world::MODEL, "--limit", "1", "--json"]).await;
+    assert_eq!(one["items"], json!([items[0]]));
+    let table = world.run(&["sweeps"]).await.stdout;
+    let (newer, older) = (table.find(second.as_str().unwrap()).unwrap(), table.find(first.as_str().unwrap()).unwrap());
+    assert!(newer < older && table.contains("full") && table.contains(world::MODEL), "{table}");
+    let daemon = Daemon::start(&world).await;
+    let served = daemon.get("/v1/sweeps", None).await.json();
+    // The daemon may have begun one of its own.
+    assert!(served["items"].as_array().unwrap().ends_with(items), "{served}");
+    daemon.stop().await;
+
+    let of_suite = world.json(&["attempts", "--suite", "output-quality", "--json"]).await;
+    let items = of_suite["items"].as_array().unwrap();
+    assert!(!items.is_empty() && items.iter().all(|item| item["suite"] == "output-quality"), "{of_suite}");
+    let cards = world.json(&["scorecard", "--suite", "output-quality", "--json"]).await;
+    for card in cards["items"].as_array().unwrap() {
+        let suites = card["suites"].as_array().unwrap();
+        assert!(suites.len() == 1 && suites[0]["suite"] == "output-quality", "{card}");
+    }
+    for (args, near) in [
+        (["attempts", "--suite", "output-qualty"], "output-quality"),
+        (["scorecard", "--suite", "output-qualty"], "output-quality"),
+        (["attempts", "--endpoint", "aldr"], "alder"),
+        (["sweeps", "--model", "lab/n"], "lab/m"),
+    ] {
+        let refused = world.run(&args).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{args:?}: {refused:?}");
+        assert!(refused.stderr.contains(&format!("did you mean \"{near}\"?")), "{args:?}: {}", refused.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_of_what_is_asked_for_on_sqlite() {
+    lists_are_of_what_is_asked_for(World::new(vec![good("alder"), weak("birch", 0.5)]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_of_what_is_asked_for_on_postgres() {
+    lists_are_of_what_is_asked_for(World::on_postgres(vec![good("alder"), weak("birch", 0.5)]).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,10 @@ async fn a_newer_suite_judges_what_is_stored(world: World) {
         json!({"the case asks something else now": 6, "the suite has no such case any more": 6})
     );
     let (alder, birch) = (&report["endpoints"]["alder"], &report["endpoints"]["birch"]);
-    assert_eq!(*alder, json!({"answers": judged / 2, "passed_before": judged / 2, "passes_now": judged / 2}));
+    let half = judged / 2;
+    let all =
+        json!({"answers": half, "scored_before": half, "passed_before": half, "scored_now": half, "passes_now": half});
+    assert_eq!(*alder, all);
     let failed = judged / 2 - birch["passed_before"].as_u64().unwrap();
     assert!(failed > 0, "half of birch's answers are wrong: {report}");
     assert_eq!((&birch["passes_now"], &report["changed"]), (&json!(judged / 2), &json!(failed)));
@@ -78,6 +81,7 @@ async fn a_series_of_its_own(world: &World, (judged, before): (u64, u64)) {
     };
     assert_eq!((total("rescored", "pass"), total("rescored", "fail")), (judged, 0), "{series}");
     assert_eq!(total("rescored", "passed_before"), before, "{series}");
+    assert_eq!(total("rescored", "scored_before"), judged, "{series}");
     assert!(total("suites", "fail") > 0, "the first verdicts stay as they are: {series}");
     assert_ne!(series["rescored"][0]["digest"], series["suites"][0]["digest"]);
     daemon.stop().await;

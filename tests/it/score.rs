@@ -279,6 +279,47 @@ fn options_of_another_scorer_are_refused() {
 }
 
 #[test]
+fn rules_are_chosen_by_either_of_two_options() {
+    let ran = run(&["score"], b"");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(2), "{told}");
+    assert!(told.contains("--scorer") && told.contains("--suite"), "{told}");
+}
+
+#[test]
+fn a_row_that_is_none_is_answered_under_its_case_and_told_what_a_row_is() {
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/eval_suites/output-quality");
+    let rows =
+        [r#"{"case_id": "arith-sum-three"}"#, "[]", r#"["arith-sum-three", null, {}]"#, "{", r#"{"case_id": 7}"#];
+    let judged = lines(&run(&["score", "--suite", suite, "--draw", "7"], rows.join("\n").as_bytes()));
+    assert_eq!(judged.len(), rows.len());
+    let error = |at: usize| judged[at]["error"].as_str().unwrap();
+    assert_eq!(judged[0]["case_id"], "arith-sum-three", "{}", judged[0]);
+    assert!(error(0).contains("missing field `response`"), "{}", error(0));
+    for at in [1, 2] {
+        assert!(error(at).contains("a row is a JSON object"), "{}", error(at));
+    }
+    assert!(judged[1..].iter().all(|line| line["case_id"].is_null()), "{judged:?}");
+}
+
+#[test]
+fn too_many_calls_are_no_answer_in_either_form() {
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/eval_suites/output-quality");
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let message = json!({"role": "assistant", "tool_calls": vec![call; 1025]});
+    let body = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]});
+    let rows =
+        [&message, &body].map(|response| json!({"case_id": "arith-sum-three", "response": response}).to_string());
+    let judged = lines(&run(&["score", "--suite", suite, "--draw", "7"], rows.join("\n").as_bytes()));
+    for line in &judged {
+        assert_eq!(line["fault"], "MalformedBody", "{line}");
+        assert!(line["explanation"].as_str().unwrap().contains("1024"), "{line}");
+    }
+    assert_eq!(judged.len(), 2);
+}
+
+#[test]
 fn answers_of_a_suite_are_read_in_every_form_and_templates_by_their_seed() {
     let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/eval_suites/output-quality");
     let shown = run(&["suite", "show", suite, "--draw", "7", "--case", "arith-sum-three", "--json"], b"");

@@ -39,7 +39,7 @@ async fn a_new_suite_passes_the_check_and_is_never_overwritten() {
     std::fs::write(folder.join("cases.jsonl"), "mine\n").unwrap();
     let before = read(&folder);
     let again = suite(&["new", &path]).await;
-    assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
+    assert_eq!((again.code, again.stdout.as_str()), (2, ""), "{again:?}");
     assert!(again.stderr.contains("exists already") && again.stderr.contains("choose another name"), "{again:?}");
     assert_eq!(read(&folder), before);
 
@@ -105,4 +105,19 @@ async fn the_printed_schemas_accept_the_shipped_suites_and_no_unknown_key() {
         suites += 1;
     }
     assert_eq!(suites, 4);
+}
+
+/// What is shown is what is sent: the client asks streams for their usage.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_are_shown_as_they_are_sent() {
+    let shown = async |case: &str| {
+        let ran = suite(&["show", "wire-contract", "--draw", "7", "--case", case, "--json"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json()[0]["request"].clone()
+    };
+    let stream = shown("text-stream").await;
+    assert_eq!(stream["stream_options"], json!({"include_usage": true}), "{stream}");
+    assert_eq!((&stream["stream"], &stream["seed"], stream.get("messages")), (&json!(true), &json!(41), None));
+    assert_eq!(shown("usage-unasked-stream").await["stream_options"], json!({"include_usage": false}));
+    assert_eq!(shown("text-plain").await.get("stream_options"), None);
 }

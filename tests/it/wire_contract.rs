@@ -98,6 +98,7 @@ async fn the_stream_says_the_same() {
     let endpoints = vec![
         good(HEALTHY),
         broken("differs", &[("stream_differs", 1.0)]),
+        broken("untyped", &[("stream_type_not_coerced", 1.0)]),
         reasoning(broken("silent", &[("reasoning_missing_in_stream", 1.0)])),
         reasoning(good("thinking")),
     ];
@@ -118,14 +119,18 @@ async fn the_stream_says_the_same() {
         card["suites"][0]["pairs"].clone()
     };
     let all = drawer.suite().cases.len() / 2;
-    let compared = drawer.suite().cases.iter().filter(|c| c.pair.as_ref().is_some_and(|p| p.content)).count();
-    assert!(compared >= 2);
+    let whole = drawer.suite().cases.iter().filter(|c| c.pair.as_ref().is_some_and(|p| p.content));
+    let (called, compared): (Vec<_>, Vec<_>) = whole.partition(|case| case.tools.is_some());
+    let (called, compared) = (called.len(), compared.len());
+    assert!(called >= 7 && compared >= 2);
     for sound in [HEALTHY, "thinking"] {
         assert_eq!((&pairs(sound)["pairs"], &pairs(sound)["differing"]), (&json!(all), &json!(0)), "{}", pairs(sound));
     }
-    // Words may differ from draw to draw: only where none are drawn they must not.
+    // Words may differ from draw to draw: only where none are drawn they must not. Calls stay as they are.
     assert_eq!(pairs("differs")["kinds"], json!({"content": compared}), "{}", pairs("differs"));
     assert_eq!(pairs("silent")["kinds"]["reasoning"], json!(all), "{}", pairs("silent"));
+    // Every case with a number or a boolean at the top of its arguments; elsewhere there is nothing that could be text.
+    assert_eq!(pairs("untyped")["kinds"], json!({"arguments": 4, "content": 4}), "{}", pairs("untyped"));
     let told = run(&["scorecard"]).await.stdout;
     assert!(told.contains(&format!("in {compared} of {all} pairs")) && told.contains("content 2"), "{told}");
     let csv = run(&["scorecard", "--format", "csv", "--out", "-"]).await.stdout;

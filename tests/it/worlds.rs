@@ -238,7 +238,10 @@ async fn stored_conversations_are_judged_again() {
     let report = world.json(&["rescore", "--suite", "worlds", "--json"]).await;
     assert_eq!((&report[0]["rescored"], &report[0]["changed"]), (&json!(cases), &json!(cases)), "{report}");
     let alder = &report[0]["endpoints"]["alder"];
-    assert_eq!(*alder, json!({"answers": cases, "passed_before": cases, "passes_now": 0}));
+    assert_eq!(
+        *alder,
+        json!({"answers": cases, "scored_before": cases, "passed_before": cases, "scored_now": cases, "passes_now": 0})
+    );
     assert_eq!(requests(&fleet, "alder"), asked, "nobody is asked anything");
     let now: Vec<_> = world.attempts().await.into_iter().map(|stored| stored.attempt.judgement).collect();
     assert_eq!(now, first, "the first verdicts stay");

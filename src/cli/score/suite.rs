@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, BufReader, Read, Write};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -117,12 +118,9 @@ fn write(out: &mut Vec<u8>, judged: Judged<Judgement>) -> io::Result<bool> {
 
 /// The case that a line names, and the judgement of its answer or why there is none.
 fn judge(known: &mut Cases<'_>, programs: RunPrograms<'_>, line: &str) -> Judged<Judgement> {
-    let row: Row<'_> = match serde_json::from_str(line) {
+    let row = match read(line) {
         Ok(row) => row,
-        Err(error) => {
-            let message = format!("a row is {{\"case_id\", \"draw\", \"response\"}}: {error}");
-            return Judged { id: None, verdict: Err(message) };
-        }
+        Err(message) => return Judged { id: id_of(line), verdict: Err(message) },
     };
     let verdict = CaseId::new(&row.case_id).map_err(|error| format!("`case_id`: {error}")).and_then(|case| {
         let body = body(row.response).map_err(|error| format!("`response`: {error}"))?;
@@ -132,6 +130,26 @@ fn judge(known: &mut Cases<'_>, programs: RunPrograms<'_>, line: &str) -> Judged
         Ok(case.judge_answer(body.as_bytes(), &Known { outputs, took: row.took(), votes: &[] }))
     });
     Judged { id: Some(row.case_id), verdict }
+}
+
+fn read(line: &str) -> Result<Row<'_>, String> {
+    let is_object = line.trim_start().starts_with('{');
+    // The reader would take an array for the values of the keys in their order.
+    if !is_object && serde_json::from_str::<IgnoredAny>(line).is_ok() {
+        return Err("a row is a JSON object {\"case_id\", \"draw\", \"response\"}".to_owned());
+    }
+    serde_json::from_str(line).map_err(|error| format!("a row is {{\"case_id\", \"draw\", \"response\"}}: {error}"))
+}
+
+/// The case that a row names which cannot be read whole: its answer shall be found by it all the same.
+fn id_of(line: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        case_id: &'a RawValue,
+    }
+    let named: Named<'_> = serde_json::from_str(line).ok().filter(|_| line.trim_start().starts_with('{'))?;
+    serde_json::from_str(named.case_id.get()).ok()
 }
 
 fn body(response: &RawValue) -> serde_json::Result<Cow<'_, str>> {

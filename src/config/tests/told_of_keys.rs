@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{FakeEnv, MINIMAL, in_model, in_provider, told, with};
+use super::{FakeEnv, MINIMAL, in_model, in_provider, parse, told, with};
 
 #[test]
 fn a_file_without_anything() {
@@ -247,7 +247,7 @@ usd_per_sweep = nan"#), @r#"
       |
     3 | usd_per_sweep = nan
       |                 ^^^
-      hint: US dollars per sweep.
+      hint: US dollars per sweep; at most `usd_per_day`.
 
     2 errors
     "#);
@@ -458,4 +458,23 @@ via = "openrouter""#), @r"
 
     1 error
     ");
+}
+
+#[test]
+fn a_sweep_that_may_cost_more_than_its_day() {
+    assert_snapshot!(with(r#"[budget]
+usd_per_day = 2.5
+usd_per_sweep = 5"#), @r#"
+    error: `usd_per_sweep` is more than `usd_per_day`: no sweep can cost 5 on a day of 2.5
+      --> exactod.toml:3:17
+      |
+    3 | usd_per_sweep = 5
+      |                 ^
+      hint: a sweep's cap lies within the day's: at most 2.5 here, or a higher `usd_per_day`
+
+    1 error
+    "#);
+    // A whole day for one sweep is a plan.
+    let budget = parse(&format!("{MINIMAL}\n[budget]\nusd_per_day = 5\nusd_per_sweep = 5.0\n")).unwrap().budget;
+    assert_eq!(budget.usd_per_day, budget.usd_per_sweep);
 }

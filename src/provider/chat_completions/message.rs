@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Parsed;
 use super::plain::parse;
 use crate::domain::Completion;
 
@@ -14,7 +15,15 @@ use crate::domain::Completion;
 /// that is no object gives an empty Completion.
 #[must_use]
 pub fn completion_from_message(message: &Value) -> Completion {
-    let Value::Object(message) = message else { return Completion::default() };
+    read_message(message).unwrap_or_default()
+}
+
+/// As [`completion_from_message`], for a message that others wrote.
+///
+/// # Errors
+/// A [`Delivery`](super::Delivery) for a message that no answer may hold, such as one with too many calls.
+pub fn read_message(message: &Value) -> Parsed {
+    let Value::Object(message) = message else { return Ok(Completion::default()) };
     let mut message = message.clone();
     message.entry("role").or_insert_with(|| json!("assistant"));
     if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
@@ -31,11 +40,11 @@ pub fn completion_from_message(message: &Value) -> Completion {
         "id": "reference", "object": "chat.completion", "created": 0, "model": "reference",
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     });
-    let mut completion = parse(body.to_string().as_bytes(), false).unwrap_or_default();
+    let mut completion = parse(body.to_string().as_bytes(), false)?;
     completion.model = None;
     // How many choices a case asks for is not said in a message.
     completion.choices = 0;
-    completion
+    Ok(completion)
 }
 
 fn fill_call(number: usize, call: &mut Map<String, Value>) {

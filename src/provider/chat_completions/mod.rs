@@ -16,7 +16,7 @@ mod plain;
 mod request;
 mod stream;
 
-pub use message::completion_from_message;
+pub use message::{completion_from_message, read_message};
 pub use plain::parse_plain;
 pub use request::{expects_usage, request_body};
 pub use stream::{Progress, StreamAssembler};

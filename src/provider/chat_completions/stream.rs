@@ -99,6 +99,10 @@ struct Draft {
     usage: Option<Usage>,
     /// The last usage came in a frame with choices instead of one of its own.
     usage_beside_choices: bool,
+    /// Frames that carried usage.
+    usages: u64,
+    /// A part of the answer came after a frame of usage alone.
+    usage_before_the_end: bool,
     done: bool,
     failed: Option<Delivery>,
     notes: Notes,
@@ -188,8 +192,10 @@ impl Draft {
         if self.fingerprint.is_none() {
             self.fingerprint = body.fingerprint.is().map(Cow::into_owned);
         }
+        self.usage_before_the_end |= !choices.is_empty() && self.usage.is_some() && !self.usage_beside_choices;
         if let Some(usage) = answer::usage(body.usage, &mut self.notes) {
             self.usage = Some(usage);
+            self.usages += 1;
             self.usage_beside_choices = !choices.is_empty();
         }
         for slot in choices {
@@ -270,6 +276,12 @@ impl Draft {
             }
             if self.usage_beside_choices {
                 self.notes.add(Fault::WireShape, "usage does not come in a frame of its own");
+            }
+            if self.usage_before_the_end {
+                self.notes.add(Fault::WireShape, "usage comes before the end of the answer");
+            }
+            if self.usages > 1 {
+                self.notes.add(Fault::WireShape, "usage is sent more than once");
             }
         }
         completion.usage = self.usage.unwrap_or_default();

@@ -305,6 +305,9 @@ fn wire_shapes() {
         (vec![role(), other("model"), finish("stop"), usage()], "model changes"),
         (vec![role(), x(), finish("stop"), finish("stop"), usage()], "two finish reasons"),
         (vec![role(), finish("stop"), x(), usage()], "content after the end"),
+        (vec![usage(), role(), x(), finish("stop")], "usage before the answer"),
+        (vec![role(), x(), usage(), finish("stop")], "usage within the answer"),
+        (vec![role(), x(), finish("stop"), usage(), usage()], "usage twice"),
         (vec![role(), x(), finish("stop"), usage(), "[DONE]".into(), usage()], "a frame after [DONE]"),
         (
             vec![
