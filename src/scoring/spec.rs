@@ -98,6 +98,15 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
     problems
 }
 
+/// The keys of `expected` of which [`check_case`] asks no more than that a list stands there, whatever is in it.
+#[must_use]
+pub fn foreign_keys(scorers: &[ScorerSpec]) -> Vec<&'static str> {
+    let flat = flatten(scorers);
+    let keys = || flat.iter().filter_map(|s| kinds::find(&s.kind)).flat_map(|(kind, _)| kind.keys.iter());
+    let foreign = keys().filter(|(_, form)| *form == Form::Foreign).map(|(key, _)| *key);
+    foreign.filter(|key| keys().all(|(other, form)| other != key || *form == Form::Foreign)).collect()
+}
+
 /// Keys of `expected` that belong to checks outside the scorers.
 const EXPECTED_OF_OTHERS: &[&str] = &["prompt_tokens"];
 

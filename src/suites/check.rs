@@ -11,10 +11,16 @@ use crate::worlds::{World, WorldError};
 
 use super::header::{has_placeholder, one_of};
 use super::source::{At, Findings, Path, clip};
-use super::{keys, scorers};
+use super::{keys, plain, scorers};
 
 /// Longest name of a tool that OpenAI's form allows.
 const TOOL_NAME_BYTES_MAX: usize = 64;
+
+/// Whether providers take it as the name of a tool.
+pub(super) fn is_tool_name(name: &str) -> bool {
+    let is_name_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    (1..=TOOL_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_name_char)
+}
 
 /// Checks cases; remembers schemas, because cases often share their tools.
 #[derive(Default)]
@@ -37,7 +43,9 @@ pub(super) struct Origin {
 impl Checker {
     /// Reports what is wrong with an instance.
     pub(super) fn instance(&mut self, instance: &CaseInstance, origin: &Origin, f: &mut Findings<'_>) {
-        messages(&instance.messages.items(), &Path::ROOT.key(origin.messages_key), f);
+        if !plain::are_messages(&instance.messages) {
+            messages(&instance.messages.items(), &Path::ROOT.key(origin.messages_key), f);
+        }
         if let Some(tools) = &instance.tools {
             self.tools_once(tools, f);
         }
@@ -87,7 +95,9 @@ impl Checker {
             return;
         }
         let before = f.count();
-        self.tools(&tools.items(), f);
+        if !plain::are_tools(tools) {
+            self.tools(&tools.items(), f);
+        }
         if f.count() == before {
             self.good_tools.insert(tools.clone());
         }
@@ -143,13 +153,8 @@ impl Checker {
         if let Some(schema @ Value::Object(_)) = function.get("parameters") {
             self.schema(schema, &path.key("parameters"), f);
         }
-        let name_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         match function.get("name") {
-            Some(Value::String(name))
-                if (1..=TOOL_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(name_char) =>
-            {
-                Some(name)
-            }
+            Some(Value::String(name)) if is_tool_name(name) => Some(name),
             Some(Value::String(name)) => {
                 let hint = format!("letters, digits, _ and -, at most {TOOL_NAME_BYTES_MAX}: providers refuse others");
                 let message = format!("`{}` cannot name a tool", clip(name));

@@ -25,6 +25,7 @@ pub mod limits;
 mod load;
 mod pair;
 mod params;
+mod plain;
 mod probes;
 mod scaffold;
 mod schema;
@@ -32,6 +33,7 @@ mod scorers;
 mod shipped;
 mod source;
 mod strict_json;
+mod strict_text;
 pub mod template;
 #[cfg(test)]
 mod tests;
