@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseInstance, Fault, Json, ScorerSpec};
+use crate::domain::{CaseInstance, Fault, Json};
 use crate::scoring::{Judge, check_schema, is_plain_schema};
 use crate::worlds::{World, WorldError};
 
@@ -53,14 +53,21 @@ impl Checker {
         if let Some(format) = &instance.response_format {
             self.response_format(&format.value(), f);
         }
-        scorers::check_instance(instance, origin.scorers_key, f);
+        let before = f.count();
+        let must_be_compiled = scorers::check_instance(instance, origin.scorers_key, f);
         self.programs(instance, f);
+        if must_be_compiled
+            && f.count() == before
+            && let Err(error) = self.judge.prepare(instance)
+        {
+            f.at(&Path::ROOT.key("id"), At::Value, error.to_string(), None);
+        }
         if instance.world.is_none() {
             answers(instance, f);
         }
     }
 
-    /// Worlds and custom scorers: their files are there, and have the functions that are called.
+    /// Worlds: their files are there, and have the functions that are called.
     fn programs(&mut self, instance: &CaseInstance, f: &mut Findings<'_>) {
         if let Some(Value::Object(world)) = instance.world.as_ref().map(Json::value) {
             f.unknown_keys(&world, &Path::ROOT.key("world"), keys::WORLD, "`world`");
@@ -82,10 +89,6 @@ impl Checker {
                     f.at(&Path::ROOT.key(key), At::Value, message, None);
                 }
             }
-        } else if instance.scorers.iter().any(is_custom)
-            && let Err(error) = self.judge.prepare(instance)
-        {
-            f.at(&Path::ROOT.key("id"), At::Value, error.to_string(), None);
         }
     }
 
@@ -230,12 +233,6 @@ impl Checker {
             f.value(path, message);
         }
     }
-}
-
-/// Judged by a program of the suite, also within a group.
-fn is_custom(spec: &ScorerSpec) -> bool {
-    spec.kind == "starlark"
-        || (spec.kind == "group" && Value::from(spec.options.clone()).to_string().contains("\"starlark\""))
 }
 
 fn messages(messages: &[Value], path: &Path<'_>, f: &mut Findings<'_>) {
