@@ -10,8 +10,9 @@
 //! suite digest, case and epoch: the same for every endpoint of a sweep, different in the next, reproducible for ever.
 //!
 //! How a case is read, one file per step:
-//! bytes -> `strict_json` / `toml_doc` -> `case` / `header` (keys, types) -> `template` and `sandbox` (names,
-//! expressions) -> one trial draw -> `check` (tools, schemas, scorers of the instance) -> `digest`.
+//! bytes -> `strict_json` (`strict_text` for what is kept as text) / `toml_doc` -> `case` / `header` (keys, types) ->
+//! `template` and `sandbox` (names, expressions) -> one trial draw -> `plain`, else `check` (tools, schemas, scorers of the
+//! instance) -> `digest`.
 
 mod asserts;
 mod case;
