@@ -196,7 +196,7 @@ impl<'t> Token<'t> {
             self.ends_sentence = true;
         } else if self.text.len() > 1 && self.text.iter().all(|c| *c == '.') {
             self.ellipsis = true;
-        } else if let [before @ .., '.'] = &self.text[..]
+        } else if let [before @ .., '.'] = self.text
             && before.last() != Some(&'.')
         {
             let word = lower(before);
