@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use exactod::import::redact::Redactor;
 use exactod::import::{
-    Files, Grader, Imported, ImportError, inspect, jsonschemabench, k2vv, openai_evals, promptfoo, requests,
+    Files, Grader, ImportError, Imported, inspect, jsonschemabench, k2vv, openai_evals, promptfoo, requests,
 };
 use exactod::suites::parse_suite;
 use libfuzzer_sys::fuzz_target;

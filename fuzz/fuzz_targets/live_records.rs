@@ -2,8 +2,8 @@
 //! `cargo fuzz run live_records`.
 #![no_main]
 
-use exactod::live::{Directory, Door, Format, Intake, ModelNames, Packing, TimeWindow};
 use exactod::domain::ModelId;
+use exactod::live::{Directory, Door, Format, Intake, ModelNames, Packing, TimeWindow};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: i64 = 1_790_000_000_000_000;

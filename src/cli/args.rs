@@ -552,6 +552,15 @@ pub enum ImportKind {
     Requests,
 }
 
+/// How answers to IFEval's prompts are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IfEvalMode {
+    /// As they are.
+    Strict,
+    /// By any of the eight variants that the official checker looks at.
+    Loose,
+}
+
 /// `suite import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
@@ -582,6 +591,9 @@ pub struct ImportArgs {
     /// With ifeval: also the prompts with instruction types that are judged nearly, not exactly, as officially.
     #[arg(long)]
     pub approximate: bool,
+    /// With ifeval and ifbench: how answers are judged, as they are or with the official checker's loosening.
+    #[arg(long, value_enum)]
+    pub mode: Option<IfEvalMode>,
 }
 
 /// `suite ...`.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::{ImportArgs, ImportKind};
+use super::args::{IfEvalMode, ImportArgs, ImportKind};
 use super::output::{self, CliError, Exit};
 use crate::import::bfcl::{self, DataSet};
 use crate::import::source::{self, SourceKind, Wanted};
@@ -25,8 +25,10 @@ pub fn run(args: &ImportArgs, as_json: bool) -> Result<Exit, CliError> {
     let other = |kind| source::import(kind, source, &wanted);
     let imported = match args.kind {
         ImportKind::Bfcl => bfcl::import(source, name, &parse_categories(&args.category)?),
-        ImportKind::Ifeval => ifeval::import(source, name, ifeval::Source::IfEval { approximate: args.approximate }),
-        ImportKind::Ifbench => ifeval::import(source, name, ifeval::Source::IfBench),
+        ImportKind::Ifeval => {
+            ifeval::import(source, name, ifeval::Source::IfEval { approximate: args.approximate }, mode_of(args))
+        }
+        ImportKind::Ifbench => ifeval::import(source, name, ifeval::Source::IfBench, mode_of(args)),
         ImportKind::K2vv => other(SourceKind::K2vv),
         ImportKind::Promptfoo => other(SourceKind::Promptfoo),
         ImportKind::OpenaiEvals => other(SourceKind::OpenaiEvals),
@@ -68,11 +70,20 @@ pub fn tools(data: &Path, category: &str) -> Result<Exit, CliError> {
     Ok(Exit::Yes)
 }
 
+fn mode_of(args: &ImportArgs) -> ifeval::Mode {
+    match args.mode {
+        Some(IfEvalMode::Loose) => ifeval::Mode::Loose,
+        Some(IfEvalMode::Strict) | None => ifeval::Mode::Strict,
+    }
+}
+
 /// An option that the kind does not read would be ignored in silence.
 fn check_options(args: &ImportArgs) -> Result<(), CliError> {
     let kind = args.kind;
     let graded = matches!(kind, ImportKind::OpenaiEvals | ImportKind::Inspect);
+    let by_instructions = matches!(kind, ImportKind::Ifeval | ImportKind::Ifbench);
     let misplaced = [
+        (args.mode.is_some() && !by_instructions, "--mode", "ifeval and ifbench"),
         (!args.category.is_empty() && kind != ImportKind::Bfcl, "--category", "bfcl"),
         (args.results.is_some() && kind != ImportKind::K2vv, "--results", "k2vv"),
         (args.grader.is_some() && !graded, "--grader", "openai-evals and inspect"),

@@ -17,7 +17,7 @@ use crate::provider::chat_completions::request_body;
 use crate::provider::completion_from_message;
 use crate::runner::{Ids, Proof, prove_with};
 use crate::scoring::Judge;
-use crate::suites::{self, Drawer, ScaffoldError};
+use crate::suites::{self, Drawer, NearMiss, ScaffoldError};
 use crate::worlds::{self, World};
 
 /// Runs a `suite` command.
@@ -54,13 +54,17 @@ struct Finding {
 
 fn check(dirs: &[PathBuf], draws: u32, programs: Option<&AllowedPrograms>, as_json: bool) -> Result<Exit, CliError> {
     let suites = load(dirs)?;
-    let mut findings = Vec::new();
+    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
     let mut report = Vec::new();
     let judge = Judge::new();
     let ids = Ids::from_system().map_err(CliError::failed)?;
     for suite in &suites {
         let drawer = Drawer::new(Arc::clone(suite)).map_err(CliError::failed)?;
         let before = findings.len();
+        let misses = suites::near_misses(suite);
+        warnings.extend(misses.into_iter().map(|NearMiss { key, meant, case }| {
+            format!("{}/{case}: the request sends `{key}` as it is; did you mean `{meant}`?", suite.name)
+        }));
         let mut proved = 0u64;
         for case in &suite.cases {
             // A case that draws nothing is the same under every seed.
@@ -84,8 +88,9 @@ fn check(dirs: &[PathBuf], draws: u32, programs: Option<&AllowedPrograms>, as_js
         }));
     }
     if as_json {
-        output::json(&json!({ "suites": report, "findings": findings }))?;
+        output::json(&json!({ "suites": report, "findings": findings, "warnings": warnings }))?;
     } else {
+        warnings.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
         print_check(&report, &findings)?;
     }
     Ok(if findings.is_empty() { Exit::Yes } else { Exit::No })

@@ -53,22 +53,31 @@ fn write_plain<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
 /// can differ.
 #[must_use]
 pub fn canonical_text(text: &str) -> String {
-    let mut scan = Compact { text, at: 0, out: String::with_capacity(text.len()) };
-    match scan.value() {
-        Some(()) if scan.at == text.len() => scan.out,
+    let mut out = String::with_capacity(text.len());
+    push_canonical_text(&mut out, text);
+    out
+}
+
+/// Appends what [`canonical_text`] gives.
+pub fn push_canonical_text(out: &mut String, text: &str) {
+    let before = out.len();
+    let mut scan = Compact { text, at: 0, out };
+    let is_whole = scan.value().is_some() && scan.at == text.len();
+    if !is_whole {
         // Another text than is promised.
-        _ => canonical_json(&serde_json::from_str(text).unwrap_or_default()),
+        out.truncate(before);
+        out.push_str(&canonical_json(&serde_json::from_str(text).unwrap_or_default()));
     }
 }
 
 /// A walk over compact JSON text that writes it with sorted keys; `None` where the text is something else.
-struct Compact<'a> {
+struct Compact<'a, 'o> {
     text: &'a str,
     at: usize,
-    out: String,
+    out: &'o mut String,
 }
 
-impl<'a> Compact<'a> {
+impl<'a> Compact<'a, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

@@ -235,10 +235,26 @@ fn metrics_toml(scorers: &[Value]) -> &'static str {
     }
 }
 
+/// The first number in a value that is larger than any a suite may hold, as a phrase. Sources are read with numbers of any
+/// length; a suite's are doubles.
+pub(super) fn number_too_large(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) if number.as_f64().is_none_or(f64::is_infinite) => {
+            Some(format!("the number {} is too large, a suite holds 64-bit numbers", excerpt(&number.to_string())))
+        }
+        Value::Array(items) => items.iter().find_map(number_too_large),
+        Value::Object(map) => map.values().find_map(number_too_large),
+        _ => None,
+    }
+}
+
 /// One line of `cases.jsonl`.
 fn case_line(case: &Value) -> Result<String, String> {
     if depth(case) > DEPTH_MAX {
         return Err(format!("nested more than {DEPTH_MAX} deep"));
+    }
+    if let Some(why) = number_too_large(case) {
+        return Err(why);
     }
     let line = case.to_string();
     if line.len() > LINE_BYTES_MAX {

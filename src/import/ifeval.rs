@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::common::escape_text;
+use super::common::{escape_text, number_too_large};
 use super::{ImportError, Imported, toml_string};
 use crate::domain::canonical::sha256_hex;
 use crate::domain::{CaseId, SuiteName};
@@ -48,11 +48,30 @@ enum Made {
     LeftOut(String),
 }
 
+/// How answers are judged: the `mode` of the suite's scorer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The answer as it is.
+    #[default]
+    Strict,
+    /// Any of the official checker's eight variants of it.
+    Loose,
+}
+
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Mode::Strict => "strict",
+            Mode::Loose => "loose",
+        }
+    }
+}
+
 /// Reads a data set into a suite.
 ///
 /// # Errors
 /// The source is missing or breaks its format, or no prompt can be judged.
-pub fn import(path: &Path, name: Option<&str>, source: Source) -> Result<Imported, ImportError> {
+pub fn import(path: &Path, name: Option<&str>, source: Source, mode: Mode) -> Result<Imported, ImportError> {
     let name = name.unwrap_or(source.suite_name());
     SuiteName::new(name).map_err(|e| ImportError::Unsupported(format!("suite name {name:?}: {e}")))?;
     let file = find(path)?;
@@ -75,6 +94,11 @@ pub fn import(path: &Path, name: Option<&str>, source: Source) -> Result<Importe
         if !keys.insert(id.clone()) {
             return Err(wrong(format!("the key {id} stands here for the second time")));
         }
+        let too_large = row.kwargs.iter().flatten().flat_map(Map::values).find_map(number_too_large);
+        if let Some(why) = too_large {
+            left_out.entry(format!("in line {} {why}", i + 1)).or_default().push(id);
+            continue;
+        }
         match case(&id, &row, source, &mut unscored) {
             Made::Case(line) => cases.push(line),
             Made::LeftOut(why) => left_out.entry(why).or_default().push(id),
@@ -86,10 +110,11 @@ pub fn import(path: &Path, name: Option<&str>, source: Source) -> Result<Importe
         notes.push(format!("instruction types without a verdict: {}", ids.join(", ")));
     }
     if cases.is_empty() {
-        let message = format!("no prompt can be judged; {}", notes.join("; "));
+        let why = if notes.is_empty() { "the file holds none".to_owned() } else { notes.join("; ") };
+        let message = format!("no prompt can be judged: {why}");
         return Err(ImportError::Source { path: file, message });
     }
-    Ok(Imported { name: name.to_owned(), header: header(name, source, &cases), cases, notes })
+    Ok(Imported { name: name.to_owned(), header: header(name, source, mode, &cases), cases, notes })
 }
 
 fn find(path: &Path) -> Result<PathBuf, ImportError> {
@@ -177,7 +202,7 @@ fn literal(value: &Value) -> Value {
     }
 }
 
-fn header(name: &str, source: Source, cases: &[String]) -> String {
+fn header(name: &str, source: Source, mode: Mode, cases: &[String]) -> String {
     let digest = sha256_hex(cases.join("\n").as_bytes());
     let revision = format!("data-{}+{IMPORTER_VERSION}", digest.get(..LABEL_DIGITS).unwrap_or(&digest));
     let about = match source {
@@ -198,11 +223,12 @@ fn header(name: &str, source: Source, cases: &[String]) -> String {
         "{about}version  = 1\nname     = {}\nkind     = [\"output_quality\"]\nrevision = {}\nlicense  = \"Apache-2.0\"\n\n\
          [request]\ntemperature = 0\nmax_tokens  = 4096\n\n\
          [sampling]\nstrategy = \"stratified\"\nby       = \"category\"\n\n\
-         [[scorers]]\ntype = \"ifeval\"\nmode = \"strict\"\n\n\
+         [[scorers]]\ntype = \"ifeval\"\nmode = {}\n\n\
          [[metrics]]\nname     = \"accuracy\"\ngroup_by = \"category\"\n\n\
          [[metrics]]\nname     = \"instruction_accuracy\"\n",
         toml_string(name),
         toml_string(&revision),
+        toml_string(mode.word()),
     )
 }
 
@@ -243,7 +269,7 @@ mod tests {
     #[test]
     fn exact_prompts_become_a_suite_that_loads_and_the_rest_is_named() {
         let (dir, path) = file(&rows());
-        let imported = import(&path, None, Source::IfEval { approximate: false }).unwrap();
+        let imported = import(&path, None, Source::IfEval { approximate: false }, Mode::Strict).unwrap();
         assert_eq!((imported.name.as_str(), imported.cases.len()), ("ifeval-exact", 1));
         let notes = imported.notes.join("\n");
         for part in ["1001", "--approximate", "1122", "one letter from a to z", "count:conjunctions"] {
@@ -262,7 +288,7 @@ mod tests {
     #[test]
     fn approximate_prompts_are_a_category_of_their_own() {
         let (_dir, path) = file(&rows());
-        let imported = import(&path, None, Source::IfEval { approximate: true }).unwrap();
+        let imported = import(&path, None, Source::IfEval { approximate: true }, Mode::Strict).unwrap();
         let categories: Vec<Value> =
             imported.cases.iter().map(|c| serde_json::from_str::<Value>(c).unwrap()["category"].clone()).collect();
         assert_eq!(categories, ["exact", "approximate"]);
@@ -271,7 +297,7 @@ mod tests {
     #[test]
     fn ifbench_prompts_are_judged_by_what_is_implemented() {
         let (dir, _) = file(&rows());
-        let imported = import(dir.path(), Some("bench"), Source::IfBench).unwrap();
+        let imported = import(dir.path(), Some("bench"), Source::IfBench, Mode::Strict).unwrap();
         let last: Value = serde_json::from_str(&imported.cases[2]).unwrap();
         assert_eq!(last["metadata"]["unscored_instructions"], json!(["count:conjunctions"]));
         assert_eq!(last["expected"]["instructions"], json!([{"id": NO_COMMA, "kwargs": {}}]));
@@ -279,16 +305,51 @@ mod tests {
     }
 
     #[test]
+    fn a_loose_suite_is_another_that_asks_the_same() {
+        let (_dir, path) = file(&[rows()[0].clone()]);
+        let imported = |mode| import(&path, Some("if"), Source::IfEval { approximate: false }, mode).unwrap();
+        let (strict, loose) = (imported(Mode::Strict), imported(Mode::Loose));
+        assert_eq!(strict.cases, loose.cases);
+        assert_eq!(strict.header.replace("\"strict\"", "\"loose\""), loose.header);
+        let suite = |imported: &Imported| {
+            let cases = imported.cases.join("\n");
+            suites::parse_suite(Path::new("if"), imported.header.as_bytes(), cases.as_bytes()).unwrap()
+        };
+        assert_ne!(suite(&strict).digest, suite(&loose).digest);
+    }
+
+    #[test]
+    fn a_number_too_large_leaves_its_prompt_out() {
+        let huge = "9".repeat(400);
+        let line = row(3, &[(NO_COMMA, json!({"n": 1}))]).to_string().replace("\"n\":1", &format!("\"n\":{huge}"));
+        let (_dir, path) = file(&[rows()[0].clone()]);
+        let text = std::fs::read_to_string(&path).unwrap() + &line;
+        std::fs::write(&path, text).unwrap();
+        let imported = import(&path, None, Source::IfEval { approximate: false }, Mode::Strict).unwrap();
+        assert_eq!(imported.cases.len(), 1);
+        assert!(
+            imported.notes[0].contains("in line 2 the number") && imported.notes[0].contains("(3)"),
+            "{:?}",
+            imported.notes
+        );
+    }
+
+    #[test]
     fn a_source_that_is_not_one_is_refused_with_its_place() {
         let short = json!({"key": 1, "prompt": "p", "instruction_id_list": [NO_COMMA], "kwargs": []});
         let (_dir, path) = file(&[rows()[0].clone(), short]);
-        let wrong = import(&path, None, Source::IfBench).unwrap_err().to_string();
+        let wrong = import(&path, None, Source::IfBench, Mode::Strict).unwrap_err().to_string();
         assert!(wrong.contains("input_data.jsonl, line 2: `instruction_id_list`"), "{wrong}");
         let (dir, path) = file(&[row(1, &[("count:conjunctions", json!({}))])]);
-        let empty = import(&path, None, Source::IfBench).unwrap_err().to_string();
+        let empty = import(&path, None, Source::IfBench, Mode::Strict).unwrap_err().to_string();
         assert!(empty.contains("no prompt can be judged") && empty.contains("count:conjunctions"), "{empty}");
+        std::fs::write(&path, "\n").unwrap();
+        let empty = import(&path, None, Source::IfBench, Mode::Strict).unwrap_err().to_string();
+        assert!(empty.ends_with("no prompt can be judged: the file holds none"), "{empty}");
         std::fs::remove_file(path).unwrap();
-        assert!(import(dir.path(), None, Source::IfBench).unwrap_err().to_string().contains("name the file"));
-        assert!(import(Path::new("/nowhere/x.jsonl"), None, Source::IfBench).is_err());
+        assert!(
+            import(dir.path(), None, Source::IfBench, Mode::Strict).unwrap_err().to_string().contains("name the file")
+        );
+        assert!(import(Path::new("/nowhere/x.jsonl"), None, Source::IfBench, Mode::Strict).is_err());
     }
 }

@@ -123,6 +123,34 @@ fn results_of_other_samples_and_broken_lines_are_told() {
     ");
 }
 
+#[test]
+fn a_number_too_large_costs_its_case_and_no_other() {
+    let huge = "9".repeat(400);
+    let request = |ask: &str, rest: &str| format!(r#"{{"messages":[{{"role":"user","content":"{ask}"}}]{rest}}}"#);
+    let tool = |number: &str| {
+        format!(r#","tools":[{{"type":"function","function":{{"name":"f","parameters":{{"maximum":{number}}}}}}}]"#)
+    };
+    for rest in [format!(r#","temperature":{huge}"#), r#","temperature":1e400"#.to_owned(), tool(&huge), tool("-1e400")]
+    {
+        let lines = [request("a", ""), request("b", &rest), request("c", "")].join("\n");
+        for imported in [
+            requests::import("r", "r.jsonl", lines.as_bytes()).unwrap(),
+            k2vv::import("k", "k.jsonl", lines.as_bytes(), None).unwrap(),
+        ] {
+            assert_eq!(load(&imported).cases.len(), 2, "{rest}");
+            let note = imported.notes.iter().find(|note| note.starts_with("left out: the number")).unwrap();
+            assert!(note.contains("too large") && note.ends_with("(line 2)"), "{note}");
+        }
+    }
+    let sample = |n: &str| format!(r#"{{"input":"2+2?","target":"4","metadata":{{"n":{n}}}}}"#);
+    let lines = [sample("1"), sample(&huge)].join("\n");
+    let imported = inspect::import("i", "i.jsonl", lines.as_bytes(), Grader::MatchEnd).unwrap();
+    assert_eq!((load(&imported).cases.len(), imported.notes.len()), (1, 1), "{:?}", imported.notes);
+    let lines = format!(r#"{{"schema":{{"const":1}}}}{}{{"schema":{{"const":{huge}}}}}"#, "\n");
+    let imported = jsonschemabench::import("j", "j.jsonl", lines.as_bytes()).unwrap();
+    assert!(load(&imported).cases.len() == 1 && imported.notes[0].contains("line 2"), "{:?}", imported.notes);
+}
+
 const EVALS: &str = r#"{"input": [{"role": "system", "content": "Answer."}, {"role": "user", "content": "Capital of Norway? {{hint}}"}], "ideal": "Oslo"}
 {"input": "Name a prime below 4", "ideal": ["2", "3"], "id": "prime"}
 "#;
@@ -316,6 +344,16 @@ fn everything_unsupported_is_listed_by_name_and_line() {
     insta::assert_snapshot!(shown(&imported));
     let suite = load(&imported);
     assert_eq!([passes(&suite, 0, &text("hi")), passes(&suite, 0, &text("no"))], [true, false]);
+}
+
+#[test]
+fn a_prompt_that_cannot_be_filled_hides_no_other_problem() {
+    let config = "prompts: ['Say {{x | shout}}']\ntests:\n  - vars: {x: a}\n    assert:\n      - {type: made-up}\n      - {type: python, value: x}\n";
+    let error = promptfoo::import("pf", "c.yaml", config.as_bytes(), &Memory::default(), false).unwrap_err();
+    let told = told(&error);
+    for what in ["3 things", "c.yaml:1: the prompt: ", "c.yaml:5: ", "made-up", "c.yaml:6: ", "python"] {
+        assert!(told.contains(what), "missing {what:?} in\n{told}");
+    }
 }
 
 #[test]

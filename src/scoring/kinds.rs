@@ -11,6 +11,8 @@ pub(super) enum Form {
     Text,
     /// `true` or `false`.
     Flag,
+    /// `true`, or not there at all.
+    Yes,
     /// A whole number from 0.
     Count,
     /// A number, or a string that holds one.
@@ -97,7 +99,15 @@ const LENGTH: &[(&str, Form)] = &[
 
 /// Every kind, in the order of the documentation.
 pub(super) const KINDS: &[Kind] = &[
-    fault_kind("tool-calls", &[("calls", Form::Calls), ("mode", Form::Word(MODES))], Needs::All(&["calls"])),
+    // Version 2: `none`, and a missing call among further ones costs as much as it does alone.
+    Kind {
+        version: 2,
+        ..fault_kind(
+            "tool-calls",
+            &[("calls", Form::Calls), ("none", Form::Yes), ("mode", Form::Word(MODES))],
+            Needs::OneOf(&["calls", "none"]),
+        )
+    },
     fault_kind("finish-reason", &[("finish_reason", Form::Text)], Needs::All(&["finish_reason"])),
     fault_kind("parallel-calls", &[("min_calls", Form::Count)], Needs::All(&["min_calls"])),
     fault_kind("tool-trigger", &[("call", Form::Flag)], Needs::All(&["call"])),

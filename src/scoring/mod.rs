@@ -107,5 +107,5 @@ pub use matchers::json_equal;
 pub use plain_schema::is_plain_schema;
 pub use rubric::{JudgeUse, VOTES_MAX, VOTES_MIN, judges_of};
 pub use schema::check_schema;
-pub use spec::{LIST_MAX, SpecProblem, check_case, check_spec};
+pub use spec::{LIST_MAX, SpecProblem, check_case, check_spec, foreign_keys, must_be_compiled};
 pub use text::PATTERN_TEXT_BYTES_MAX;

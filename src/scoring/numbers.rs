@@ -11,7 +11,7 @@
 
 use super::script::{Script, script_of};
 
-/// The last number, by the rules of the module.
+/// The last number, by the rules of the module; infinite where it is larger than any that can be compared.
 pub(super) fn last_number(text: &str) -> Option<f64> {
     let bytes = text.as_bytes();
     let mut last = None;
@@ -33,7 +33,7 @@ pub(super) fn last_number(text: &str) -> Option<f64> {
         at = end;
     }
     let (start, cleaned) = last?;
-    let value: f64 = cleaned.parse().ok().filter(|x: &f64| x.is_finite())?;
+    let value: f64 = cleaned.parse().ok()?;
     Some(if is_negative(&text[..start]) { -value } else { value })
 }
 
@@ -119,7 +119,8 @@ mod tests {
             ("no number", None),
             ("", None),
             ("-", None),
-            ("9".repeat(400).as_str(), None),
+            ("9".repeat(400).as_str(), Some(f64::INFINITY)),
+            ("-1e999", Some(f64::NEG_INFINITY)),
         ] {
             assert_eq!(last_number(text), expected, "{text}");
         }

@@ -11,6 +11,7 @@ use super::budget::PatternBudget;
 use super::ifeval;
 use super::kinds::{self, Form, KINDS, Kind, Needs};
 use super::matchers;
+use super::plain_schema::is_plain_schema;
 use super::rubric::{VOTES_MAX, VOTES_MIN};
 use super::text::compile_pattern;
 use crate::diagnostics::nearest;
@@ -96,6 +97,32 @@ pub fn check_case(expected: Option<&Value>, scorers: &[ScorerSpec]) -> Vec<SpecP
         }
     }
     problems
+}
+
+/// The keys of `expected` of which [`check_case`] asks no more than that a list stands there, whatever is in it.
+#[must_use]
+pub fn foreign_keys(scorers: &[ScorerSpec]) -> Vec<&'static str> {
+    let flat = flatten(scorers);
+    let keys = || flat.iter().filter_map(|s| kinds::find(&s.kind)).flat_map(|(kind, _)| kind.keys.iter());
+    let foreign = keys().filter(|(_, form)| *form == Form::Foreign).map(|(key, _)| *key);
+    foreign.filter(|key| keys().all(|(other, form)| other != key || *form == Form::Foreign)).collect()
+}
+
+/// Whether only compiling tells if these scorers can judge: a custom one, a schema that is not a common one, a text for
+/// `levenshtein` that may be too long. [`check_case`] looks at forms alone.
+#[must_use]
+pub fn must_be_compiled(expected: Option<&Value>, scorers: &[ScorerSpec]) -> bool {
+    flatten(scorers).iter().any(|spec| {
+        let given = |key: &str| spec.options.get(key).or_else(|| expected?.get(key));
+        match spec.kind.strip_prefix("not-").unwrap_or(&spec.kind) {
+            "starlark" => true,
+            "json-schema" | "contains-json" => {
+                given("schema").is_some_and(|schema| given("draft").is_some() || !is_plain_schema(&schema.to_string()))
+            }
+            "levenshtein" => given("value").and_then(Value::as_str).is_some_and(|v| v.len() > LEVENSHTEIN_CHARS_MAX),
+            _ => false,
+        }
+    })
 }
 
 /// Keys of `expected` that belong to checks outside the scorers.
@@ -221,6 +248,7 @@ pub(super) fn check_form(form: Form, value: &Value, budget: &PatternBudget) -> R
     match form {
         Form::Text if text(value).is_none() => wanted("a text"),
         Form::Flag if !value.is_boolean() => wanted("true or false"),
+        Form::Yes if *value != Value::Bool(true) => wanted("true (or leave it out)"),
         Form::Count if count(value).is_none() => wanted("a whole number from 0"),
         Form::Number if number(value).is_none() => wanted("a number"),
         Form::Share if number(value).is_none_or(|x| !(0.0..=1.0).contains(&x)) => wanted("a number from 0 to 1"),

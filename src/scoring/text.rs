@@ -213,7 +213,11 @@ impl Test {
                 format!("expected a text that starts with {}, found {}", excerpt(value), found()),
             ),
             Test::Number { number, tolerance } => match last_number(text) {
-                Some(value) if near(value, *number, *tolerance) => None,
+                Some(value) if value.is_finite() && near(value, *number, *tolerance) => None,
+                Some(value) if value.is_infinite() => fail(
+                    "number:mismatch",
+                    format!("expected {number} (± {tolerance}), the last number is too large for a 64-bit number"),
+                ),
                 Some(value) => {
                     fail("number:mismatch", format!("expected {number} (± {tolerance}), the last number is {value}"))
                 }

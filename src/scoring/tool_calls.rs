@@ -7,8 +7,10 @@
 //! | `ordered` | as written | allowed between them |
 //! | `subset` | any | allowed |
 //!
-//! Value: pairs of the largest possible matching, over the number of expected calls, or of sent calls where further
-//! ones are refused and more came.
+//! With `none = true` no call is due.
+//!
+//! Value: pairs of the largest possible matching, over the number of expected calls. Where all of them came, and further ones
+//! that are refused, it is below 1 and not below what one missing call would cost: their share of all sent calls, or that.
 
 use serde_json::Value;
 
@@ -145,6 +147,9 @@ impl ToolCalls {
     /// # Errors
     /// The calls or the mode are malformed.
     pub fn new(options: &Options<'_>) -> Result<Self, ScorerError> {
+        if options.flag("none", false) {
+            return Ok(ToolCalls { calls: Vec::new(), mode: Mode::Exact });
+        }
         let calls = options.get("calls").ok_or_else(|| options.error("`calls` is missing"))?;
         let calls = compile_calls(calls, options.patterns).map_err(|e| options.error(e))?;
         let mode = match options.text("mode").as_deref() {
@@ -179,12 +184,18 @@ impl ToolCalls {
         let compatible = Compatible::new(self.calls.len(), calls.len(), |e, c| self.calls[e].accepts(&calls[c]));
         let pairs = self.pair(&compatible);
         let matched = pairs.iter().flatten().count();
-        let whole = if self.admits_more() { self.calls.len() } else { self.calls.len().max(all) };
-        if matched == whole {
+        let due = self.calls.len();
+        let is_complete = matched == due;
+        if is_complete && (self.admits_more() || all == due) {
             return (1.0, None);
         }
         let (error_type, text) = self.explain(calls, all, &pairs, &compatible);
-        (matched as f64 / whole as f64, Some(Finding::fails(Fault::WrongAnswer, error_type, text)))
+        let share = |part: usize, whole: usize| part as f64 / whole as f64;
+        let value = match is_complete {
+            true => share(due, all).max(share(due - 1, due)),
+            false => share(matched, due),
+        };
+        (value, Some(Finding::fails(Fault::WrongAnswer, error_type, text)))
     }
 
     fn admits_more(&self) -> bool {
@@ -322,6 +333,14 @@ mod tests {
             assert_eq!(verdict(&one, &calls), expected, "{calls:?}");
         }
         let two = scorer(json!([{"name": "a"}, {"name": "b"}]), Mode::Unordered);
+        let (a, b, c) = (("a", json!({})), ("b", json!({})), ("c", json!({})));
+        for mode in [Mode::Unordered, Mode::Exact] {
+            let s = scorer(json!([{"name": "a"}, {"name": "b"}]), mode);
+            let value = |calls: &[(&str, Value)]| verdict(&s, calls).0;
+            assert_eq!(value(&[a.clone(), c.clone(), c.clone()]), 0.5, "matched over expected, whatever else came");
+            assert_eq!(value(&[a.clone(), b.clone(), c.clone()]), 2.0 / 3.0);
+            assert_eq!(value(&[[a.clone(), b.clone()].as_slice(), &vec![c.clone(); 8]].concat()), 0.5);
+        }
         assert_eq!(verdict(&two, &[("a", json!({}))]), (0.5, "tool_calls:missing_call"));
         assert_eq!(
             verdict(&scorer(json!([]), Mode::Unordered), &[("a", json!({}))]),

@@ -12,6 +12,7 @@ use crate::domain::{Case, CaseId, CounterExample, Fault, Json};
 use super::header::{Header, check_variable_name, specs};
 use super::limits::{ANSWERS_MAX, DERIVE_MAX, EXPRESSION_BYTES_MAX, MESSAGES_MAX, PARAMS_MAX, TAGS_MAX, TOOLS_MAX};
 use super::source::{At, Findings, Path, clip};
+use super::strict_text::Texts;
 use super::{asserts, check, keys, params, template};
 
 /// A case that still lacks its hash and its place in the fixed share.
@@ -28,7 +29,15 @@ pub(super) struct Draft {
 }
 
 /// Reads a case. What is wrong is in the findings; the draft holds the rest.
-pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f: &mut Findings<'_>) -> Option<Draft> {
+///
+/// `texts` are the parts that were read as texts: nothing is to be filled in them, and nothing is wrong with their types.
+pub(super) fn read(
+    mut map: Map<String, Value>,
+    mut texts: Texts,
+    line: usize,
+    header: &Header,
+    f: &mut Findings<'_>,
+) -> Option<Draft> {
     let root = Path::ROOT;
     f.unknown_keys(&map, &root, keys::CASE, "a case");
     if !header.vars.is_empty() {
@@ -41,12 +50,20 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
     let id = read_id(&mut map, f);
     let pair = read_pair(&mut map, f);
     let (messages, messages_key) = match pair {
-        Some(_) => (Vec::new(), "messages"),
-        None => read_messages(&mut map, f),
+        Some(_) => (Json::from(Vec::new()), "messages"),
+        None => match texts.take("messages") {
+            Some((messages, _)) => (messages, "messages"),
+            None => read_messages(&mut map, f),
+        },
     };
     let (params, params_read) = read_params(&mut map, header, f);
     let (params, derive, derive_read) = read_derive(&mut map, params, header, f);
-    let tools = f.list(&mut map, &root, "tools");
+    let tools = match texts.take("tools") {
+        // An empty list is refused by some providers and means the same as none.
+        Some((tools, count)) => (count > 0).then_some(tools),
+        None => read_tools(&mut map, f),
+    };
+    let mut text = |key: &str| texts.take(key).map(|(json, _)| json);
     let (scorers, scorers_key) = match read_scorers(&mut map, f) {
         Some((scorers, key)) => (Some(scorers), Some(key)),
         None => (None, None),
@@ -56,19 +73,19 @@ pub(super) fn read(mut map: Map<String, Value>, line: usize, header: &Header, f:
         id: id.clone().or_else(|| CaseId::new(&format!("line-{line}")).ok())?,
         category: f.string(&mut map, &root, "category"),
         tags: read_tags(&mut map, f),
-        messages: messages.into(),
+        messages,
         response_format: map.get("response_format").map(Json::from),
-        request: read_request(&mut map, header, tools.as_ref().is_some_and(|tools| !tools.is_empty()), f),
-        tools: bounded_tools(tools, f).map(Json::from),
-        expected: map.get("expected").map(Json::from),
+        request: read_request(&mut map, header, tools.is_some(), f),
+        tools,
+        expected: text("expected").or_else(|| map.get("expected").map(Json::from)),
         scorers: scorers.map_or_else(|| Arc::clone(&header.scorers), Arc::from),
-        metadata: f.object(&mut map, &root, "metadata").map(|m| Value::Object(m).into()),
+        metadata: text("metadata").or_else(|| read_object(&mut map, "metadata", f)),
         params: params.into(),
         derive: derive.into(),
         fixed: false,
-        world: f.object(&mut map, &root, "world").map(|m| Value::Object(m).into()),
+        world: text("world").or_else(|| read_object(&mut map, "world", f)),
         files: Arc::clone(&header.files),
-        reference: f.object(&mut map, &root, "reference").map(|m| Value::Object(m).into()),
+        reference: text("reference").or_else(|| read_object(&mut map, "reference", f)),
         counterexample: read_counterexample(&mut map, f),
         answers: read_answers(&mut map, f),
         pair,
@@ -86,7 +103,11 @@ fn read_id(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<CaseId>
     CaseId::new(&text).map_err(|e| f.value(&Path::ROOT.key("id"), format!("`{}`: {e}", clip(&text)))).ok()
 }
 
-fn read_messages(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> (Vec<Value>, &'static str) {
+fn read_object(map: &mut Map<String, Value>, key: &str, f: &mut Findings<'_>) -> Option<Json> {
+    f.object(map, &Path::ROOT, key).map(|m| Value::Object(m).into())
+}
+
+fn read_messages(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> (Json, &'static str) {
     let root = Path::ROOT;
     match (map.contains_key("messages"), map.contains_key("input")) {
         (true, both) => {
@@ -102,16 +123,17 @@ fn read_messages(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> (Vec<Val
                 let message = format!("a case has at most {MESSAGES_MAX} messages, not {}", messages.len());
                 f.at(&root.key("messages"), At::Key, message, None);
             }
-            (messages, "messages")
+            (messages.into(), "messages")
         }
         (false, true) => {
             let text = f.string(map, &root, "input");
-            (text.map(|text| vec![json!({"role": "user", "content": text})]).unwrap_or_default(), "input")
+            let messages = text.map(|text| vec![json!({"role": "user", "content": text})]);
+            (messages.unwrap_or_default().into(), "input")
         }
         (false, false) => {
             let hint = "give `messages`, or `input` for a single user message".to_owned();
             f.at_span(0..1, "the case has neither `messages` nor `input`", Some(hint));
-            (Vec::new(), "messages")
+            (Json::from(Vec::new()), "messages")
         }
     }
 }
@@ -130,14 +152,14 @@ fn read_tags(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Vec<String> 
     tags
 }
 
-fn bounded_tools(tools: Option<Vec<Value>>, f: &mut Findings<'_>) -> Option<Vec<Value>> {
-    let tools = tools?;
+fn read_tools(map: &mut Map<String, Value>, f: &mut Findings<'_>) -> Option<Json> {
+    let tools = f.list(map, &Path::ROOT, "tools")?;
     if tools.len() > TOOLS_MAX {
         let message = format!("a case has at most {TOOLS_MAX} tools, not {}", tools.len());
         f.at(&Path::ROOT.key("tools"), At::Key, message, None);
     }
     // An empty list is refused by some providers and means the same as none.
-    Some(tools).filter(|tools| !tools.is_empty())
+    Some(tools).filter(|tools| !tools.is_empty()).map(Json::from)
 }
 
 /// The suite's defaults under the case's own keys. Defaults about tools are dropped where no tools are offered.

@@ -5,16 +5,22 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{CaseInstance, Fault, Json, ScorerSpec};
+use crate::domain::{CaseInstance, Fault, Json};
 use crate::scoring::{Judge, check_schema, is_plain_schema};
 use crate::worlds::{World, WorldError};
 
 use super::header::{has_placeholder, one_of};
 use super::source::{At, Findings, Path, clip};
-use super::{keys, scorers};
+use super::{keys, plain, scorers};
 
 /// Longest name of a tool that OpenAI's form allows.
 const TOOL_NAME_BYTES_MAX: usize = 64;
+
+/// Whether providers take it as the name of a tool.
+pub(super) fn is_tool_name(name: &str) -> bool {
+    let is_name_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    (1..=TOOL_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_name_char)
+}
 
 /// Checks cases; remembers schemas, because cases often share their tools.
 #[derive(Default)]
@@ -37,7 +43,9 @@ pub(super) struct Origin {
 impl Checker {
     /// Reports what is wrong with an instance.
     pub(super) fn instance(&mut self, instance: &CaseInstance, origin: &Origin, f: &mut Findings<'_>) {
-        messages(&instance.messages.items(), &Path::ROOT.key(origin.messages_key), f);
+        if !plain::are_messages(&instance.messages) {
+            messages(&instance.messages.items(), &Path::ROOT.key(origin.messages_key), f);
+        }
         if let Some(tools) = &instance.tools {
             self.tools_once(tools, f);
         }
@@ -45,14 +53,21 @@ impl Checker {
         if let Some(format) = &instance.response_format {
             self.response_format(&format.value(), f);
         }
-        scorers::check_instance(instance, origin.scorers_key, f);
+        let before = f.count();
+        let must_be_compiled = scorers::check_instance(instance, origin.scorers_key, f);
         self.programs(instance, f);
+        if must_be_compiled
+            && f.count() == before
+            && let Err(error) = self.judge.prepare(instance)
+        {
+            f.at(&Path::ROOT.key("id"), At::Value, error.to_string(), None);
+        }
         if instance.world.is_none() {
             answers(instance, f);
         }
     }
 
-    /// Worlds and custom scorers: their files are there, and have the functions that are called.
+    /// Worlds: their files are there, and have the functions that are called.
     fn programs(&mut self, instance: &CaseInstance, f: &mut Findings<'_>) {
         if let Some(Value::Object(world)) = instance.world.as_ref().map(Json::value) {
             f.unknown_keys(&world, &Path::ROOT.key("world"), keys::WORLD, "`world`");
@@ -74,10 +89,6 @@ impl Checker {
                     f.at(&Path::ROOT.key(key), At::Value, message, None);
                 }
             }
-        } else if instance.scorers.iter().any(is_custom)
-            && let Err(error) = self.judge.prepare(instance)
-        {
-            f.at(&Path::ROOT.key("id"), At::Value, error.to_string(), None);
         }
     }
 
@@ -87,7 +98,9 @@ impl Checker {
             return;
         }
         let before = f.count();
-        self.tools(&tools.items(), f);
+        if !plain::are_tools(tools) {
+            self.tools(&tools.items(), f);
+        }
         if f.count() == before {
             self.good_tools.insert(tools.clone());
         }
@@ -143,13 +156,8 @@ impl Checker {
         if let Some(schema @ Value::Object(_)) = function.get("parameters") {
             self.schema(schema, &path.key("parameters"), f);
         }
-        let name_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         match function.get("name") {
-            Some(Value::String(name))
-                if (1..=TOOL_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(name_char) =>
-            {
-                Some(name)
-            }
+            Some(Value::String(name)) if is_tool_name(name) => Some(name),
             Some(Value::String(name)) => {
                 let hint = format!("letters, digits, _ and -, at most {TOOL_NAME_BYTES_MAX}: providers refuse others");
                 let message = format!("`{}` cannot name a tool", clip(name));
@@ -225,12 +233,6 @@ impl Checker {
             f.value(path, message);
         }
     }
-}
-
-/// Judged by a program of the suite, also within a group.
-fn is_custom(spec: &ScorerSpec) -> bool {
-    spec.kind == "starlark"
-        || (spec.kind == "group" && Value::from(spec.options.clone()).to_string().contains("\"starlark\""))
 }
 
 fn messages(messages: &[Value], path: &Path<'_>, f: &mut Findings<'_>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::canonical::{canonical_json, canonical_text, hex, sha256_hex, sha256_parts};
+use crate::domain::canonical::{canonical_json, hex, push_canonical_text, sha256_hex, sha256_parts};
 use crate::domain::{Case, CaseId, Json, ScorerSpec, SuiteName};
 
 use super::{params, scorers};
@@ -13,14 +13,14 @@ use super::{params, scorers};
 /// Names the scheme of the hashes: another scheme would be another name.
 const CASE_SCHEME: &str = "exactod-case-v1";
 const SUITE_SCHEME: &str = "exactod-suite-v1";
+/// Bytes that the short parts of a case usually take: its request and scorers.
+const SHORT_PARTS_ROOM: usize = 512;
 
 /// SHA-256 over the canonical JSON of what is asked and how the answer is judged: messages, tools, response format,
 /// request, expected values, scorers with their versions, parameters and expressions. Variables of the suite are in
 /// place already; so is the content of the Starlark files that judge, and a paired case has all of the other one's. Reference,
 /// counterexample, further answers, metadata, category and tags do not enter: they change no verdict.
 pub(super) fn case_hash(case: &Case) -> String {
-    let canonical = |json: &Json| canonical_text(json.text());
-    let optional = |json: &Option<Json>| json.as_ref().map_or_else(|| "null".to_owned(), canonical);
     let scorer = |s: &ScorerSpec| {
         let kind = json!([s.kind, scorers::version(&s.kind)]);
         format!("[{},{}]", canonical_json(&kind), canonical_object(&s.options))
@@ -28,22 +28,36 @@ pub(super) fn case_hash(case: &Case) -> String {
     // Order matters in `derive`, and in `params` it decides the draw: both are lists here.
     let params = case.params.iter().map(|(name, p)| format!("[{},{}]", json!(name), params::canonical(p)));
     let derive = case.derive.iter().map(|(name, expression)| format!("[{},{}]", json!(name), json!(expression)));
-    // The programs by which an answer is judged, and the world, where there are any: other cases keep their hashes.
-    let world = case.world.as_ref().map_or_else(String::new, |world| format!(",\"world\":{}", canonical(world)));
     let files = files_of(case);
-    let files = if files.is_empty() { files } else { format!(r#""files":{{{files}}},"#) };
-    // The canonical JSON of one object, keys sorted; put together from its parts, so that long texts are not copied.
-    let content = format!(
-        r#"{{"derive":{},"expected":{},{files}"messages":{},"params":{},"request":{},"response_format":{},"scheme":"{CASE_SCHEME}","scorers":{},"tools":{}{world}}}"#,
-        list(derive),
-        optional(&case.expected),
-        canonical(&case.messages),
-        list(params),
-        canonical_object(&case.request),
-        optional(&case.response_format),
-        list(case.scorers.iter().map(scorer)),
-        optional(&case.tools),
-    );
+    // The canonical JSON of one object, keys sorted; put together in one place, so that long texts are copied once.
+    let long = [&case.expected, &case.response_format, &case.tools, &case.world];
+    let room = case.messages.text().len() + long.into_iter().flatten().map(|json| json.text().len()).sum::<usize>();
+    let mut content = String::with_capacity(room + SHORT_PARTS_ROOM);
+    let optional = |content: &mut String, json: &Option<Json>| match json {
+        Some(json) => push_canonical_text(content, json.text()),
+        None => content.push_str("null"),
+    };
+    content.push_str(r#"{"derive":"#);
+    content.push_str(&list(derive));
+    content.push_str(r#","expected":"#);
+    optional(&mut content, &case.expected);
+    // The programs by which an answer is judged, and the world, where there are any: other cases keep their hashes.
+    if !files.is_empty() {
+        content.push_str(&format!(r#","files":{{{files}}}"#));
+    }
+    content.push_str(r#","messages":"#);
+    push_canonical_text(&mut content, case.messages.text());
+    content.push_str(&format!(r#","params":{},"request":{}"#, list(params), canonical_object(&case.request)));
+    content.push_str(r#","response_format":"#);
+    optional(&mut content, &case.response_format);
+    let scorers = list(case.scorers.iter().map(scorer));
+    content.push_str(&format!(r#","scheme":"{CASE_SCHEME}","scorers":{scorers},"tools":"#));
+    optional(&mut content, &case.tools);
+    if let Some(world) = &case.world {
+        content.push_str(r#","world":"#);
+        push_canonical_text(&mut content, world.text());
+    }
+    content.push('}');
     sha256_hex(content.as_bytes())
 }
 

@@ -22,6 +22,7 @@ use super::header::{self, Header};
 use super::limits::{CASES_BYTES_MAX, CASES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX, PROGRAMS_MAX};
 use super::source::{self, At, Findings, Path as ValuePath, clip, type_name};
 use super::strict_json::{self, JsonLocator};
+use super::strict_text::{self, Texts};
 use super::{digest, pair, shipped};
 
 /// The header's file name.
@@ -309,8 +310,12 @@ fn around_the_name(text: &str) -> Option<((&str, &str), &str)> {
 }
 
 fn read_line<'a>(number: usize, text: &'a str, header: &Header, f: &mut Findings<'_>) -> Option<(Case, CasePlace<'a>)> {
+    // Variables are filled in trees.
+    if let Some((map, texts)) = header.vars.is_empty().then(|| strict_text::split(text)).flatten() {
+        return case::read(map, texts, number, header, f).map(|draft| placed(draft, number, text));
+    }
     let draft = match strict_json::parse(text) {
-        Ok(Value::Object(map)) => case::read(map, number, header, f),
+        Ok(Value::Object(map)) => case::read(map, Texts::default(), number, header, f),
         Ok(other) => {
             f.at_span(0..text.len(), format!("a case is an object, not {}", type_name(&other)), None);
             None
@@ -321,10 +326,14 @@ fn read_line<'a>(number: usize, text: &'a str, header: &Header, f: &mut Findings
             None
         }
     };
-    let Draft { mut case, named, messages_key, scorers_key, drawable } = draft?;
+    draft.map(|draft| placed(draft, number, text))
+}
+
+fn placed(draft: Draft, line: usize, text: &str) -> (Case, CasePlace<'_>) {
+    let Draft { mut case, named, messages_key, scorers_key, drawable } = draft;
     case.hash = digest::case_hash(&case);
     let origin = Origin { messages_key, scorers_key };
-    Some((case, CasePlace { line: number, text, origin, named, drawable, twin_of: None }))
+    (case, CasePlace { line, text, origin, named, drawable, twin_of: None })
 }
 
 /// The cases of a suite while they are read.

@@ -10,8 +10,9 @@
 //! suite digest, case and epoch: the same for every endpoint of a sweep, different in the next, reproducible for ever.
 //!
 //! How a case is read, one file per step:
-//! bytes -> `strict_json` / `toml_doc` -> `case` / `header` (keys, types) -> `template` and `sandbox` (names,
-//! expressions) -> one trial draw -> `check` (tools, schemas, scorers of the instance) -> `digest`.
+//! bytes -> `strict_json` (`strict_text` for what is kept as text) / `toml_doc` -> `case` / `header` (keys, types) ->
+//! `template` and `sandbox` (names, expressions) -> one trial draw -> `plain`, else `check` (tools, schemas, scorers of the
+//! instance) -> `digest`.
 
 mod asserts;
 mod case;
@@ -23,8 +24,10 @@ mod header;
 mod keys;
 pub mod limits;
 mod load;
+mod near_misses;
 mod pair;
 mod params;
+mod plain;
 mod probes;
 mod scaffold;
 mod schema;
@@ -32,6 +35,7 @@ mod scorers;
 mod shipped;
 mod source;
 mod strict_json;
+mod strict_text;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -40,6 +44,7 @@ mod toml_doc;
 pub use drawer::{DrawError, Drawer};
 pub use header::FORMAT_VERSION;
 pub use load::{CASES_FILE, HEADER_FILE, load_all, load_given, load_suite, parse_suite, parse_suite_with};
+pub use near_misses::{NearMiss, near_misses};
 pub use params::GENERATOR;
 pub use probes::{TOKEN_REPEATS, probes};
 pub use scaffold::{ScaffoldError, new_suite};

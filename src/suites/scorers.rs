@@ -1,11 +1,12 @@
 //! The one place where suites ask `scoring` about scorers: are the options right, and which version judges.
 
-use crate::domain::{CaseInstance, Json, ScorerSpec};
+use crate::domain::{CaseInstance, ScorerSpec};
 
 use super::header::has_placeholder;
+use super::plain;
 use super::source::{At, Findings, Path};
 
-use crate::scoring::{SpecProblem, check_case, check_spec, scorer_version};
+use crate::scoring::{SpecProblem, check_case, check_spec, foreign_keys, must_be_compiled, scorer_version};
 
 /// Reports what is wrong with a scorer's own table.
 pub(super) fn check(spec: &ScorerSpec, path: &Path<'_>, f: &mut Findings<'_>) {
@@ -14,15 +15,17 @@ pub(super) fn check(spec: &ScorerSpec, path: &Path<'_>, f: &mut Findings<'_>) {
     }
 }
 
-/// Reports what is wrong with the scorers of a drawn case, also together with its `expected`.
-pub(super) fn check_instance(instance: &CaseInstance, own_key: Option<&str>, f: &mut Findings<'_>) {
+/// Reports what is wrong with the scorers of a drawn case, also together with its `expected`; whether only compiling them
+/// tells the rest.
+pub(super) fn check_instance(instance: &CaseInstance, own_key: Option<&str>, f: &mut Findings<'_>) -> bool {
     let path = Path::ROOT.key(own_key.unwrap_or("scorers"));
-    let expected = instance.expected.as_ref().map(Json::value);
+    let unread = foreign_keys(&instance.scorers);
+    let expected = instance.expected.as_ref().map(|json| plain::outlined(json, &unread));
     let expected = expected.as_ref();
     // All that can be wrong with a scorer alone is among these.
     let problems = check_case(expected, &instance.scorers);
     if problems.is_empty() {
-        return;
+        return instance.world.is_none() && must_be_compiled(expected, &instance.scorers);
     }
     let mut alone = Vec::new();
     for (i, (spec, raw)) in instance.scorers.iter().zip(instance.case.scorers.iter()).enumerate() {
@@ -41,6 +44,7 @@ pub(super) fn check_instance(instance: &CaseInstance, own_key: Option<&str>, f: 
             None => f.at(&Path::ROOT.key("id"), At::Value, problem.message, problem.hint),
         }
     }
+    false
 }
 
 fn report(problem: SpecProblem, path: &Path<'_>, f: &mut Findings<'_>) {

@@ -41,8 +41,14 @@ fn plain(error: &serde_json::Error) -> String {
     text.strip_suffix(&suffix).unwrap_or(&text).to_owned()
 }
 
-struct Strict {
+/// Reads a value as [`parse`] does, as a part of an object.
+pub(super) struct Strict {
     depth_left: usize,
+}
+
+/// The reader of a value that stands in the outermost object.
+pub(super) fn inner() -> Strict {
+    Strict { depth_left: DEPTH_MAX - 1 }
 }
 
 impl Strict {
@@ -127,9 +133,9 @@ impl<'de> Visitor<'de> for Strict {
 }
 
 /// The key under which `serde_json` hands over a number of any precision.
-const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+pub(super) const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
-fn number<E: serde::de::Error>(text: &str) -> Result<Value, E> {
+pub(super) fn number<E: serde::de::Error>(text: &str) -> Result<Value, E> {
     if let Ok(integer) = text.parse::<i64>() {
         return Ok(Value::from(integer));
     }

@@ -190,6 +190,25 @@ fn tools_schemas_and_patterns_are_checked_on_the_filled_case() {
         r#""response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": 1}}}"#.into(),
         "not a JSON Schema",
     );
+    // What only compiling tells, by the scorer's own table, by `expected`, within groups, negated and under a draft.
+    let scorer = |scorer: &str| format!(r#""scorers": [{scorer}]"#);
+    check(scorer(r#"{"type": "json-schema", "schema": {"$ref": "https://example.org/s.json"}}"#), "does not compile");
+    check(scorer(r#"{"type": "not-contains-json", "schema": {"type": "obj"}}"#), "the JSON Schema does not compile");
+    check(scorer(r#"{"type": "group", "scorers": [{"type": "contains-json", "schema": {"type": "obj"}}]}"#), "compile");
+    check(
+        r#""scorers": [{"type": "json-schema"}], "expected": {"schema": {"type": "obj"}}"#.into(),
+        "does not compile",
+    );
+    check(scorer(r#"{"type": "json-schema", "draft": "4", "schema": {"required": []}}"#), "does not compile");
+    let long = "x".repeat(2_001);
+    check(scorer(&format!(r#"{{"type": "levenshtein", "value": "{long}", "max": 3}}"#)), "more than 2000 characters");
+    let good =
+        scorer(r#"{"type": "json-schema", "schema": {"pattern": "^a"}}, {"type": "contains-json", "schema": {}}"#);
+    assert_eq!(problems(HEADER, &case(&good)), "");
+    // No call is due, said once.
+    assert_eq!(problems(HEADER, &case(r#""scorers": [{"type": "tool-calls"}], "expected": {"none": true}"#)), "");
+    check(r#""scorers": [{"type": "tool-calls"}], "expected": {"none": true, "calls": []}"#.into(), "exactly one of");
+    check(scorer(r#"{"type": "tool-calls", "none": false}"#), "expected true (or leave it out)");
     check(r#""messages": []"#.into(), "not both");
     check(r#""request": {"stop": ["{{x}}"]}"#.into(), "a request is fixed");
     // A placeholder where a schema wants a list is right once it is filled.

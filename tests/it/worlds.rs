@@ -227,7 +227,7 @@ async fn stored_conversations_are_judged_again() {
     // Now something must be said that nobody has said.
     let file = |name: &str| world.path(&format!("suites/worlds/{name}"));
     let header = std::fs::read_to_string(file("suite.toml")).unwrap();
-    std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.1\"", "revision = \"next\"")).unwrap();
+    std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.2\"", "revision = \"next\"")).unwrap();
     let text = std::fs::read_to_string(file("cases.jsonl")).unwrap();
     let lines = text.lines().map(|line| {
         let mut case: Value = serde_json::from_str(line).unwrap();
@@ -251,7 +251,7 @@ async fn stored_conversations_are_judged_again() {
         .unwrap()
         .replace("\"messages\":[", "\"messages\":[{\"role\":\"system\",\"content\":\"Hello.\"},");
     std::fs::write(file("cases.jsonl"), other).unwrap();
-    std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.1\"", "revision = \"third\"")).unwrap();
+    std::fs::write(file("suite.toml"), header.replace("revision = \"2026.11.2\"", "revision = \"third\"")).unwrap();
     let report = world.json(&["rescore", "--suite", "worlds", "--json"]).await;
     assert_eq!(report[0]["skipped"], json!({"the case asks something else now": cases}), "{report}");
 }

@@ -15,13 +15,15 @@ use super::{Failure, process};
 /// Judgements per prepared case.
 const JUDGEMENTS: u32 = 20;
 
-/// What was measured: CPU time, the process being single-threaded here.
+/// What was measured: CPU time, and the clock where it is said.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Figures {
     /// Cases of the suite.
     pub cases: usize,
     /// CPU seconds to load the suite: read, checked, every case drawn once and its scorers compiled.
     pub load_cpu: f64,
+    /// The same in seconds of the clock: loading spreads over the processors.
+    pub load_wall: f64,
     /// CPU seconds to compile its templates and expressions for drawing.
     pub compile_cpu: f64,
     /// Resident with the suite and its drawer, MiB.
@@ -41,7 +43,9 @@ pub struct Figures {
 #[expect(clippy::print_stdout, reason = "the figures go to the process that started this one")]
 pub fn main(folder: &str) -> Result<bool, Failure> {
     let before = process::cpu_seconds();
+    let started = Instant::now();
     let suite = Arc::new(load_suite(Path::new(folder))?);
+    let load_wall = started.elapsed().as_secs_f64();
     let loaded = process::cpu_seconds();
     let drawer = Drawer::new(Arc::clone(&suite))?;
     let compiled = process::cpu_seconds();
@@ -78,7 +82,7 @@ pub fn main(folder: &str) -> Result<bool, Failure> {
         return Err(format!("{passed} of {} reference answers passed", cases * JUDGEMENTS as usize).into());
     }
     let (load_cpu, compile_cpu) = (loaded - before, compiled - loaded);
-    let figures = Figures { cases, load_cpu, compile_cpu, rss_mib, draw_us, prepare_us, judge_ns };
+    let figures = Figures { cases, load_cpu, load_wall, compile_cpu, rss_mib, draw_us, prepare_us, judge_ns };
     println!("{}", serde_json::to_string(&figures)?);
     Ok(true)
 }

@@ -129,10 +129,11 @@ fn line(done: &Measured) -> String {
 
 fn parts(f: &micro::Figures) -> String {
     format!(
-        "parts     {:6} cases     load {:.2} CPU s, compile {:.2} CPU s, {:.0} MiB resident; draw {:.1} us ({:.0} per \
+        "parts     {:6} cases     load {:.2} CPU s ({:.2} s), compile {:.2} CPU s, {:.0} MiB resident; draw {:.1} us ({:.0} per \
          second), prepare {:.1} us, judge {:.0} ns",
         f.cases,
         f.load_cpu,
+        f.load_wall,
         f.compile_cpu,
         f.rss_mib,
         f.draw_us,

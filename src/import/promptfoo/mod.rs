@@ -433,25 +433,18 @@ impl Options {
 
 fn case_of(asked: &Asked<'_>, draft: &mut Draft, problems: &mut Vec<Problem>) -> Result<Map<String, Value>, Problem> {
     let at_prompt = |what: String| Problem { place: asked.prompt.place.clone(), what: format!("the prompt: {what}") };
-    let messages = messages(asked).map_err(at_prompt)?;
-    let mut body = asked.config.request.clone();
-    body.extend(asked.options.request.clone());
-    body.insert("messages".to_owned(), Value::Array(messages));
-    let chat = chat::read(&body).map_err(at_prompt)?;
+    let chat = match chat_of(asked) {
+        Ok(chat) => chat,
+        Err(what) => {
+            // What else cannot be taken over is told in the same go.
+            scorers_of(asked, &mut Notes::default(), problems);
+            return Err(at_prompt(what));
+        }
+    };
     let place = format!("{}:{}", asked.test.file, asked.test.line);
     chat.dropped.iter().for_each(|d| draft.notes.add(format!("not taken over: {d}"), &place));
     let mut case = chat.into_case();
-    let mut without = Vec::new();
-    let mut scorers = Vec::new();
-    let defaults = if asked.options.defaults { asked.config.default.asserts.as_slice() } else { &[] };
-    for (asserts, file) in [(defaults, &asked.config.default.file), (&asked.test.asserts, &asked.test.file)] {
-        let (mut more, unsupported) = convert_all(&asserts.iter().collect::<Vec<_>>(), asked.vars, &mut draft.notes, 0);
-        scorers.append(&mut more);
-        for Unsupported { line, what } in unsupported {
-            without.push(format!("{what} ({file}:{line})"));
-            problems.push(Problem { place: format!("{file}:{line}"), what });
-        }
-    }
+    let (scorers, without) = scorers_of(asked, &mut draft.notes, problems);
     let threshold = asked.test.threshold.or(asked.config.default.threshold);
     let scorers = with_threshold(scorers, threshold);
     if scorers.is_empty() {
@@ -463,6 +456,30 @@ fn case_of(asked: &Asked<'_>, draft: &mut Draft, problems: &mut Vec<Problem>) ->
         case.insert("metadata".to_owned(), json!({ "unsupported": without }));
     }
     Ok(case)
+}
+
+/// The request of a prompt.
+fn chat_of(asked: &Asked<'_>) -> Result<chat::Chat, String> {
+    let messages = messages(asked)?;
+    let mut body = asked.config.request.clone();
+    body.extend(asked.options.request.clone());
+    body.insert("messages".to_owned(), Value::Array(messages));
+    chat::read(&body)
+}
+
+/// The scorers that the asserts of a test become, and those that are left out, which are problems as well.
+fn scorers_of(asked: &Asked<'_>, notes: &mut Notes, problems: &mut Vec<Problem>) -> (Vec<Value>, Vec<String>) {
+    let (mut scorers, mut without) = (Vec::new(), Vec::new());
+    let defaults = if asked.options.defaults { asked.config.default.asserts.as_slice() } else { &[] };
+    for (asserts, file) in [(defaults, &asked.config.default.file), (&asked.test.asserts, &asked.test.file)] {
+        let (mut more, unsupported) = convert_all(&asserts.iter().collect::<Vec<_>>(), asked.vars, notes, 0);
+        scorers.append(&mut more);
+        for Unsupported { line, what } in unsupported {
+            without.push(format!("{what} ({file}:{line})"));
+            problems.push(Problem { place: format!("{file}:{line}"), what });
+        }
+    }
+    (scorers, without)
 }
 
 /// The messages of a prompt: a chat when the text is one, else one message of the user.

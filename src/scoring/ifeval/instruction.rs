@@ -166,6 +166,22 @@ impl Instruction {
         response.text().map_or(Ok(false), |text| rules::follows(&self.rule, text).ok_or(Unscorable::TooLong))
     }
 
+    /// [`Instruction::strict`] and [`Instruction::loose`]: the answer as it is, which is the first variant, is looked at once.
+    ///
+    /// # Errors
+    /// As [`Instruction::strict`].
+    pub fn both(&self, response: &Response) -> Result<(bool, bool), Unscorable> {
+        if self.strict(response)? {
+            return Ok((true, true));
+        }
+        for text in response.variants().skip(usize::from(response.text().is_some())) {
+            if rules::follows(&self.rule, text).ok_or(Unscorable::TooLong)? {
+                return Ok((false, true));
+            }
+        }
+        Ok((false, false))
+    }
+
     /// Whether any variant of the answer follows the instruction.
     ///
     /// # Errors

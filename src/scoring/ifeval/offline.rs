@@ -92,7 +92,7 @@ impl Row {
             let judged = match parsed {
                 // A blank answer follows nothing: the official checker looks at no pattern then.
                 Err(Unscorable::Pattern { .. }) if response.variants().next().is_none() => Ok((false, false)),
-                parsed => parsed.and_then(|i| Ok((i.strict(&response)?, i.loose(&response)?))),
+                parsed => parsed.and_then(|i| i.both(&response)),
             };
             verdict.strict.push(judged.as_ref().ok().map(|(strict, _)| *strict));
             verdict.loose.push(judged.as_ref().ok().map(|(_, loose)| *loose));

@@ -3,12 +3,15 @@
 //! The decisions are Punkt's, step by step: which full stop may end a sentence, the words around it, abbreviations,
 //! ellipses, initials and ordinals. Only the knowledge about English words is smaller: see [`super::english`].
 
+use std::borrow::Cow;
+
 use super::english::{self, Orthography};
 use super::python;
 
 /// How many sentences a text has.
 pub(super) fn count(text: &str) -> usize {
-    split(text).len()
+    let chars: Vec<char> = text.chars().collect();
+    realign(&chars, &slices(&chars)).len()
 }
 
 /// The sentences of a text.
@@ -155,23 +158,32 @@ fn closing(sentence: &[char]) -> Option<usize> {
 
 /// A word of a context with what is known of it.
 #[derive(Debug)]
-struct Token {
-    text: Vec<char>,
+struct Token<'t> {
+    text: &'t [char],
     /// Lower case; numbers as [`NUMBER`].
-    kind: String,
+    kind: Cow<'static, str>,
     ends_sentence: bool,
     abbreviation: bool,
     ellipsis: bool,
 }
 
+/// A text in lower case.
+fn lower(text: &[char]) -> String {
+    match text.iter().all(char::is_ascii) {
+        true => text.iter().map(char::to_ascii_lowercase).collect(),
+        // As a whole: what a final sigma becomes depends on the letters before it.
+        false => text.iter().collect::<String>().to_lowercase(),
+    }
+}
+
 /// The kind of every number.
 const NUMBER: &str = "##number##";
 
-impl Token {
-    fn new(text: &[char]) -> Self {
-        let lower = text.iter().collect::<String>().to_lowercase();
-        let kind = if is_number(&lower) { NUMBER.to_owned() } else { lower };
-        let mut token = Token { text: text.to_vec(), kind, ends_sentence: false, abbreviation: false, ellipsis: false };
+impl<'t> Token<'t> {
+    fn new(text: &'t [char]) -> Self {
+        let lower = lower(text);
+        let kind = if is_number(&lower) { Cow::Borrowed(NUMBER) } else { Cow::Owned(lower) };
+        let mut token = Token { text, kind, ends_sentence: false, abbreviation: false, ellipsis: false };
         token.annotate();
         token
     }
@@ -184,10 +196,10 @@ impl Token {
             self.ends_sentence = true;
         } else if self.text.len() > 1 && self.text.iter().all(|c| *c == '.') {
             self.ellipsis = true;
-        } else if let [before @ .., '.'] = &self.text[..]
+        } else if let [before @ .., '.'] = self.text
             && before.last() != Some(&'.')
         {
-            let word = before.iter().collect::<String>().to_lowercase();
+            let word = lower(before);
             let last = word.rsplit('-').next().unwrap_or_default();
             if english::is_abbreviation(&word) || english::is_abbreviation(last) {
                 self.abbreviation = true;
@@ -235,7 +247,7 @@ fn is_number(text: &str) -> bool {
 
 /// Whether a word of the context ends a sentence with another word after it.
 fn has_break(context: &[char]) -> bool {
-    let mut tokens: Vec<Token> = context
+    let mut tokens: Vec<Token<'_>> = context
         .split(|c| *c == '\n')
         .filter(|line| !line.iter().all(|c| python::is_space(*c)))
         .flat_map(words)
@@ -251,7 +263,7 @@ fn has_break(context: &[char]) -> bool {
 }
 
 /// The second pass: what a word and the next tell together.
-fn reconsider(token: &mut Token, next: &Token) {
+fn reconsider(token: &mut Token<'_>, next: &Token<'_>) {
     if token.text.last() != Some(&'.') {
         return;
     }
@@ -278,7 +290,7 @@ fn reconsider(token: &mut Token, next: &Token) {
 }
 
 /// Whether a word starts a sentence, by how it is written elsewhere; `None` when that does not tell.
-fn starts_sentence(token: &Token, orthography: Orthography) -> Option<bool> {
+fn starts_sentence(token: &Token<'_>, orthography: Orthography) -> Option<bool> {
     if let [c] = token.text[..]
         && matches!(c, ';' | ':' | ',' | '.' | '!' | '?')
     {

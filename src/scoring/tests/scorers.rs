@@ -41,6 +41,29 @@ fn instructions_are_counted_and_those_not_followed_are_named() {
 }
 
 #[test]
+fn no_call_is_due_where_none_is_said() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let call = json!({"calls": [{"name": "f", "arguments": "{}"}]});
+    for case in [
+        json!({"tools": tools, "scorers": [{"type": "tool-calls", "none": true}]}),
+        json!({"tools": tools, "scorers": [{"type": "tool-calls", "mode": "subset"}], "expected": {"none": true}}),
+    ] {
+        assert_eq!(judge(&case, &json!({"content": "Cold."})).verdict, Verdict::Pass, "{case}");
+        let called = judge(&case, &call);
+        assert_eq!(called.verdict, Verdict::Fail(WrongAnswer), "{case}");
+        assert_eq!(called.error_type.as_deref(), Some("tool_calls:unexpected_call"));
+    }
+}
+
+#[test]
+fn a_number_of_400_digits_is_a_number() {
+    let case = json!({"scorers": [{"type": "number", "number": 7}]});
+    let judged = judge(&case, &json!({"content": format!("It is {}.", "9".repeat(400))}));
+    assert_eq!(judged.error_type.as_deref(), Some("number:mismatch"));
+    assert!(judged.explanation.contains("too large for a 64-bit number"), "{}", judged.explanation);
+}
+
+#[test]
 fn text_kinds() {
     table(json!({"type": "equals", "value": "Oslo"}), &[(" Oslo\n", ""), ("oslo", "equals:mismatch")]);
     table(
