@@ -65,7 +65,7 @@ impl Store {
         })
     }
 
-    /// The names of the suites that were ever registered, sorted, at most [`SUITE_NAMES_MAX`].
+    /// The names of the suites that were ever registered, sorted, at most `SUITE_NAMES_MAX`.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) of the database.
